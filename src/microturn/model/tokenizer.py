@@ -1,0 +1,59 @@
+"""Text pieces: byte-level BPE of 2,048 pieces, so any text can be written and read back exactly.
+
+Piece 0 is "nothing" and never decodes to anything. Words are lower case and carry their leading space, so the
+pieces of a tick can simply be joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.resources import files
+
+from tokenizers import Tokenizer as _Bpe
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+VOCABULARY = 2048
+NOTHING = 0
+
+
+class PieceTokenizer:
+    def __init__(self, bpe: _Bpe) -> None:
+        self._bpe = bpe
+        self._pieces = ["" if i == NOTHING else bpe.decode([i]) for i in range(bpe.get_vocab_size())]
+
+    @classmethod
+    def load(cls) -> PieceTokenizer:
+        return cls(_Bpe.from_str(files("microturn.model").joinpath("pieces.json").read_text("utf-8")))
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._bpe.encode(text).ids
+        return ids
+
+    def encode_word(self, word: str) -> list[int]:
+        """A word with its leading space, as it stands inside a sentence."""
+        return self.encode(" " + word)
+
+    def decode(self, pieces: list[int]) -> str:
+        text: str = self._bpe.decode([p for p in pieces if p != NOTHING])
+        return text
+
+    def piece(self, piece: int) -> str:
+        return self._pieces[piece]
+
+
+def learn(corpus: Iterable[str], size: int = VOCABULARY) -> str:
+    """The tokenizer's JSON, learned from sentences. Deterministic."""
+    bpe = _Bpe(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=["<nothing>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(corpus, trainer)
+    return str(bpe.to_str())

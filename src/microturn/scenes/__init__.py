@@ -1,0 +1,1 @@
+"""Generators of episodes, one file a skill. They may import clock and streams; they never see a model's insides."""

@@ -1,0 +1,174 @@
+"""What a scene makes: who says what when, what the model should do about it, and how to score it.
+
+A scene works in two steps, so that the same code makes training data and tests. `script` draws the words from a
+seed: every line anybody will say. The lines are then spoken by some voice (a bank, a synthesiser, a person) and
+come back as clips with exact word times. `compose` places the clips in time and, because it knows when every
+word ends, knows the exact tick of everything the model should do.
+
+Times are milliseconds of media time. The model's words are timed by when they are *played*: a piece decided in
+step k is played in tick k + LEAD_TICKS. `react` gives the earliest playing tick after something was heard.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from microturn.clock import TICK_MS, start_ms, tick_of
+from microturn.streams import Bytes, Channel, Decision, Floats
+
+LEAD_TICKS = 2
+HEARD_MS = 80  # a word counts as heard this long after its end
+
+
+@dataclass(frozen=True)
+class Word:
+    text: str
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One spoken line. Word times are relative to its start."""
+
+    text: str
+    voice: str
+    words: tuple[Word, ...]
+    mel: Bytes  # [frames, 64] at 10 ms, see model/ears.py to_bytes
+    samples: Floats | None = None  # 16 kHz, where a waveform is wanted
+
+    @property
+    def ms(self) -> int:
+        return len(self.mel) * 10
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something somebody will say. `who` 0 is the user; others are people who are not talking to the model."""
+
+    text: str
+    who: int = 0
+
+
+@dataclass(frozen=True)
+class Script:
+    scene: str
+    seed: int
+    lines: tuple[Line, ...]
+    facts: dict[str, object] = field(default_factory=dict)  # what `script` tells `compose`
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A clip on the timeline."""
+
+    clip: Clip
+    at_ms: int
+    who: int = 0
+    gain_db: float = 0.0
+
+    @property
+    def end_ms(self) -> int:
+        return self.at_ms + self.clip.ms
+
+    def word_end(self, index: int) -> int:
+        return self.at_ms + self.clip.words[index].end_ms
+
+    def word_start(self, index: int) -> int:
+        return self.at_ms + self.clip.words[index].start_ms
+
+
+@dataclass(frozen=True)
+class Read:
+    """Text that reaches the model. Tick −1 is read at opening."""
+
+    tick: int
+    channel: Channel
+    text: str
+
+
+@dataclass(frozen=True)
+class Say:
+    """Words the model should say, played from `at_ms` (a tick boundary) at a natural pace.
+
+    When the model should stop early, `until_ms` (a tick boundary) is where it is silent again; words that would
+    not have begun by then are never said. `soft` marks a backchannel.
+    """
+
+    text: str
+    at_ms: int
+    until_ms: int | None = None
+    soft: bool = False
+
+
+@dataclass(frozen=True)
+class Expected:
+    """One line of the scoring record; BENCHMARKS.md says what each suite does with it.
+
+    kind: say (text within a window), halt (no old content after `start_ms`), carry_on (text goes on unbroken over
+    the window), pause (nobody may be taken over within it), reply (text, latency from `start_ms`), clause_end
+    (a backchannel fits within it), quiet (anything said within it is false).
+    """
+
+    kind: str
+    start_ms: int
+    end_ms: int
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Episode:
+    scene: str
+    seed: int
+    ticks: int
+    placed: tuple[Placed, ...] = ()
+    reads: tuple[Read, ...] = ()
+    says: tuple[Say, ...] = ()
+    decisions: tuple[tuple[int, Decision], ...] = ()  # step, decision, where it is neither LISTEN nor SPEAK
+    expected: tuple[Expected, ...] = ()
+
+
+class Scene(Protocol):
+    """One skill. Both steps are deterministic in the random stream that they are given.
+
+    `split` is "train" or "test": reserved wordings and words appear under "test" only.
+    """
+
+    name: str
+
+    def script(self, rng: random.Random, split: str, seconds: float) -> Script: ...
+
+    def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode: ...
+
+
+def react(heard_ms: float) -> int:
+    """When (ms) the first word can be played that answers something whose last sound ends at `heard_ms`."""
+    return start_ms(tick_of(heard_ms + HEARD_MS) + LEAD_TICKS)
+
+
+def on_tick(ms: float) -> int:
+    """The tick boundary nearest to `ms`."""
+    return round(ms / TICK_MS) * TICK_MS
+
+
+def spoken_ms(word: str) -> int:
+    """About how long a calm voice takes to say a word."""
+    vowels = sum(a in "aeiouy" and b not in "aeiouy" for a, b in zip(word, " " + word[:-1], strict=True))
+    return max(160, 55 * len(word.replace("'", "")) + 40 * max(1, vowels))
+
+
+def pace(say: Say) -> list[Word]:
+    """The words of `say` with the times at which they are played, cut where it is cut."""
+    words: list[Word] = []
+    now = say.at_ms
+    for part in say.text.split():
+        word = part.rstrip(",.")
+        if say.until_ms is not None and now >= say.until_ms:
+            break
+        end = now + spoken_ms(word)
+        words.append(Word(word, now, end if say.until_ms is None else min(end, say.until_ms)))
+        now = end + (250 if part[-1:] in ",." else 0)  # a comma is a breath
+    return words
