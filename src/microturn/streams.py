@@ -138,6 +138,9 @@ class ModelSpec:
 class Tokenizer(Protocol):
     def encode(self, text: str) -> list[int]: ...
 
+    def pack(self, text: str, room: int) -> list[list[int]]:
+        """Text as the positions or ticks it is read in: at most `room` pieces each, words kept whole."""
+
     def decode(self, pieces: list[int]) -> str: ...
 
     def piece(self, piece: int) -> str: ...

@@ -36,6 +36,17 @@ class PieceTokenizer:
         """A word with its leading space, as it stands inside a sentence."""
         return self.encode(" " + word)
 
+    def pack(self, text: str, room: int) -> list[list[int]]:
+        """Text as the positions it is read in: at most `room` pieces each, whole words wherever they fit."""
+        positions: list[list[int]] = []
+        for word in text.split():
+            pieces = self.encode_word(word)
+            if positions and len(positions[-1]) + len(pieces) <= room:
+                positions[-1] += pieces
+            else:
+                positions += [pieces[i : i + room] for i in range(0, len(pieces), room)]
+        return positions
+
     def decode(self, pieces: list[int]) -> str:
         text: str = self._bpe.decode([p for p in pieces if p != NOTHING])
         return text

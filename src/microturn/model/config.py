@@ -1,0 +1,184 @@
+"""The shapes of the model: `nano` ships in the package, `base` wants a GPU, the third is TML-Interaction-Small's.
+
+A config is all that is needed to build a model; it travels inside every checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from microturn.scenes.episode import LEAD_TICKS
+
+FORMAT = 1  # of checkpoints; raised when weights of an older format can no longer be read
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    name: str
+    # backbone
+    d_model: int = 384
+    layers: int = 8
+    heads: int = 6
+    kv_heads: int = 2
+    head_dim: int = 64
+    rotary_dim: int = 32  # of head_dim; the rest carries content and is what memory keeps
+    rotary_base: float = 1000.0  # wavelengths from 6 ticks to about 20 minutes
+    ff: int = 1024  # dense feed-forward width, or the width of one expert
+    experts: int = 0  # 0 = dense
+    experts_active: int = 0
+    experts_shared: int = 0
+    # attention span
+    window: int = 256  # ticks seen exactly (51 s)
+    group: int = 16  # ticks that leave the window together and become one memory entry
+    memory_levels: int = 12
+    memory_per_level: int = 6  # entries a level holds before its two oldest merge into the next level
+    pinned: int = 96  # set-up and instruction positions kept for ever
+    # senses
+    mel_levels: int = 16
+    ear_dim: int = 192
+    ear_blocks: int = 3
+    ear_kernel: int = 5
+    tile: int = 40  # pixels
+    tiles: tuple[int, int] = (3, 4)  # rows, columns of tiles in a frame
+    tile_dim: int = 128
+    # words
+    vocabulary: int = 2048
+    piece_dim: int = 256
+    read_pieces: int = 4  # R
+    say_pieces: int = 4  # T
+    lead_ticks: int = LEAD_TICKS
+    # voice
+    voice_dim: int = 256
+    vocoder_dim: int = 224
+    vocoder_blocks: int = 7
+
+    def __post_init__(self) -> None:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"config {self.name}: heads ({self.heads}) must be a multiple of kv_heads")
+        if self.window % self.group:
+            raise ValueError(f"config {self.name}: window ({self.window}) must be a multiple of group")
+        if self.experts and not 0 < self.experts_active <= self.experts:
+            raise ValueError(f"config {self.name}: experts_active must be 1…{self.experts}")
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        return self.tiles[0] * self.tile, self.tiles[1] * self.tile
+
+    @property
+    def memory(self) -> int:
+        """Memory entries a session can hold."""
+        return self.memory_levels * self.memory_per_level
+
+    @property
+    def ring(self) -> int:
+        """Window places a session holds: the window and the group that is about to leave it."""
+        return self.window + self.group
+
+    @property
+    def keys(self) -> int:
+        """Places that a query can see: [pinned | memory | window]."""
+        return self.pinned + self.memory + self.ring
+
+    def to_json(self) -> str:
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"model config is not JSON: {error}") from None
+        if raw.pop("format", None) != FORMAT:
+            raise ValueError(f"model config is of another format; this version reads format {FORMAT}")
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(raw) - known):
+            raise ValueError(f"model config has unknown fields: {', '.join(unknown)}")
+        if "name" not in raw:
+            raise ValueError("model config has no name")
+        raw["tiles"] = tuple(raw.get("tiles", (3, 4)))
+        return cls(**raw)
+
+
+NANO = ModelConfig("nano")
+
+BASE = ModelConfig(
+    "base",
+    d_model=1024,
+    layers=24,
+    heads=16,
+    kv_heads=4,
+    ff=2816,
+    ear_dim=512,
+    ear_blocks=6,
+    tile_dim=256,
+    piece_dim=512,
+    window=512,
+    pinned=512,
+    voice_dim=512,
+)
+
+# The published totals are 276 B parameters with 12 B active; everything else about the shape is our reading.
+TML_INTERACTION_SMALL = ModelConfig(
+    "tml-interaction-small",
+    d_model=4096,
+    layers=60,
+    heads=32,
+    kv_heads=4,
+    head_dim=128,
+    rotary_dim=64,
+    ff=1536,
+    experts=240,
+    experts_active=5,
+    experts_shared=1,
+    window=4096,
+    group=32,
+    pinned=4096,
+    ear_dim=1024,
+    ear_blocks=8,
+    tile_dim=512,
+    vocabulary=2048,
+    piece_dim=1024,
+    voice_dim=1024,
+)
+
+CONFIGS = {c.name: c for c in (NANO, BASE, TML_INTERACTION_SMALL)}
+
+
+def find_config(name: str) -> ModelConfig:
+    """A built-in config by name, or one from a JSON file."""
+    if name in CONFIGS:
+        return CONFIGS[name]
+    path = Path(name)
+    if path.is_file():
+        return ModelConfig.from_json(path.read_text("utf-8"))
+    raise ValueError(f"no config named {name!r}: use {', '.join(CONFIGS)} or a JSON file")
+
+
+def tiny(**changes: object) -> ModelConfig:
+    """A model small enough for a property test to cross every boundary in a second."""
+    small = ModelConfig(
+        "tiny",
+        d_model=32,
+        layers=2,
+        heads=4,
+        kv_heads=2,
+        head_dim=16,
+        rotary_dim=8,
+        ff=48,
+        window=8,
+        group=4,
+        memory_levels=3,
+        memory_per_level=2,
+        pinned=6,
+        ear_dim=16,
+        ear_blocks=2,
+        tile_dim=8,
+        tiles=(1, 2),
+        piece_dim=16,
+        voice_dim=32,
+        vocoder_dim=32,
+        vocoder_blocks=2,
+    )
+    return replace(small, **changes)  # type: ignore[arg-type]

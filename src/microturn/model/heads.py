@@ -1,0 +1,81 @@
+"""What comes out of a tick: the decision, the pieces said and the pieces heard.
+
+Pieces are spelled by a small recurrent depth decoder, at most T a tick, ended by piece 0. The decision is taken
+first and by itself: folding silence into the vocabulary costs small models their turn-taking.
+
+Shape suffixes: R rows (ticks of any session), T pieces a tick, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from microturn.model.config import ModelConfig
+from microturn.model.layers import RMSNorm
+
+
+class DepthDecoder(nn.Module):
+    def __init__(self, c: ModelConfig, table: nn.Embedding) -> None:
+        super().__init__()
+        self.pieces = c.say_pieces
+        self._table = [table]  # not registered: its owner is the network
+        self.start = nn.Linear(c.d_model, c.piece_dim)
+        self.first = nn.Parameter(torch.zeros(c.piece_dim))
+        self.from_piece = nn.Linear(c.piece_dim, 3 * c.piece_dim)
+        self.from_state = nn.Linear(c.piece_dim, 3 * c.piece_dim)
+        self.from_hidden = nn.Linear(c.d_model, c.piece_dim)
+        self.norm = RMSNorm(c.piece_dim)
+        self.bias = nn.Parameter(torch.zeros(c.vocabulary))
+
+    def _next(self, x_RD: Tensor, state_RD: Tensor) -> Tensor:
+        """One gated recurrent step."""
+        xr, xz, xn = self.from_piece(x_RD).chunk(3, -1)
+        hr, hz, hn = self.from_state(state_RD).chunk(3, -1)
+        candidate = torch.tanh(xn + torch.sigmoid(xr + hr) * hn)
+        update = torch.sigmoid(xz + hz)
+        return update * state_RD + (1 - update) * candidate
+
+    def _logits(self, state_RD: Tensor, direct_RD: Tensor) -> Tensor:
+        return F.linear(self.norm(state_RD + direct_RD), self._table[0].weight, self.bias)
+
+    def loss(self, hidden_RD: Tensor, target_RT: Tensor, nothing_weight: float) -> tuple[Tensor, Tensor]:
+        """Cross-entropy summed over the pieces that matter, and their (weighted) number.
+
+        Rows end at their first 0; a first piece that is 0 counts `nothing_weight`, since most ticks say nothing.
+        """
+        state = torch.tanh(self.start(hidden_RD))
+        direct = self.from_hidden(hidden_RD)
+        x = self.first.expand_as(state)
+        total, count = hidden_RD.new_zeros(()), hidden_RD.new_zeros(())
+        for t in range(target_RT.shape[1]):
+            state = self._next(x, state)
+            target = target_RT[:, t]
+            loss = F.cross_entropy(self._logits(state, direct), target, reduction="none")
+            weight = torch.where(target == 0, nothing_weight if t == 0 else 1.0, 1.0)
+            total, count = total + (loss * weight).sum(), count + weight.sum()
+            going = target != 0
+            if t + 1 == target_RT.shape[1] or not bool(going.any()):
+                break
+            state, direct, target_RT = state[going], direct[going], target_RT[going]
+            x = self._table[0](target_RT[:, t])
+        return total, count
+
+    @torch.no_grad()
+    def spell(self, hidden_RD: Tensor, active_R: Tensor) -> Tensor:
+        """Greedy pieces [R, T] for the active rows, 0 for the others."""
+        out = torch.zeros(len(hidden_RD), self.pieces, dtype=torch.long, device=hidden_RD.device)
+        state = torch.tanh(self.start(hidden_RD))
+        direct = self.from_hidden(hidden_RD)
+        x = self.first.expand_as(state)
+        going = active_R
+        for t in range(self.pieces):
+            if not going.is_cuda and not bool(going.any()):
+                break
+            state = self._next(x, state)
+            piece = torch.where(going, self._logits(state, direct).argmax(-1), 0)
+            out[:, t] = piece
+            going = going & (piece != 0)
+            x = self._table[0](piece)
+        return out

@@ -1,0 +1,111 @@
+"""The parts that every room of the network is made of: norms, feed-forwards (dense or routed), causal frames.
+
+Shape suffixes: B sessions (or episodes), N positions, D width, F feed-forward width, E experts, A active experts.
+Every operation is row-wise: what a row gives never depends on its neighbours, to the bit, because row counts are
+kept to multiples of four (below that, BLAS libraries switch to other kernels).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GATHER_ROWS = 64  # below this many rows, gathering the chosen experts' weights beats grouping rows by expert
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, (x.shape[-1],), self.scale, 1e-6)
+
+
+class SwiGLU(nn.Module):
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(dim, 2 * width, bias=False)
+        self.down = nn.Linear(width, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.up(x).chunk(2, -1)
+        out: Tensor = self.down(F.silu(gate) * value)
+        return out
+
+
+class Routed(nn.Module):
+    """Top-k of E experts plus shared ones. Two ways to compute the same thing; `forward` picks by row count."""
+
+    def __init__(self, dim: int, width: int, experts: int, active: int, shared: int) -> None:
+        super().__init__()
+        self.active = active
+        self.router = nn.Linear(dim, experts, bias=False)
+        self.up_EDF = nn.Parameter(torch.empty(experts, dim, 2 * width))
+        self.down_EFD = nn.Parameter(torch.empty(experts, width, dim))
+        self.shared = SwiGLU(dim, width * shared) if shared else None
+        if self.up_EDF.device.type != "meta":
+            nn.init.normal_(self.up_EDF, std=dim**-0.5)
+            nn.init.normal_(self.down_EFD, std=width**-0.5)
+
+    def route(self, x_RD: Tensor) -> tuple[Tensor, Tensor]:
+        odds_RE = self.router(x_RD).softmax(-1)
+        weight_RA, expert_RA = odds_RE.topk(self.active, -1)
+        return weight_RA / weight_RA.sum(-1, keepdim=True), expert_RA
+
+    def gathered(self, x_RD: Tensor, weight_RA: Tensor, expert_RA: Tensor) -> Tensor:
+        """Matrix-vector products with gathered weights: reads only what the rows chose."""
+        out_RD = torch.zeros_like(x_RD)
+        for a in range(self.active):
+            chosen = expert_RA[:, a]
+            gate, value = torch.bmm(x_RD[:, None], self.up_EDF[chosen])[:, 0].chunk(2, -1)
+            y_RD = torch.bmm((F.silu(gate) * value)[:, None], self.down_EFD[chosen])[:, 0]
+            out_RD = out_RD + weight_RA[:, a, None] * y_RD
+        return out_RD
+
+    def grouped(self, x_RD: Tensor, weight_RA: Tensor, expert_RA: Tensor) -> Tensor:
+        """One matrix product per expert over the rows that chose it."""
+        out_RD = torch.zeros_like(x_RD)
+        for e in range(self.up_EDF.shape[0]):
+            rows, place = (expert_RA == e).nonzero(as_tuple=True)
+            if rows.numel() == 0:
+                continue
+            gate, value = (x_RD[rows] @ self.up_EDF[e]).chunk(2, -1)
+            y = (F.silu(gate) * value) @ self.down_EFD[e]
+            out_RD = out_RD.index_add(0, rows, weight_RA[rows, place, None] * y)
+        return out_RD
+
+    def forward(self, x: Tensor) -> Tensor:
+        x_RD = x.reshape(-1, x.shape[-1])
+        weight_RA, expert_RA = self.route(x_RD)
+        # While serving the answer must not depend on the row count, so only training groups.
+        group = self.training or x_RD.shape[0] > GATHER_ROWS
+        out = (self.grouped if group else self.gathered)(x_RD, weight_RA, expert_RA)
+        if self.shared is not None:
+            out = out + self.shared(x_RD)
+        return out.view_as(x)
+
+
+class CausalBlock(nn.Module):
+    """A causal depthwise convolution over frames and an MLP, residual. Streams by carrying kernel−1 frames."""
+
+    def __init__(self, dim: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.taps = nn.Parameter(torch.empty(kernel, dim))
+        self.norm = RMSNorm(dim)
+        self.up = nn.Linear(dim, 2 * dim)
+        self.down = nn.Linear(2 * dim, dim)
+        if self.taps.device.type != "meta":
+            nn.init.normal_(self.taps, std=kernel**-0.5)
+
+    def forward(self, x_BFD: Tensor, past_BKD: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames and the kernel−1 frames before them → frames and the last kernel−1 of the input."""
+        frames = x_BFD.shape[1]
+        padded = torch.cat([past_BKD, x_BFD], 1)
+        mixed = sum(
+            (padded[:, k : k + frames] * self.taps[k] for k in range(self.kernel)), torch.zeros_like(x_BFD)
+        )
+        out = x_BFD + self.down(F.gelu(self.up(self.norm(mixed))))
+        return out, padded[:, frames:]

@@ -1,0 +1,108 @@
+"""The interaction model as a module: one tick in, one position, one tick out.
+
+`forward` runs whole episodes in parallel for training, `tick` one tick of many sessions with a state; they share
+every weight and agree to 1e-5. What the model itself did in the previous tick (what it said, what it heard, what
+it decided, how it sounded) is part of what it perceives in this one.
+
+Shape suffixes: B episodes or rows, S set-up positions, N ticks, R pieces read, T pieces said or heard, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from microturn.model.backbone import Backbone
+from microturn.model.config import ModelConfig
+from microturn.model.heads import DepthDecoder
+from microturn.model.layers import RMSNorm, SwiGLU
+from microturn.model.senses import Ears, Eyes, Pieces
+from microturn.streams import Channel, Decision
+
+PATCH = 16 * 82  # frames of speech in a tick × (80 mel, log-F0, voicing)
+NO_DECISION = len(Decision)  # before the first tick
+CANCELLED = len(Decision) + 1  # the last action never reached its listener
+
+
+@dataclass
+class Percept:
+    """Everything that a tick's position is made of, for [B, N] ticks. Feedback is of the tick before."""
+
+    levels: Tensor  # [B, N, FRAMES, BINS] dMel levels
+    has_audio: Tensor  # [B, N]
+    frames: Tensor  # [M, H, W, 3] only the video frames that came, in row order
+    has_frame: Tensor  # [B, N], M of them true
+    text: Tensor  # [B, N, R]
+    channel: Tensor  # [B, N, R]
+    said: Tensor  # [B, N, T]
+    heard: Tensor  # [B, N, T]
+    decided: Tensor  # [B, N] Decision, NO_DECISION or CANCELLED
+    sounded: Tensor | None  # [B, N, PATCH]; None = silence throughout
+
+
+class Network(nn.Module):
+    def __init__(self, c: ModelConfig) -> None:
+        super().__init__()
+        self.c = c
+        self.pieces = nn.Embedding(c.vocabulary, c.piece_dim)
+        self.ears = Ears(c)
+        self.eyes = Eyes(c)
+        self.no_frame = nn.Parameter(torch.zeros(c.d_model))
+        self.no_text = nn.Parameter(torch.zeros(c.d_model))
+        self.reads = Pieces(c, self.pieces, c.read_pieces, len(Channel))
+        self.said = Pieces(c, self.pieces, c.say_pieces)
+        self.heard = Pieces(c, self.pieces, c.say_pieces)
+        self.decided = nn.Embedding(len(Decision) + 2, c.d_model)
+        self.sounded = nn.Linear(PATCH, c.d_model, bias=False)
+        self.order = nn.Embedding(c.pinned, c.d_model)  # of set-up positions, which have no time
+        self.mix_norm = RMSNorm(c.d_model)
+        self.mix = SwiGLU(c.d_model, c.d_model)
+        self.backbone = Backbone(c)
+        self.decision = nn.Linear(c.d_model, len(Decision))
+        self.say = DepthDecoder(c, self.pieces)
+        self.hear = DepthDecoder(c, self.pieces)
+        if self.order.weight.device.type != "meta":
+            self._start()
+
+    def _start(self) -> None:
+        nn.init.normal_(self.pieces.weight, std=self.c.piece_dim**-0.5)
+        nn.init.normal_(self.decided.weight, std=0.1)
+        nn.init.normal_(self.order.weight, std=0.1)
+        for name, weight in self.named_parameters():
+            if name.endswith(("attention.out.weight", "ff.down.weight")):
+                nn.init.normal_(weight, std=weight.shape[1] ** -0.5 * (2 * self.c.layers) ** -0.5)
+
+    def perceive(self, p: Percept, ears_past: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, N] ticks → x [B, N, D] and the frames that the ears carry on."""
+        x, carried = self.ears(p.levels, p.has_audio, ears_past)
+        if p.frames.shape[0]:
+            seen = self.no_frame.expand_as(x).clone()
+            seen[p.has_frame] = self.eyes(p.frames)
+            x = x + seen
+        else:
+            x = x + self.no_frame
+        reading = (p.text != 0).any(-1, keepdim=True)
+        x = x + torch.where(reading, self.reads(p.text, p.channel), self.no_text)
+        x = x + self.said(p.said) + self.heard(p.heard) + self.decided(p.decided)
+        if p.sounded is not None:
+            x = x + self.sounded(p.sounded)
+        return x + self.mix(self.mix_norm(x)), carried
+
+    def set_up(self, text: Tensor, channel: Tensor, first: int = 0) -> Tensor:
+        """Pieces [B, S, R] read before time begins → x [B, S, D]."""
+        order = torch.arange(first, first + text.shape[1], device=text.device)
+        x = self.reads(text, channel) + self.order(order.clamp_max(self.c.pinned - 1))
+        mixed: Tensor = x + self.mix(self.mix_norm(x))
+        return mixed
+
+    def forward(self, setup: Tensor, setup_channel: Tensor, p: Percept) -> Tensor:
+        """Set-up pieces [B, S, R] and N ticks → the hidden state of every tick [B, N, D]."""
+        b = setup.shape[0]
+        x, _ = self.perceive(p, self.ears.past(b))
+        if setup.shape[1]:
+            x = torch.cat([self.set_up(setup, setup_channel), x], 1)
+        keep = ((p.text != 0) & (p.channel == Channel.INSTRUCTIONS)).any(-1)
+        hidden = self.backbone(x, (setup != 0).any(-1), keep)
+        return hidden[:, setup.shape[1] :]

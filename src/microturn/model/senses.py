@@ -1,0 +1,105 @@
+"""What arrived in a tick, as vectors: sound, picture and text. Encoder-free: every weight is trained with the rest.
+
+Sound: each 10 ms frame is the sum of one table row per (bin, level), the tables shared by all frames; a few causal
+convolutions over 20 ms frames then make a word look the same wherever in a tick it falls (measured against one
+table per place in the tick: docs/log.md). Picture: tiles of 40×40 pixels through a hierarchical MLP.
+
+Shape suffixes: B episodes or sessions, N ticks, K frames of the past, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from microturn.model.config import ModelConfig
+from microturn.model.ears import BINS, FRAMES
+from microturn.model.layers import CausalBlock, RMSNorm
+
+PAIR = 2  # 10 ms frames in one 20 ms frame
+
+
+class Ears(nn.Module):
+    def __init__(self, c: ModelConfig) -> None:
+        super().__init__()
+        self.levels = c.mel_levels
+        self.dim, self.blocks_n, self.kernel = c.ear_dim, c.ear_blocks, c.ear_kernel
+        half = c.ear_dim // 2
+        self.table = nn.Embedding(BINS * c.mel_levels, half)
+        self.missing = nn.Parameter(torch.zeros(half))
+        self.pair = nn.Linear(PAIR * half, c.ear_dim)
+        self.blocks = nn.ModuleList(CausalBlock(c.ear_dim, c.ear_kernel) for _ in range(c.ear_blocks))
+        self.norm = RMSNorm(c.ear_dim)
+        self.out = nn.Linear(FRAMES // PAIR * c.ear_dim, c.d_model)
+        self.register_buffer("offsets", torch.arange(BINS) * c.mel_levels, persistent=False)
+        if self.table.weight.device.type != "meta":
+            # Levels are ordered, so start as a random line through them: neighbours begin alike.
+            slope = torch.randn(BINS, 1, half) * BINS**-0.5
+            level = torch.linspace(-1, 1, c.mel_levels)[None, :, None]
+            self.table.weight.data.copy_((slope * level).view(BINS * c.mel_levels, half))
+
+    offsets: Tensor
+
+    def past(self, batch: int) -> Tensor:
+        """Frames before the beginning: none, zero. [B, blocks, kernel−1, D]"""
+        return self.out.weight.new_zeros(batch, self.blocks_n, self.kernel - 1, self.dim)
+
+    def forward(self, levels: Tensor, present_BN: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels [B, N, FRAMES, BINS] → [B, N, d_model] and the frames to carry on from."""
+        b, n = present_BN.shape
+        index = (levels.reshape(-1, BINS).long() + self.offsets).contiguous()
+        frames = F.embedding_bag(index, self.table.weight, mode="sum").view(b, n, FRAMES, -1)
+        frames = torch.where(present_BN[..., None, None], frames, self.missing)
+        x = self.pair(frames.reshape(b, n * FRAMES // PAIR, -1))
+        carried = []
+        for i, block in enumerate(self.blocks):
+            x, kept = block(x, past[:, i])
+            carried.append(kept)
+        vector: Tensor = self.out(self.norm(x).reshape(b, n, -1))
+        return vector, torch.stack(carried, 1)
+
+
+class Eyes(nn.Module):
+    """Frames [M, H, W, 3] in bytes → [M, d_model]: 4×4 patches, 2×2 merges, one vector a tile, all tiles joined."""
+
+    def __init__(self, c: ModelConfig) -> None:
+        super().__init__()
+        self.tile, self.tiles = c.tile, c.tiles
+        first, second = c.tile_dim // 2, c.tile_dim
+        cells = (c.tile // 8) ** 2
+        self.patch = nn.Linear(48, first)
+        self.merge = nn.Linear(4 * first, second)
+        self.join = nn.Linear(cells * second, c.tile_dim)
+        self.place = nn.Parameter(torch.zeros(c.tiles[0] * c.tiles[1], c.tile_dim))
+        self.out = nn.Linear(c.tiles[0] * c.tiles[1] * c.tile_dim, c.d_model)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        m = frames.shape[0]
+        (rows, columns), t = self.tiles, self.tile
+        x = frames.to(self.place.dtype) / 127.5 - 1
+        # [M, rows, t/8, 2, 4, columns, t/8, 2, 4, 3] → tile, cell, quarter, pixels
+        x = x.view(m, rows, t // 8, 2, 4, columns, t // 8, 2, 4, 3).permute(0, 1, 5, 2, 6, 3, 7, 4, 8, 9)
+        x = F.gelu(self.patch(x.reshape(m, rows * columns, (t // 8) ** 2, 4, 48)))
+        x = F.gelu(self.merge(x.flatten(-2)))
+        x = F.gelu(self.join(x.flatten(-2)) + self.place)
+        out: Tensor = self.out(x.flatten(1))
+        return out
+
+
+class Pieces(nn.Module):
+    """A few text pieces, in order, as one vector. The embedding table is shared with whoever predicts pieces."""
+
+    def __init__(self, c: ModelConfig, table: nn.Embedding, count: int, channels: int = 0) -> None:
+        super().__init__()
+        self._table = [table]  # not registered: its owner is the network
+        self.channel = nn.Embedding(channels, c.piece_dim) if channels else None
+        self.join = nn.Linear(count * c.piece_dim, c.d_model)
+
+    def forward(self, pieces: Tensor, channel: Tensor | None = None) -> Tensor:
+        x = self._table[0](pieces)
+        if self.channel is not None:
+            assert channel is not None
+            x = x + torch.where((pieces != 0)[..., None], self.channel(channel), 0)
+        out: Tensor = self.join(x.flatten(-2))
+        return out
