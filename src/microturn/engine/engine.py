@@ -271,7 +271,7 @@ class Engine:
                 return False
         now = self.clock.now()
         with self.slots.lock:
-            self.slots.origin[slot] = self.slots.stepped_at[slot] = now
+            self.slots.origin[slot], self.slots.turn[slot] = now, self.slots.turns
             if opening.restore is not None:
                 self.slots.copy_in(slot, opening.restore.waiting, now)
                 session.texts.extend(opening.restore.texts)

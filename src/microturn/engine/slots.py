@@ -58,7 +58,7 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Waiting:
-    """One slot's input and clock between two ticks, for a snapshot. C cells, the last one partial; P pieces."""
+    """One slot's input and clock between two ticks, for a snapshot. C cells, the last partial; P pieces."""
 
     tick: int
     elapsed_s: float  # since the origin of its media clock
@@ -92,7 +92,10 @@ class Slots:
         self.fill = np.zeros(count, np.int64)  # samples in the tail cell
         self.fresh = np.zeros(count, np.bool_)  # samples came since the last tick
         self.least = np.full(count, backlog, np.int64)  # fewest whole cells left waiting lately
-        self.stepped_at = np.zeros(count, np.float64)
+        self.turn = np.zeros(
+            count, np.int64
+        )  # number of the last step it was in, or that it was opened after
+        self.turns = 0
         # [count·cells, …]: cell c of a slot is row slot·cells + c % cells
         self.audio = np.zeros((count * cells, HEAR_SAMPLES), np.float32)
         self.heard = np.zeros(count * cells, np.bool_)
@@ -111,7 +114,7 @@ class Slots:
         self.skipped = np.zeros(count, np.int64)
         self.overdue = np.zeros(count, np.int64)
         self._by_slot = (
-            *(self.live, self.taken, self.origin, self.tick, self.eagerness, self.stepped_at),
+            *(self.live, self.taken, self.origin, self.tick, self.eagerness, self.turn),
             *(self.head, self.tail, self.fill, self.fresh, self.text_head, self.text_tail),
             *(self.ticks, self.missed, self.late, self.skipped, self.overdue),
         )
@@ -190,7 +193,7 @@ class Slots:
         due = begins + TICK_S + self.grace_s
         rows = np.flatnonzero(can_step & np.where(self.live, (whole & (now >= begins)) | (now >= due), whole))
         if len(rows) > most:
-            rows = rows[np.argsort(self.stepped_at[rows], kind="stable")[:most]]
+            rows = rows[np.argsort(self.turn[rows], kind="stable")[:most]]
         return rows
 
     def next_due(self, now: float) -> float | None:
@@ -233,7 +236,8 @@ class Slots:
         self.fresh[rows] = False
         self.taken[rows] = False
         self.tick[rows] += 1
-        self.stepped_at[rows] = now
+        self.turns += 1
+        self.turn[rows] = self.turns
         self.ticks[rows] += 1
         self.missed[rows] += ~heard
         self._drop_standing(rows[live])
