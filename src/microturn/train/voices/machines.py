@@ -1,0 +1,136 @@
+"""Robotic voices of Debian's flite and espeak-ng. Few are enough: they teach that voices differ, not how.
+
+flite (BSD-like, recordings of people cut up) gives no word times, so its words are found by `align`. espeak-ng
+(GPL-3, the program) tells when each word begins through its library's events.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from microturn.clock import HEAR_RATE
+from microturn.streams import Floats
+from microturn.train.voices.align import align, speech_span
+from microturn.train.voices.spoken import Spoken, finish, plain_words
+
+FLITE = ("awb", "slt", "kal16")
+ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-029")
+VARIANTS = ("m1", "m2", "m3", "m5", "m7", "f1", "f2", "f3", "f4", "f5", "croak", "whisper", "klatt2", "klatt4")
+ESPEAK_VARIANTS = tuple(f"{ACCENTS[i % len(ACCENTS)]}+{v}" for i, v in enumerate(VARIANTS * 2))
+
+
+class FliteVoice:
+    family = "flite"
+
+    def __init__(self, name: str, voice: str) -> None:
+        self.name = name
+        self._voice = voice
+
+    def speak(self, text: str) -> Spoken:
+        plain_words(text)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "said.wav"
+            command = ["flite", "-voice", self._voice, "-t", text, "-o", str(path)]
+            subprocess.run(command, check=True, capture_output=True)
+            samples, rate = soundfile.read(path, dtype="float32")
+        sound: Floats = np.asarray(soxr.resample(samples, rate, HEAR_RATE), np.float32)
+        return finish(sound, text, align(sound, text).spans)
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT of speak_lib.h; `id` is a union of which the word number is a member."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # characters, from 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # ms
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
+_WORD_EVENT, _LIST_END = 1, 0
+_RETRIEVAL, _UTF8, _RATE = 1, 1, 1
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+class Espeak:
+    """The library, which keeps one voice at a time."""
+
+    def __init__(self) -> None:
+        found = ctypes.util.find_library("espeak-ng")
+        if found is None:
+            raise ValueError("espeak-ng is not installed: apt-get install espeak-ng")
+        self._lib = ctypes.CDLL(found)
+        self.rate = int(self._lib.espeak_Initialize(_RETRIEVAL, 0, None, 0))
+        self._sound: list[Floats] = []
+        self._begun: list[tuple[int, float]] = []  # character, second
+        self._callback = _Callback(self._take)
+        self._lib.espeak_SetSynthCallback(self._callback)
+
+    def _take(self, samples: object, count: int, events: object) -> int:
+        if samples and count:
+            block = np.ctypeslib.as_array(samples, shape=(count,))  # type: ignore[arg-type]
+            self._sound.append(block.astype(np.float32) / 32768)
+        number = 0
+        while events[number].type != _LIST_END:  # type: ignore[index]
+            event = events[number]  # type: ignore[index]
+            if event.type == _WORD_EVENT:
+                self._begun.append((event.text_position - 1, event.audio_position / 1000))
+            number += 1
+        return 0
+
+    def say(self, text: str, variant: str, words_per_minute: int) -> tuple[Floats, list[tuple[int, float]]]:
+        if self._lib.espeak_SetVoiceByName(variant.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {variant}")
+        self._lib.espeak_SetParameter(_RATE, words_per_minute, 0)
+        self._sound, self._begun = [], []
+        data = text.encode()
+        self._lib.espeak_Synth(data, len(data) + 1, 0, 1, 0, _UTF8, None, None)
+        self._lib.espeak_Synchronize()
+        return np.concatenate(self._sound or [np.zeros(1, np.float32)]), self._begun
+
+
+@lru_cache(maxsize=1)
+def espeak() -> Espeak:
+    return Espeak()
+
+
+class EspeakVoice:
+    family = "espeak"
+
+    def __init__(self, name: str, variant: str) -> None:
+        self.name = name
+        self._variant = variant
+        self._pace = 130 + sum(variant.encode()) % 50  # words a minute
+
+    def speak(self, text: str) -> Spoken:
+        machine = espeak()
+        sound, begun = machine.say(text, self._variant, self._pace)
+        samples: Floats = np.asarray(soxr.resample(sound, machine.rate, HEAR_RATE), np.float32)
+        starts = dict(begun)  # several events may name one word
+        characters, at = [], 0
+        for part in text.split():
+            characters.append(text.index(part, at))
+            at = characters[-1] + len(part)
+        if not all(c in starts for c in characters):
+            return finish(samples, text, align(samples, text).spans)  # it joined words ("of the")
+        begins = [starts[c] for c in characters]
+        spans = []
+        for begin, end in zip(begins, [*begins[1:], len(samples) / HEAR_RATE], strict=True):
+            block = samples[int(begin * HEAR_RATE) : int(end * HEAR_RATE)]
+            last = begin + speech_span(block)[1] if len(block) > 800 else end
+            spans.append((begin, last))
+        return finish(samples, text, spans)
