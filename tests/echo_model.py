@@ -19,6 +19,7 @@ from microturn.streams import (
     ModelSpec,
     TickInput,
     TickOutput,
+    Tokenizer,
 )
 
 POISON = 0.625  # a first sample with this value makes a step raise
@@ -31,6 +32,10 @@ class ByteTokenizer:
 
     def encode(self, text: str) -> list[int]:
         return [byte + 1 for byte in text.encode()]
+
+    def pack(self, text: str, room: int) -> list[list[int]]:
+        pieces = self.encode(text)
+        return [pieces[i : i + room] for i in range(0, len(pieces), room)]
 
     def decode(self, pieces: list[int]) -> str:
         return bytes(piece - 1 for piece in pieces if piece).decode(errors="replace")
@@ -52,7 +57,7 @@ class EchoModel(InteractionModel):
         return self._spec
 
     @property
-    def tokenizer(self) -> ByteTokenizer:
+    def tokenizer(self) -> Tokenizer:
         return self._tokenizer
 
     def allocate(self, slots: int) -> None:

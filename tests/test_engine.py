@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from echo_model import POISON, EchoModel
 from microturn.clock import HEAR_SAMPLES, VirtualClock
 from microturn.engine import Engine, EngineFull, Pace, Session, SessionClosed, Stream, play, play_all
-from microturn.streams import Action, Channel, Floats, Perception, TextIn
+from microturn.streams import Action, Channel, Floats, Ints, Perception, TextIn, TickInput, TickOutput
 
 TICK = 0.2
 laws = settings(max_examples=40, deadline=None)
@@ -129,7 +130,7 @@ def test_text_is_read_a_few_pieces_a_tick_oldest_first_and_never_stops_a_tick() 
     read: list[int] = []
 
     class Reader(EchoModel):
-        def step(self, slots, batch):  # type: ignore[no-untyped-def]
+        def step(self, slots: Ints, batch: TickInput) -> TickOutput:
             read.extend(batch.text[0].tolist())
             return super().step(slots, batch)
 
@@ -137,9 +138,9 @@ def test_text_is_read_a_few_pieces_a_tick_oldest_first_and_never_stops_a_tick() 
     session = engine.open(pace=Pace.DRIVEN)
     session.push_text("background", Channel.BACKGROUND)
     session.push_text("typed", Channel.TYPED)
-    session.push_missing(6)
+    session.push_missing(7)
     engine.drain()
-    assert len(read) == 6 * engine.spec.read_pieces  # every tick happened
+    assert len(read) == 7 * engine.spec.read_pieces  # every tick happened
     assert engine.tokenizer.decode(read) == "backgroundtyped"
 
 
@@ -149,18 +150,29 @@ def test_more_text_than_can_ever_be_read_is_refused() -> None:
         session.push_text("x" * 10_000, Channel.TYPED)
 
 
-def test_reading_at_opening_is_cut_where_no_piece_can_straddle() -> None:
-    long = TextIn("word " * 500, Channel.INSTRUCTIONS)
+def test_reading_at_opening_makes_nobody_wait_for_more_than_one_text() -> None:
+    order: list[str] = []
 
     class Reader(EchoModel):
         def read(self, slot: int, text: str, channel: Channel) -> None:
-            slices.append(text)
+            order.append(text)
+            first.push_missing()
 
-    slices: list[str] = []
-    Engine(Reader(), slots=1, clock=VirtualClock()).open(read=[long])
-    assert "".join(slices) == long.text
-    assert len(slices) > 3
-    assert all(text.startswith(" ") for text in slices[1:])
+        def step(self, slots: Ints, batch: TickInput) -> TickOutput:
+            order.append("tick")
+            return super().step(slots, batch)
+
+    engine = Engine(Reader(), slots=2, clock=VirtualClock())
+    first = engine.open(pace=Pace.DRIVEN)
+    opening = threading.Thread(
+        target=engine.open,
+        kwargs={"pace": Pace.DRIVEN, "read": [TextIn(word, Channel.HISTORY) for word in "abc"]},
+    )
+    engine.start()
+    opening.start()
+    opening.join(timeout=10)
+    engine.close()
+    assert order == ["a", "tick", "b", "tick", "c", "tick"]
 
 
 # ---- snapshots ----
@@ -249,7 +261,7 @@ def test_a_slow_model_admits_only_as_many_as_can_be_stepped_in_time() -> None:
     clock = VirtualClock()
 
     class Slow(EchoModel):
-        def step(self, slots, batch):  # type: ignore[no-untyped-def]
+        def step(self, slots: Ints, batch: TickInput) -> TickOutput:
             clock.advance(0.015 * len(slots))
             return super().step(slots, batch)
 

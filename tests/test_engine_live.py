@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from echo_model import EchoModel
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, VirtualClock, WallClock
 from microturn.engine import Engine, Outbox, Pace, SessionClosed
-from microturn.streams import Action, Perception
+from microturn.streams import Action, Ints, Perception, TickInput, TickOutput
 from test_engine import TICK, Kept, alone, perceptions, same, sound
 
 laws = settings(max_examples=40, deadline=None)
@@ -182,7 +182,7 @@ def test_an_engine_that_is_too_slow_jumps_to_now() -> None:
     clock = VirtualClock()
 
     class Slow(EchoModel):
-        def step(self, slots, batch):  # type: ignore[no-untyped-def]
+        def step(self, slots: Ints, batch: TickInput) -> TickOutput:
             clock.advance(0.5)
             return super().step(slots, batch)
 
@@ -241,7 +241,12 @@ def test_a_threaded_engine_gives_the_same_actions_to_consumers_in_other_threads(
     def talk(which: int) -> None:
         outbox = Outbox()
         session = engine.open(pace=Pace.DRIVEN, listener=outbox, seed=which)
-        pusher = threading.Thread(target=lambda: [session.push(p) for p in streams[which]])
+
+        def push_all() -> None:
+            for perception in streams[which]:
+                session.push(perception)
+
+        pusher = threading.Thread(target=push_all)
         pusher.start()
         while len(results[which]) < 60:
             action = outbox.take(timeout_s=10)

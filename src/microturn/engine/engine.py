@@ -19,7 +19,7 @@ import numpy as np
 from microturn.clock import Clock, WallClock
 from microturn.engine.actions import action_of, perception_of
 from microturn.engine.admission import Admission, EngineFull
-from microturn.engine.opening import Opening, slices
+from microturn.engine.opening import Opening
 from microturn.engine.session import Listener, OnEnd, Outbox, Pace, Session, SessionClosed, Witness
 from microturn.engine.slots import TICK_S, Gathered, Slots, Stage
 from microturn.engine.snapshot import Snapshot, pack, unpack
@@ -226,7 +226,7 @@ class Engine:
         if isinstance(listener, Outbox):
             on_end = listener.end
         session = self._reserve(pace, listener, on_end, witness)
-        opening = Opening(session, seed, eagerness, deque(slices(read)), snapshot)
+        opening = Opening(session, seed, eagerness, deque(read), snapshot)
         if isinstance(listener, Outbox):
             listener.bind(session)
         self._openings.append(opening)
@@ -255,7 +255,7 @@ class Engine:
         return session
 
     def _open_some(self, opening: Opening) -> bool:
-        """One slice of an opening. True when the session is open."""
+        """One text of an opening. True when the session is open."""
         session, slot = opening.session, opening.session.slot
         if session.closed:
             raise SessionClosed("the engine is closing")
@@ -383,7 +383,7 @@ class Engine:
         return future.result()
 
     def _obey(self) -> bool:
-        """Everything that was asked for, and one slice of one opening."""
+        """Everything that was asked for, and one text of one opening."""
         busy = bool(self._commands or self._openings)
         for _ in range(len(self._commands)):
             self._commands.popleft()()

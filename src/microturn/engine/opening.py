@@ -7,15 +7,12 @@ nobody's tick waits for somebody else's opening.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from microturn.engine.session import Session
 from microturn.engine.snapshot import Snapshot
 from microturn.streams import TextIn
-
-READ_CHARACTERS = 400
 
 
 @dataclass
@@ -27,15 +24,3 @@ class Opening:
     restore: Snapshot | None
     begun: bool = False
     done: Future[None] = field(default_factory=Future)
-
-
-def slices(read: Sequence[TextIn]) -> list[TextIn]:
-    """Long texts cut before a space, where no piece can straddle the cut."""
-    slices: list[TextIn] = []
-    for entry in read:
-        text, channel = entry.text, entry.channel
-        while len(text) > READ_CHARACTERS and (cut := text.find(" ", READ_CHARACTERS)) > 0:
-            slices.append(TextIn(text[:cut], channel))
-            text = text[cut:]
-        slices.append(TextIn(text, channel))
-    return slices

@@ -57,7 +57,7 @@ class Session:
         self.last_stats: SessionStats | None = None  # once the slot belongs to nobody
         self.texts: deque[tuple[int, TextIn]] = (
             deque()
-        )  # unread text and its place among the session's pieces
+        )  # unread text and its place among the session's positions
         self._engine = engine
         self._slots = engine.slots
 
@@ -96,14 +96,14 @@ class Session:
 
     def push_text(self, text: str, channel: Channel) -> None:
         """Text for the model to read, a few pieces a tick, after what was pushed before."""
-        pieces = self._engine.tokenizer.encode(text)
-        if not pieces:
+        positions = self._engine.tokenizer.pack(text, self._engine.spec.read_pieces)
+        if not positions:
             return
         with self._slots.lock:
             self._check_open()
             while self.texts and self.texts[0][0] < self._slots.text_head[self.slot] and self.witness is None:
                 self.texts.popleft()
-            self.texts.append((self._slots.put_text(self.slot, pieces, channel), TextIn(text, channel)))
+            self.texts.append((self._slots.put_text(self.slot, positions, channel), TextIn(text, channel)))
 
     def push(self, perception: Perception) -> None:
         """One whole tick: what a witness saw can be pushed again, and gives the same action."""

@@ -2,7 +2,8 @@
 
 Each slot has a ring of cells. A cell is one tick of input: 3,200 samples or "nothing came", at most one
 frame, whether the last action was cancelled. `head` is the next cell to be stepped, `tail` the one being
-filled; both only count up. Text waits in a ring of its own, stamped with the cell at which it was pushed. So
+filled; both only count up. Text waits in a ring of its own, packed into positions of
+a tick each and stamped with the cell at which it was pushed. So
 gathering a batch is fancy indexing, and pushing is a copy.
 
 Who may step when:
@@ -35,7 +36,7 @@ from microturn.streams import Bytes, Channel, Flags, Floats, Ints, ModelSpec, Ti
 
 TICK_S = TICK_MS / 1000
 STANDING = 10  # ticks (2 s) after which waiting is delay, not jitter
-TEXT_ROOM = 8192  # pieces a session can leave unread, 27 minutes of reading one a tick
+TEXT_ROOM = 2048  # positions that can wait to be read, one a tick: nearly 7 minutes
 
 
 class Stage(IntEnum):
@@ -58,7 +59,7 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Waiting:
-    """One slot's input and clock between two ticks, for a snapshot. C cells, the last partial; P pieces."""
+    """One slot's input and clock between two ticks. C cells, the last one partial; P positions."""
 
     tick: int
     elapsed_s: float  # since the origin of its media clock
@@ -69,7 +70,7 @@ class Waiting:
     cancelled: Flags  # [C]
     has_frame: Flags  # [C]
     frame: Bytes  # [cells that have one, H, W, 3]
-    text: Ints  # [P]
+    text: Ints  # [P, R]
     channel: Ints  # [P]
     since: Ints  # [P] cells from the head
 
@@ -103,7 +104,7 @@ class Slots:
         self.cancelled = np.zeros(count * cells, np.bool_)
         self.has_frame = np.zeros(count * cells, np.bool_)
         self.frame = np.zeros((count * cells, height, width, 3), np.uint8)
-        self.text = np.zeros((count, TEXT_ROOM), np.int64)
+        self.text = np.zeros((count, TEXT_ROOM, spec.read_pieces), np.int64)
         self.channel = np.zeros((count, TEXT_ROOM), np.int64)
         self.since = np.zeros((count, TEXT_ROOM), np.int64)
         self.text_head = np.zeros(count, np.int64)
@@ -118,7 +119,6 @@ class Slots:
             *(self.head, self.tail, self.fill, self.fresh, self.text_head, self.text_tail),
             *(self.ticks, self.missed, self.late, self.skipped, self.overdue),
         )
-        self._ahead = np.arange(spec.read_pieces)
 
     # ---- writing: any thread, lock held ----
 
@@ -154,16 +154,20 @@ class Slots:
         self.frame[cell] = frame
         self.has_frame[cell] = True
 
-    def put_text(self, slot: int, pieces: list[int], channel: Channel) -> int:
-        """Appends, and says at which place in the session's text the first piece stands."""
+    def put_text(self, slot: int, positions: list[list[int]], channel: Channel) -> int:
+        """Appends, and says at which place in the session's text the first position stands."""
         first = int(self.text_tail[slot])
-        if first + len(pieces) - int(self.text_head[slot]) > TEXT_ROOM:
-            raise ValueError(f"too much unread text: at most {TEXT_ROOM} pieces can wait, send less or later")
-        at = np.arange(first, first + len(pieces)) % TEXT_ROOM
-        self.text[slot, at] = pieces
+        if first + len(positions) - int(self.text_head[slot]) > TEXT_ROOM:
+            raise ValueError(
+                f"too much unread text: at most {TEXT_ROOM} ticks of it can wait, send less or later"
+            )
+        for place, pieces in enumerate(positions, first):
+            self.text[slot, place % TEXT_ROOM] = 0
+            self.text[slot, place % TEXT_ROOM, : len(pieces)] = pieces
+        at = np.arange(first, first + len(positions)) % TEXT_ROOM
         self.channel[slot, at] = int(channel)
         self.since[slot, at] = self.tail[slot]
-        self.text_tail[slot] += len(pieces)
+        self.text_tail[slot] += len(positions)
         return first
 
     def drop(self, slot: int, count: int) -> None:
@@ -245,17 +249,17 @@ class Slots:
         return Gathered(rows, tick, heard, ready_at, live)
 
     def _gather_text(self, rows: Ints, batch: TickInput) -> None:
-        n = len(rows)
+        """One position of text for each session that has one."""
         batch.text[:] = 0
         batch.channel[:] = 0
-        if not (self.text_tail[rows] > self.text_head[rows]).any():
-            return
-        place = self.text_head[rows, None] + self._ahead  # [n, R]
-        at = (rows[:, None], place % TEXT_ROOM)
-        there = (place < self.text_tail[rows, None]) & (self.since[at] <= self.head[rows, None])
-        batch.text[:n] = np.where(there, self.text[at], 0)
-        batch.channel[:n] = np.where(there, self.channel[at], 0)
-        self.text_head[rows] += there.sum(1)
+        place = self.text_head[rows]
+        at = (rows, place % TEXT_ROOM)
+        there = (place < self.text_tail[rows]) & (self.since[at] <= self.head[rows])
+        reading = np.flatnonzero(there)
+        at = (rows[reading], place[reading] % TEXT_ROOM)
+        batch.text[reading] = self.text[at]
+        batch.channel[reading] = self.channel[at][:, None]
+        self.text_head[rows[reading]] += 1
 
     def _jump_to_now(self, rows: Ints, now: float) -> None:
         """A live session too far behind the clock goes on with the tick now due and the newest sound."""
@@ -318,6 +322,6 @@ class Slots:
         self.whole_at[cells] = now
         self.cancelled[cells], self.has_frame[cells] = waiting.cancelled, waiting.has_frame
         self.frame[cells[waiting.has_frame]] = waiting.frame
-        self.text_tail[slot] = pieces = len(waiting.text)
-        self.text[slot, :pieces], self.channel[slot, :pieces] = waiting.text, waiting.channel
-        self.since[slot, :pieces] = waiting.since
+        self.text_tail[slot] = count = len(waiting.text)
+        self.text[slot, :count], self.channel[slot, :count] = waiting.text, waiting.channel
+        self.since[slot, :count] = waiting.since

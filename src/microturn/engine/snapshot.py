@@ -25,7 +25,7 @@ _HEAD = struct.Struct("<4sII")
 class Snapshot:
     model: str  # ModelSpec.name
     waiting: Waiting
-    texts: tuple[tuple[int, TextIn], ...]  # unread text: pieces until it begins, and what it was
+    texts: tuple[tuple[int, TextIn], ...]  # unread text: positions until it begins, and what it was
     state: bytes  # the model's own
 
 
