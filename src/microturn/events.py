@@ -1,7 +1,7 @@
-"""What happened in a run, as a stable list of events: one JSON object a line, described in docs/events.md.
+"""What happened in a run, as a stable list of events: one JSON object a line, see docs/events.md.
 
-Events come in the order of media time. Text that the model says is listed at the tick in which it is *played*, and
-only if it is: what a later decision to listen drops was never said.
+Events come in the order of media time. Text that the model says is listed at the tick in which it is
+*played*, and only if it is: what a later decision to listen drops was never said.
 """
 
 from __future__ import annotations

@@ -32,8 +32,6 @@ LONGEST_GAP_S = 3600  # a longer jump between timestamps is a broken timestamp
 GAP_S = Fraction(1, 5)  # a shorter hole is jitter of the container's clock
 PADDING_SAMPLES = 4096  # what a codec may add at the end beyond the length that its container states
 
-Pcm = np.ndarray[tuple[int], np.dtype[np.int16]]
-
 
 class MediaError(ValueError):
     """A file that cannot be used. Its text is one line for a person, and begins with the path."""
@@ -196,16 +194,19 @@ class WavWriter:
         self._wave.setframerate(SPEAK_RATE)
         self._wave.setnframes(samples)
 
-    def write(self, speech: Floats) -> Pcm:
-        """Append, as far as there is room. Gives back what was written."""
-        pcm = np.round(np.clip(speech[: self._left], -1, 1) * 32767).astype("<i2")
-        self._wave.writeframesraw(pcm.tobytes())
-        self._left -= len(pcm)
-        return pcm
+    def write(self, speech: Floats | None, samples: int) -> None:
+        """Append so many samples, None being silence, as far as there is room."""
+        samples = min(samples, self._left)
+        if speech is None:
+            self._wave.writeframesraw(bytes(2 * samples))
+        else:
+            pcm = np.round(np.clip(speech[:samples], -1, 1) * 32767).astype("<i2")
+            self._wave.writeframesraw(pcm.tobytes())
+        self._left -= samples
 
     def close(self) -> None:
         while self._left:
-            self.write(np.zeros(min(self._left, SPEAK_RATE), np.float32))
+            self.write(None, SPEAK_RATE)
         self._wave.close()
         os.replace(self._part, self.path)
 

@@ -1,8 +1,8 @@
 """A run as a picture: who sounded when, what was heard and said, what was decided in every tick.
 
-Rows of 15 seconds, one lane each for time, the user's sound, words heard, the decision, words said and the
-model's sound. Drawn with Pillow alone, at twice the size and then reduced, row by row, so that a long run needs no
-more memory than its finished picture.
+Rows of 15 seconds, one lane each for time, text read, the user's sound, words heard, the decision, words said
+and the model's sound. Drawn with Pillow alone, at twice the size and then reduced, row by row, so that a long
+run needs no more memory than its finished picture.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ def _header(trace: Trace, ticks: int, width: int) -> Image.Image:
 
 @cache
 def _font(size: int, latin: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font knows little but Latin; other letters want one of the system's, where there is one."""
+    """Pillow's own font knows little but Latin; other letters want one of the system's, if it has one."""
     if not latin:
         for name in ("NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf"):
             try:

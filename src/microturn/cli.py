@@ -1,0 +1,93 @@
+"""The command line. Each command lives in a module of its own, which is imported only when it is asked for.
+
+A command's module has `add_arguments(parser)` and `run(args)`, which gives the exit code: 0, or 2 when
+something that was given cannot be used, which is told in one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import microturn
+
+
+@dataclass(frozen=True)
+class Command:
+    name: str
+    module: str
+    help: str
+
+    def exists(self) -> bool:
+        """Looks for the file, because asking Python would import the packages above it."""
+        path = Path(__file__).parent.joinpath(*self.module.split(".")[1:])
+        return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+COMMANDS = (
+    Command("run", "microturn.run", "run recordings through the model, as fast as the machine allows"),
+    Command("plan", "microturn.plan", "what a model costs, and how many sessions a device holds"),
+    Command("train", "microturn.train.loop", "train a model"),
+    Command("serve", "microturn.server.serve", "serve sessions over the network"),
+)
+BENCHMARKS = (
+    Command("engine", "microturn.bench.engine", "speed and memory of the engine"),
+    Command("suites", "microturn.bench.suites", "what the model can do"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(given)
+    args = parser.parse_args(given)
+    try:
+        return int(args.run(args) or 0)
+    except (ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # whoever read the output has heard enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        print(f"microturn: {_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("microturn: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="microturn", description=microturn.__doc__.split("\n\n")[0])
+    parser.add_argument("--version", action="version", version=f"microturn {microturn.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add(commands, COMMANDS, given[:1])
+    if any(command.exists() for command in BENCHMARKS):
+        bench = commands.add_parser("bench", help="measure", description="Measure.")
+        _add(bench.add_subparsers(metavar="WHAT", required=True), BENCHMARKS, given[1:2])
+    return parser
+
+
+def _add(commands: Any, known: Sequence[Command], asked: Sequence[str]) -> None:
+    for command in known:
+        if command.exists():
+            parser = commands.add_parser(command.name, help=command.help)
+            if [command.name] == list(asked):
+                module = importlib.import_module(command.module)
+                module.add_arguments(parser)
+                parser.set_defaults(run=module.run)
+        elif command.name == "serve":
+            parser = commands.add_parser(command.name, help="(there is no server yet)")
+            parser.set_defaults(run=_no_server)
+
+
+def _no_server(args: argparse.Namespace) -> int:
+    raise ValueError("there is no server yet; `microturn run` takes recordings")
+
+
+def _line(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {(error.strerror or 'cannot be used').lower()}"
+    return " ".join(str(error).split())
