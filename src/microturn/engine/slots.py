@@ -13,11 +13,11 @@ Who may step when:
 
 Jitter. Samples are placed by arrival, and a cell that is not whole at its deadline is kept for the next tick:
 the first such miss makes a client's delay (any delay) into slack, because from then on its ticks are whole
-before their deadline. Throwing the partial cell away instead would leave the stream at the very edge of its
-deadline, missing again and again. A partial cell to which nothing was added during a whole tick is old sound,
-and goes. What was kept must not become delay: a cell that stands in the ring for `STANDING` ticks is dropped
-(`late`), and so is all but the newest when the ring is full. A session that is more than `backlog` ticks
-behind the clock jumps to now (`skipped`).
+before their deadline. Throwing the partial cell away would lose its sound and leave no slack (20 ms packets,
+50 ms late with 100 ms of jitter: 4 ticks of 300 missed instead of 1). A partial cell to which nothing was added
+during a whole tick is old sound, and goes. What was kept must not become delay: a cell that stands in the ring
+for `STANDING` ticks is dropped (`late`), and so is all but the newest when the ring is full. A session that is
+more than `backlog` ticks behind the clock jumps to now (`skipped`).
 
 One lock guards the arrays: writers hold it for a copy of one message, the engine for one gather. Per-slot
 locks would cost the gather a Python loop.
