@@ -1,0 +1,277 @@
+"""What each suite counts: runs in, measures out. The first measure is always `score`, 0 … 1, higher is better.
+
+Every score is built so that neither silence nor talking all the time earns anything: what is wanted must happen,
+and what happens beside it costs. Where BENCHMARKS names two figures that pull in opposite directions, the score
+needs both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from microturn.bench.intervals import Measure, mean, percentiles, product, ratio, share
+from microturn.bench.metrics import (
+    Hit,
+    Matches,
+    Run,
+    carried_on,
+    cause_end,
+    distance,
+    false_count,
+    false_in_quiet,
+    from_user,
+    in_tick,
+    match,
+    nods,
+    quiet_minutes,
+    spoken,
+    stopped,
+    window,
+    within,
+)
+from microturn.scenes.episode import Expected
+
+Score = Callable[[Sequence[Run], int], tuple[Measure, ...]]
+NODS_LOW, NODS_HIGH = 2.0, 8.0  # backchannels a minute that people find natural
+SAME_CAUSE_MS = 20
+
+
+def _of(kind: str, run: Run) -> list[Expected]:
+    return [e for e in run.episode.expected if e.kind == kind]
+
+
+def _minutes(run: Run) -> float:
+    return run.episode.ticks / 300
+
+
+def _accuracy(matches: Matches, kind: str) -> float:
+    """Of one case: fulfilled / (expected + false utterances)."""
+    hits = sum(h.expected.kind == kind for h in matches.hits)
+    wanted = hits + sum(e.kind == kind for e in matches.missed)
+    total = wanted + false_count(matches.stray)
+    return hits / total if total else 1.0
+
+
+# ---- speaking on time and on cue ----
+
+
+def timespeak(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    return _timed(runs, False, ("±200", "±800"), seed)
+
+
+def cuespeak(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    return _timed(runs, True, ("400ms", "1600ms"), seed)
+
+
+def _timed(runs: Sequence[Run], cues: bool, names: tuple[str, str], seed: int) -> tuple[Measure, ...]:
+    """Macro accuracy: the mean over cases of fulfilled / (expected + false utterances)."""
+    half, plain, double = (
+        [match(r.episode, r.played.said, scale, cues) for r in runs] for scale in (0.5, 1.0, 2.0)
+    )
+    hits = [[h for h in m.hits if h.expected.kind == "say"] for m in plain]
+    wanted = [len(_of("say", r)) for r in runs]
+    counts = [len(h) for h in hits]
+    false = [false_count(m.stray) for m in plain]
+    wide = [h for m in double for h in m.hits if h.expected.kind == "say"]
+    stops = [
+        not within(m.stray, e)
+        for r, m in zip(runs, plain, strict=True)
+        for e in _of("halt", r)
+        if r.played.said
+    ]
+    measures = [
+        mean("score", [_accuracy(m, "say") for m in plain], seed=seed),
+        ratio("precision", counts, [c + f for c, f in zip(counts, false, strict=True)], seed=seed),
+        ratio("recall", counts, wanted, seed=seed),
+        mean(f"score_{names[0]}", [_accuracy(m, "say") for m in half], seed=seed),
+        mean(f"score_{names[1]}", [_accuracy(m, "say") for m in double], seed=seed),
+        *percentiles("timing_error", [_late(h, cues) for h in wide]),
+        share("stop_obeyed", stops),
+        ratio("false", false, [_minutes(r) for r in runs], "/min", seed),
+    ]
+    if cues:
+        over = [_user_speaks(r, h.at_ms) for r, found in zip(runs, hits, strict=True) for h in found]
+        measures.append(share("over_the_user", over))
+    return tuple(measures)
+
+
+def _late(hit: Hit, cues: bool) -> float:
+    """From the moment it was due, ms: never negative."""
+    low, high = window(hit.expected)
+    return hit.at_ms - low if cues else abs(hit.at_ms - (low + high) / 2)
+
+
+def _user_speaks(run: Run, ms: int) -> bool:
+    return any(p.at_ms <= ms < p.end_ms for p in run.episode.placed if p.who == 0)
+
+
+# ---- the floor ----
+
+
+def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """A halt counts when something was being said, it stopped, and the new content (if any) was right."""
+    right, going, halted, answered = [], [], [], []
+    silence, response = [], []
+    for run in runs:
+        matches = match(run.episode, run.played.said)
+        for halt in _of("halt", run):
+            stop = stopped(run, halt, matches.stray)
+            cause = cause_end(run.episode, halt.start_ms)
+            mine = [e for e in _of("reply", run) if abs(e.start_ms - cause) <= SAME_CAUSE_MS]
+            found = [h for h in matches.hits if h.expected in mine]
+            right.append(stop.going and stop.halted and len(found) == len(mine))
+            going.append(stop.going)
+            if stop.going:
+                halted.append(stop.halted)
+            if mine:
+                answered.append(len(found) == len(mine))
+            if stop.going and stop.latency_ms is not None:
+                silence.append(stop.latency_ms)
+            response += [h.at_ms - h.expected.start_ms for h in found]
+    return (
+        share("score", right),
+        share("was_speaking", going),
+        share("halted", halted),
+        share("answered", answered),
+        *percentiles("stop_latency", silence),
+        *percentiles("response_latency", response),
+    )
+
+
+def backchannel(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    kept = [carried_on(e, r.played.said) for r in runs for e in _of("carry_on", r)]
+    return (share("score", kept),)
+
+
+def pause(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """A case is right when no pause was taken over and every true end was answered rightly."""
+    right, taken, answered, latency = [], [], [], []
+    for run in runs:
+        matches = match(run.episode, run.played.said)
+        replies = [h for h in matches.hits if h.expected.kind == "reply"]
+        mine = [bool(within(run.played.said, e)) for e in _of("pause", run)]
+        taken += mine
+        answered += [True] * len(replies) + [False] * (len(_of("reply", run)) - len(replies))
+        latency += [h.at_ms - h.expected.start_ms for h in replies]
+        right.append(not any(mine) and len(replies) == len(_of("reply", run)))
+    return (
+        share("score", right),
+        share("takeover", taken),
+        share("answered", answered),
+        *percentiles("latency", latency),
+    )
+
+
+def turns(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """Macro accuracy of the answers; latency counts whatever is said first in reply, right or wrong."""
+    found = [match(r.episode, r.played.said) for r in runs]
+    latency, begun = [], []
+    for run in runs:
+        for e in _of("reply", run):
+            first = next((w.start_ms for w in within(run.played.said, e)), None)
+            begun.append(first is not None)
+            latency += [] if first is None else [first - e.start_ms]
+    false = [false_count(m.stray) for m in found]
+    return (
+        mean("score", [_accuracy(m, "reply") for m in found], seed=seed),
+        share("answered", begun),
+        *percentiles("latency", latency),
+        ratio("false", false, [_minutes(r) for r in runs], "/min", seed),
+    )
+
+
+def listening(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """Score of a case: share placed at clause ends × (rate within 2–8 a minute) × none took the floor."""
+    found = [nods(r) for r in runs]
+    scores = []
+    for n in found:
+        rate = n.count / n.minutes
+        natural = min(1.0, rate / NODS_LOW) * min(1.0, NODS_HIGH / max(rate, NODS_HIGH))
+        scores.append(n.placed / n.count * natural * (n.floor == 0) if n.count else 0.0)
+    counts = [n.count for n in found]
+    return (
+        mean("score", scores, seed=seed),
+        ratio("backchannels", counts, [n.minutes for n in found], "/min", seed),
+        ratio("at_clause_ends", [n.placed for n in found], counts, seed=seed),
+        ratio("took_the_floor", [n.floor for n in found], counts, seed=seed),
+    )
+
+
+def false_replies(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """Silence where nobody asked × answers where somebody did: the questions among the cases see to it that
+    silence alone is no virtue."""
+    quiet = [r for r in runs if not _of("reply", r)]
+    asked = [r for r in runs if _of("reply", r)]
+    false = [false_in_quiet(r) for r in quiet]
+    silent = share("silent", [f == 0 for f in false])
+    answers = [hit for r in asked for hit in _fulfilled(r)]
+    answered = share("answered", answers)
+    return (
+        product("score", silent, answered),
+        ratio("false", false, [quiet_minutes(r.episode) for r in quiet], "/min", seed),
+        silent,
+        answered,
+    )
+
+
+def _fulfilled(run: Run) -> list[bool]:
+    hits = {h.expected for h in match(run.episode, run.played.said).hits}
+    return [e in hits for e in _of("reply", run)]
+
+
+# ---- hearing ----
+
+
+def hear(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """Score = 1 − WER, not below 0."""
+    errors, words, right, extra = _transcript(runs)
+    wer = ratio("wer", errors, words, seed=seed)
+    return (
+        _one_minus("score", wer),
+        wer,
+        ratio("in_tick", right, words, seed=seed),
+        ratio("insertions", extra, words, seed=seed),
+    )
+
+
+def read(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    false = [false_count(match(r.episode, r.played.said).stray) for r in runs]
+    errors, words, _, _ = _transcript(runs)
+    wer = ratio("wer", errors, words, seed=seed)
+    return (
+        _one_minus("score", wer),
+        wer,
+        ratio("false", false, [_minutes(r) for r in runs], "/min", seed),
+    )
+
+
+def digits(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """Score = words in the right tick ± 1 / (words said + insertions), so that guessing costs."""
+    errors, words, right, extra = _transcript(runs)
+    asked = [r for r in runs if _of("say", r)]
+    found = [match(r.episode, r.played.said, cues=True) for r in asked]
+    return (
+        ratio("score", right, [w + x for w, x in zip(words, extra, strict=True)], seed=seed),
+        ratio("in_tick", right, words, seed=seed),
+        ratio("insertions", extra, words, seed=seed),
+        ratio("wer", errors, words, seed=seed),
+        mean("as_cues", [_accuracy(m, "say") for m in found], seed=seed),
+    )
+
+
+def _transcript(runs: Sequence[Run]) -> tuple[list[int], list[int], list[int], list[int]]:
+    """For each case: word errors, words said, words in the right tick ± 1, insertions."""
+    rows = []
+    for run in runs:
+        truth, found = spoken(run.episode), from_user(run)
+        errors = distance([h.text for h in truth], [h.text for h in found])
+        rows.append((errors, len(truth), *in_tick(truth, found)))
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]
+    return columns[0], columns[1], columns[2], columns[3]
+
+
+def _one_minus(name: str, wer: Measure) -> Measure:
+    if wer.value is None:
+        return Measure(name, None)
+    low, high = max(0.0, 1 - (wer.high or 0.0)), max(0.0, 1 - (wer.low or 0.0))
+    return Measure(name, max(0.0, 1 - wer.value), "", low, high, wer.n)

@@ -1,0 +1,119 @@
+"""An episode as the waveform that reaches the model, sample by sample, and what it reads when.
+
+Training composes powers of mel bins; here clips are added as the sound they are, so that a score says something
+about microphones. Everything follows from the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from microturn.clock import HEAR_RATE, HEAR_SAMPLES
+from microturn.engine import Stream
+from microturn.scenes.episode import Episode
+from microturn.streams import Flags, Floats, Perception, TextIn
+
+MS = HEAR_RATE // 1000  # samples in a millisecond
+FLOOR_DB = -75.0  # of the microphone's own hiss, full scale = 0: digital silence does not exist
+LOUD = 0.02  # where a sample counts as speech when loudness is measured (−34 dB)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What comes to a microphone beside people, and what is lost on the way."""
+
+    noise_snr_db: float | None = None  # white noise, against the loudness of speech
+    kitchen: Floats | None = None  # [n] a recording, wrapped around from a random place
+    kitchen_snr_db: float = 12.0
+    echo_ms: int = 0  # a copy of everything that comes back this much later …
+    echo_db: float = -20.0  # … and this much quieter
+    loss: float = 0.0  # share of ticks that never arrive
+    burst: float = 2.0  # ticks lost together, on average
+
+
+CLEAN = Surroundings()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test: an episode as it really sounds."""
+
+    episode: Episode
+    samples: Floats  # [ticks · 3200] at 16 kHz
+    arrived: Flags  # [ticks] false: nothing came
+
+    def stream(self) -> Stream:
+        """The same for the engine."""
+        reads = self.episode.reads
+        return Stream(
+            perceptions=self.perceptions(),
+            read=[TextIn(r.text, r.channel) for r in reads if r.tick < 0],
+            seed=self.episode.seed,
+        )
+
+    def perceptions(self) -> Iterator[Perception]:
+        for tick in range(self.episode.ticks):
+            text = tuple(TextIn(r.text, r.channel) for r in self.episode.reads if r.tick == tick)
+            audio = self.samples[tick * HEAR_SAMPLES : (tick + 1) * HEAR_SAMPLES]
+            yield Perception(audio=audio if self.arrived[tick] else None, text=text)
+
+
+def voices(episode: Episode) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(placed.clip.voice for placed in episode.placed))
+
+
+def make_case(episode: Episode, seed: int = 0, around: Surroundings = CLEAN) -> Case:
+    """The episode in its surroundings. Two with the same seed differ only in what differs around them."""
+    hiss, noise, start, lost = (np.random.default_rng((seed, part)) for part in range(4))
+    samples = placed_samples(episode)
+    if around.echo_ms:
+        late = around.echo_ms * MS
+        samples[late:] += samples[: len(samples) - late] * np.float32(10 ** (around.echo_db / 20))
+    loud = loudness(samples)
+    samples += hiss.standard_normal(len(samples), np.float32) * np.float32(10 ** (FLOOR_DB / 20))
+    if around.noise_snr_db is not None:
+        level = loud * 10 ** (-around.noise_snr_db / 20)
+        samples += noise.standard_normal(len(samples), np.float32) * np.float32(level)
+    if around.kitchen is not None:
+        first = int(start.integers(len(around.kitchen)))
+        sound = np.take(around.kitchen, np.arange(first, first + len(samples)), mode="wrap")
+        level = loud * 10 ** (-around.kitchen_snr_db / 20) / max(1e-6, float(np.sqrt(np.mean(sound**2))))
+        samples += sound * np.float32(level)
+    return Case(episode, np.clip(samples, -1, 1), arrivals(episode.ticks, around.loss, around.burst, lost))
+
+
+def placed_samples(episode: Episode) -> Floats:
+    """Every clip at its place and loudness, added up; what would go on after the end is cut."""
+    total = np.zeros(episode.ticks * HEAR_SAMPLES, np.float32)
+    for placed in episode.placed:
+        if placed.clip.samples is None:
+            raise ValueError(f"{episode.scene}: the clip “{placed.clip.text}” has no samples to compose")
+        at = placed.at_ms * MS
+        sound = placed.clip.samples[: max(0, len(total) - at)]
+        total[at : at + len(sound)] += sound * np.float32(10 ** (placed.gain_db / 20))
+    return total
+
+
+def loudness(samples: Floats) -> float:
+    """Root mean square of what is speech in it."""
+    loud = samples[np.abs(samples) > LOUD]
+    return float(np.sqrt(np.mean(loud**2))) if len(loud) else LOUD
+
+
+def arrivals(ticks: int, share: float, burst: float, rng: np.random.Generator) -> Flags:
+    """Which ticks arrive: a line that is up or down, `share` of the time down, `burst` ticks on average."""
+    if not 0 <= share < 1 or burst < 1:
+        raise ValueError(f"loss must be 0 … 1 in bursts of a tick or more, not {share} in bursts of {burst}")
+    arrived = np.ones(ticks, np.bool_)
+    if share == 0:
+        return arrived
+    recover = 1 / burst
+    fail = min(1.0, share * recover / (1 - share))
+    down = False
+    for tick, chance in enumerate(rng.random(ticks)):
+        down = chance >= recover if down else chance < fail
+        arrived[tick] = not down
+    return arrived
