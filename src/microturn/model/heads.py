@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from microturn.model.config import ModelConfig
 from microturn.model.layers import RMSNorm
+from microturn.model.packed import Packed
 
 
 class DepthDecoder(nn.Module):
@@ -21,6 +22,7 @@ class DepthDecoder(nn.Module):
         super().__init__()
         self.pieces = c.say_pieces
         self._table = [table]  # not registered: its owner is the network
+        self.packed_table: nn.Module | None = None
         self.start = nn.Linear(c.d_model, c.piece_dim)
         self.first = nn.Parameter(torch.zeros(c.piece_dim))
         self.from_piece = nn.Linear(c.piece_dim, 3 * c.piece_dim)
@@ -38,7 +40,15 @@ class DepthDecoder(nn.Module):
         return update * state_RD + (1 - update) * candidate
 
     def _logits(self, state_RD: Tensor, direct_RD: Tensor) -> Tensor:
-        return F.linear(self.norm(state_RD + direct_RD), self._table[0].weight, self.bias)
+        state_RD = self.norm(state_RD + direct_RD)
+        if self.packed_table is not None:
+            packed: Tensor = self.packed_table(state_RD)
+            return packed
+        return F.linear(state_RD, self._table[0].weight, self.bias)
+
+    def pack_table(self) -> None:
+        """Serving on a CPU: see model/packed.py."""
+        self.packed_table = Packed(self._table[0].weight, self.bias)
 
     def loss(self, hidden_RD: Tensor, target_RT: Tensor, nothing_weight: float) -> tuple[Tensor, Tensor]:
         """Cross-entropy summed over the pieces that matter, and their (weighted) number.

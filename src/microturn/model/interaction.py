@@ -10,22 +10,21 @@ Shape suffixes: S slots (the last one is scratch, for padding rows), B rows of a
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, fields
-from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from microturn.clock import SPEAK_SAMPLES
 from microturn.model.backbone import BackboneState
 from microturn.model.config import ModelConfig
 from microturn.model.ears import CONTEXT, FRAMES, PowerMel, to_levels
-from microturn.model.network import CANCELLED, NO_DECISION, Network, Percept
+from microturn.model.network import CANCELLED, NO_DECISION, Network, Own, Percept
+from microturn.model.packed import can_pack, pack
 from microturn.model.tokenizer import PieceTokenizer
-from microturn.streams import Channel, Decision, Floats, Ints, ModelSpec, TickInput, TickOutput
+from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, TickOutput
 
 SNAPSHOT_FORMAT = 1
 
@@ -48,6 +47,11 @@ class Interaction:
     def __init__(self, network: Network, tokenizer: PieceTokenizer, device: str = "cpu") -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.config: ModelConfig = network.c
+        self._fingerprint = fingerprint(network)
+        if device == "cpu" and can_pack():
+            pack(network)
+            network.say.pack_table()
+            network.hear.pack_table()
         self._tokenizer = tokenizer
         self.device = torch.device(device)
         self._power = PowerMel().to(device)
@@ -157,15 +161,16 @@ class Interaction:
             has_frame=has_frame[:, None],
             text=text[:, None],
             channel=channel[:, None],
+        )
+        own = Own(
             said=torch.where(cancelled[:, None], 0, s.said[index])[:, None],
             heard=s.heard[index][:, None],
             decided=torch.where(cancelled, CANCELLED, s.decided[index])[:, None],
             sounded=None,
         )
-        x, carried = net.perceive(percept, s.ears[index])
-        s.ears[index] = carried
-        keep = ((text != 0) & (channel == Channel.INSTRUCTIONS)).any(-1)
-        hidden = net.backbone.step(self.backbone, index, x[:, 0], keep)
+        sensed, s.ears[index] = net.sense(percept, s.ears[index])
+        x = net.compose(sensed, own)[:, 0]
+        hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0])
 
         logits = net.decision(hidden)
         logits[:, Decision.SPEAK] += eagerness
@@ -177,22 +182,14 @@ class Interaction:
 
     # ---- snapshots ----
 
-    def fingerprint(self) -> str:
-        """Which weights a snapshot belongs to."""
-        digest = hashlib.sha256(self.config.to_json().encode())
-        for name, weight in self.network.named_parameters():
-            digest.update(name.encode())
-            digest.update(weight.detach().flatten()[:16].float().cpu().numpy().tobytes())
-        return digest.hexdigest()[:16]
-
     def snapshot(self, slot: int) -> bytes:
         tensors = {name: tensor.select(axis, slot).clone() for name, tensor, axis in self._parts()}
         header = torch.tensor([SNAPSHOT_FORMAT])
-        return save_tensors({"format": header, **tensors}, {"model": self.fingerprint()})
+        return save_tensors({"format": header, **tensors}, {"model": self._fingerprint})
 
     def restore(self, slot: int, data: bytes) -> None:
         tensors, model = _unpack(data)
-        if model != self.fingerprint():
+        if model != self._fingerprint:
             raise ValueError(f"snapshot belongs to other weights than {self.config.name}")
         for name, tensor, axis in self._parts():
             if name not in tensors or tensors[name].shape != tensor.select(axis, slot).shape:
@@ -204,8 +201,6 @@ def _unpack(data: bytes) -> tuple[dict[str, Tensor], str]:
     try:
         tensors = load_tensors(data)
         size = int.from_bytes(data[:8], "little")
-        import json
-
         model = json.loads(data[8 : 8 + size])["__metadata__"]["model"]
     except Exception:
         raise ValueError("snapshot is damaged or is not one of this model") from None
@@ -214,8 +209,13 @@ def _unpack(data: bytes) -> tuple[dict[str, Tensor], str]:
     return tensors, model
 
 
-def silence() -> Floats:
-    return np.zeros(SPEAK_SAMPLES, np.float32)
+def fingerprint(network: Network) -> str:
+    """Which weights a snapshot belongs to."""
+    digest = hashlib.sha256(network.c.to_json().encode())
+    for name, weight in network.named_parameters():
+        digest.update(name.encode())
+        digest.update(weight.detach().flatten()[:16].float().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def random_model(config: ModelConfig, seed: int = 0, device: str = "cpu") -> Interaction:
@@ -223,5 +223,3 @@ def random_model(config: ModelConfig, seed: int = 0, device: str = "cpu") -> Int
     torch.manual_seed(seed)
     return Interaction(Network(config), PieceTokenizer.load(), device)
 
-
-__all__ = ["Interaction", "Path", "random_model"]

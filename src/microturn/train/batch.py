@@ -1,0 +1,85 @@
+"""Episodes of one length, stacked into the tensors that the network trains on.
+
+Shape suffixes: B episodes, S set-up positions, N ticks, R pieces read, T pieces a tick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from microturn.model.config import ModelConfig
+from microturn.model.network import NO_DECISION, Own, Percept
+from microturn.scenes.episode import Episode
+from microturn.streams import Bytes, Tokenizer
+from microturn.train import sound
+from microturn.train.targets import Targets, targets
+
+
+@dataclass
+class Batch:
+    percept: Percept
+    setup: Tensor  # [B, S, R]
+    setup_channel: Tensor  # [B, S, R]
+    decision: Tensor  # [B, N]
+    say: Tensor  # [B, N, T]
+    hear: Tensor  # [B, N, T]
+    hear_known: Tensor  # [B, N]
+
+    def to(self, device: torch.device) -> Batch:
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        percept = Percept(**{k: v.to(device) for k, v in vars(self.percept).items()})
+        return Batch(percept=percept, **moved)
+
+
+def fed_back(said: Tensor, heard: Tensor, decided: Tensor) -> Own:
+    """What each tick knows of the tick before, from what every tick did. [B, N, …]"""
+
+    def later(x: Tensor, first: int) -> Tensor:
+        return torch.cat([torch.full_like(x[:, :1], first), x[:, :-1]], 1)
+
+    return Own(later(said, 0), later(heard, 0), later(decided, NO_DECISION), None)
+
+
+def stack(
+    episodes: Sequence[Episode],
+    rng: np.random.Generator,
+    c: ModelConfig,
+    pieces: Tokenizer,
+    noises: Sequence[Bytes],
+    hardship: sound.Hardship,
+) -> Batch:
+    """All episodes must have the same number of ticks."""
+    made: list[Targets] = [targets(e, pieces, c.read_pieces, c.say_pieces) for e in episodes]
+    heard = [sound.mix(e, rng, noises, hardship) for e in episodes]
+    s = min(c.pinned, max(len(m.setup) for m in made))
+    b, n = len(episodes), episodes[0].ticks
+    setup = np.zeros((b, s, c.read_pieces), np.int64)
+    setup_channel = np.zeros_like(setup)
+    for i, m in enumerate(made):
+        setup[i, : len(m.setup)], setup_channel[i, : len(m.setup)] = m.setup[:s], m.setup_channel[:s]
+
+    def whole(arrays: list[np.ndarray]) -> Tensor:  # type: ignore[type-arg]
+        return torch.from_numpy(np.stack(arrays))
+
+    percept = Percept(
+        levels=whole([sound.to_levels(power, c.mel_levels) for power, _ in heard]),
+        has_audio=whole([arrived for _, arrived in heard]),
+        frames=torch.zeros(0, *c.frame_size, 3, dtype=torch.uint8),
+        has_frame=torch.zeros(b, n, dtype=torch.bool),
+        text=whole([m.text for m in made]),
+        channel=whole([m.channel for m in made]),
+    )
+    return Batch(
+        percept,
+        torch.from_numpy(setup),
+        torch.from_numpy(setup_channel),
+        whole([m.decision for m in made]),
+        whole([m.say for m in made]),
+        whole([m.hear for m in made]),
+        whole([m.hear_known for m in made]),
+    )

@@ -1,0 +1,114 @@
+"""What the trainer learns from: an endless, seeded stream of batches drawn from the bank.
+
+Example i of a run depends on nothing but the run's seed and i, so a resumed run sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing as mp
+import random
+from collections.abc import Iterator
+from queue import Empty
+
+import numpy as np
+import torch
+
+from microturn.clock import TICKS_PER_SECOND
+from microturn.model.config import ModelConfig
+from microturn.model.tokenizer import PieceTokenizer
+from microturn.scenes import SCENES
+from microturn.scenes.episode import Clip, Episode, Expected, Placed
+from microturn.train import sound
+from microturn.train.bank import Bank
+from microturn.train.batch import Batch, stack
+from microturn.train.recipe import Recipe
+
+
+PEOPLE = ("read", "digits", "words")  # families of recorded people
+LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
+
+
+def listen(clips: list[Clip], rng: random.Random, seconds: float, scene: str = "hear") -> Episode:
+    """People talk one after another; nothing is to be said."""
+    placed: list[Placed] = []
+    now = rng.uniform(0, 1000)
+    for clip in clips:
+        if now + clip.ms > seconds * 1000:
+            break
+        placed.append(Placed(clip, round(now)))
+        now = placed[-1].end_ms + rng.uniform(100, 1500)
+    ticks = round(seconds * TICKS_PER_SECOND)
+    return Episode(
+        scene, 0, ticks, tuple(placed), expected=(Expected("quiet", 0, round(seconds * 1000)),)
+    )
+
+
+class Examples:
+    """Draws episodes. `plain` is the share that is only hearing, `real` the share of those by recorded people."""
+
+    def __init__(self, bank: Bank, plain: float, real: float) -> None:
+        self.bank, self.plain, self.real = bank, plain, real
+        self.scripts = bank.scripts()
+        voices = bank.voices()
+        self.noises = [bank[i].mel for v in voices if v.startswith("noise") for i in bank.clips_of(v)]
+        self.people = [v for v in voices if v.split("-")[0] in PEOPLE]
+        self.made = [v for v in voices if v not in set(self.people) and not v.startswith("noise")]
+        # a script made for 45 s has most of its matter cut away in 12: prefer those that fit
+        self.fitting = {s: [i for i, k in enumerate(self.scripts) if k.seconds <= s * 1.3] for s in LENGTHS}
+
+    def episode(self, seed: int, seconds: float) -> Episode:
+        rng, warps = random.Random(seed), np.random.default_rng(seed)
+        scripts = self.fitting.get(seconds) or range(len(self.scripts))
+        if not len(scripts) or rng.random() < self.plain:
+            return self._plain(rng, warps, seconds)
+        index = scripts[rng.randrange(len(scripts))]
+        kept = self.scripts[index]
+        scene = SCENES[kept.scene]
+        script = scene.script(random.Random(kept.seed), "train", kept.seconds)
+        clips = self._varied(self.bank.script_clips(index), warps)
+        return scene.compose(script, clips, rng, seconds)
+
+    def _varied(self, clips: list[Clip], warps: np.random.Generator) -> list[Clip]:
+        """Every speaker of the episode sounds a little different each time, the same throughout."""
+        seeds = {voice: int(warps.integers(1 << 31)) for voice in dict.fromkeys(c.voice for c in clips)}
+        return [sound.vary(clip, np.random.default_rng(seeds[clip.voice])) for clip in clips]
+
+    def _plain(self, rng: random.Random, warps: np.random.Generator, seconds: float) -> Episode:
+        pool = self.people if self.people and rng.random() < self.real else self.made or self.people
+        clips: list[Clip] = []
+        for _ in range(1 if rng.random() < 0.7 else 2):
+            own = self.bank.clips_of(rng.choice(pool))
+            if len(own):
+                clips += [self.bank[rng.choice(own)] for _ in range(rng.randint(3, 10))]
+        return listen(self._varied(clips, warps), rng, seconds)
+
+    def batch(self, seed: int, seconds_in_all: float, c: ModelConfig, pieces: PieceTokenizer) -> Batch:
+        """Episodes of one length, as many as make up `seconds_in_all`."""
+        rng = np.random.default_rng(seed)
+        seconds = float(rng.choice(list(LENGTHS), p=list(LENGTHS.values())))
+        episodes = [self.episode(seed * 1_000_003 + i, seconds) for i in range(round(seconds_in_all / seconds))]
+        return stack(episodes, rng, c, pieces, self.noises, sound.Hardship(1.0))
+
+
+def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> None:
+    torch.set_num_threads(1)
+    examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real)
+    pieces = PieceTokenizer.load()
+    while True:
+        queue.put(examples.batch(recipe.seed * 1_000_000 + step, recipe.seconds, c, pieces))
+        step += 1
+
+
+def batches(recipe: Recipe, c: ModelConfig, step: int) -> Iterator[Batch]:
+    """Batches from `step` on, made by a second process while the network trains."""
+    context = mp.get_context("spawn")
+    queue: mp.Queue[Batch] = context.Queue(3)
+    worker = context.Process(target=_work, args=(recipe, c, step, queue), daemon=True)
+    worker.start()
+    try:
+        while worker.is_alive():
+            with contextlib.suppress(Empty):
+                yield queue.get(timeout=60)
+    finally:
+        worker.kill()

@@ -1,0 +1,150 @@
+"""`microturn train CONFIG`: the training loop, on two CPU cores or one GPU unchanged.
+
+A run lives in a folder: its recipe, a log of one JSON object a line, plots, and a checkpoint from which it goes on
+to the step. What is fed back to the network is, for a growing share of the batches, what it really did when it
+lived through those very episodes alone (train/rollout.py); for the rest the right answers, with holes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from microturn.model.checkpoint import load_weights, save_weights
+from microturn.model.config import find_config
+from microturn.model.network import Network, Own
+from microturn.model.tokenizer import PieceTokenizer
+from microturn.train.batch import Batch, fed_back
+from microturn.train.examples import batches
+from microturn.train.losses import losses
+from microturn.train.muon import optimizers
+from microturn.train.recipe import Recipe
+from microturn.train.rollout import roll_out
+from microturn.train.watch import Watch
+
+
+def rate_at(recipe: Recipe, step: int, minutes: float) -> float:
+    """The learning rate as a share of its full value."""
+    warm = min(1.0, (step + 1) / recipe.warm_steps)
+    cooling = (minutes / recipe.minutes - (1 - recipe.cool_share)) / recipe.cool_share
+    return warm * (1 - 0.93 * min(max(cooling, 0.0), 1.0))
+
+
+def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> Own:
+    if rolled:
+        done = roll_out(network, batch)
+        return fed_back(done.say, done.hear, done.decision)
+    own = fed_back(batch.say, batch.hear, batch.decision)
+    hidden = torch.rand(batch.decision.shape, device=batch.decision.device) < holes
+    return replace(own, heard=torch.where(hidden[..., None], 0, own.heard))
+
+
+class Run:
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        self.recipe, self.folder = recipe, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.set_num_threads(recipe.threads)
+        torch.manual_seed(recipe.seed)
+        self.network = Network(find_config(recipe.model)).to(self.device)
+        if recipe.start:
+            load_weights(self.network, Path(recipe.start))
+        self.optimizers = optimizers(self.network, recipe.rate, recipe.muon_rate)
+        self.step, self.minutes, self.ticks = 0, 0.0, 0
+        self.state = folder / "state.pt"
+        if self.state.exists():
+            self._resume()
+        (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), "utf-8")
+
+    def _resume(self) -> None:
+        kept = torch.load(self.state, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(kept["network"])
+        for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.step, self.minutes, self.ticks = kept["step"], kept["minutes"], kept["ticks"]
+
+    def save(self) -> None:
+        """State first under another name: a run that is stopped while it saves loses nothing."""
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "optimizers": [o.state_dict() for o in self.optimizers],
+                "step": self.step,
+                "minutes": self.minutes,
+                "ticks": self.ticks,
+            },
+            self.state.with_suffix(".new"),
+        )
+        os.replace(self.state.with_suffix(".new"), self.state)
+        story = {"recipe": json.dumps(asdict(self.recipe)), "steps": str(self.step)}
+        story |= {"minutes": f"{self.minutes:.1f}", "hours_heard": f"{self.ticks / 18000:.1f}"}
+        save_weights(self.network, self.folder / "weights", story)
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """One step."""
+        r = self.recipe
+        share = rate_at(r, self.step, self.minutes)
+        for optimizer, full in zip(self.optimizers, (r.rate, r.muon_rate), strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = full * share
+        rolled = self.step >= r.rolled_from and (self.step * 7919 % 1000) < r.rolled * 1000
+        own = feedback(self.network, batch, rolled, r.holes)
+        hidden = self.network(batch.setup, batch.setup_channel, batch.percept, own)
+        each = losses(self.network, hidden, batch)
+        each.total().backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.ticks += batch.decision.numel()
+        return {
+            "decision": each.decision.item(),
+            "say": each.say.item(),
+            "hear": each.hear.item(),
+            "norm": norm.item(),
+            "rolled": float(rolled),
+        }
+
+    def go(self) -> None:
+        r = self.recipe
+        watch = Watch(self.folder, Path(r.bank), self.network.c, r.seed)
+        stream = batches(r, self.network.c, self.step)
+        saved = watched = self.minutes
+        for batch in stream:
+            began = time.monotonic()
+            numbers = self.learn(batch.to(self.device))
+            self.minutes += (time.monotonic() - began) / 60
+            watch.log(self.step, self.minutes, numbers)
+            if self.minutes - watched > r.watch_minutes:
+                watch.look(self.network, self.step, self.minutes)
+                watched = self.minutes
+            if self.minutes - saved > r.save_minutes:
+                self.save()
+                saved = self.minutes
+            if self.minutes >= r.minutes:
+                break
+        self.save()
+        watch.look(self.network, self.step, self.minutes)
+        stream.close()  # type: ignore[attr-defined]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="a recipe: JSON with the fields of train.loop.Recipe")
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/out/NAME OF THE RECIPE)")
+    parser.add_argument("--minutes", type=float, help="train this long in all instead of what the recipe says")
+
+
+def run(args: argparse.Namespace) -> int:
+    recipe = Recipe.load(args.config)
+    if args.minutes:
+        recipe = replace(recipe, minutes=args.minutes)
+    PieceTokenizer.load()
+    Run(recipe, args.out or Path("runs/out") / args.config.stem).go()
+    return 0

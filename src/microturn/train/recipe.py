@@ -1,0 +1,39 @@
+"""A training recipe: everything that decides what a run does. Kept in the run folder and inside the weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Recipe:
+    model: str = "nano"
+    start: str | None = None  # weights to start from
+    bank: str = "bank"
+    minutes: float = 60.0  # of training, over all resumptions
+    seconds: float = 400.0  # of episodes in a step
+    rate: float = 1.5e-3  # AdamW
+    muon_rate: float = 6e-3  # 0 = AdamW for everything
+    warm_steps: int = 40
+    cool_share: float = 0.3  # last share of the minutes, in which the rate falls to a tenth
+    plain: float = 0.4  # share of episodes that are plain hearing
+    real: float = 0.5  # share of those with recorded people
+    rolled: float = 0.5  # share of steps whose feedback is a roll-out
+    rolled_from: int = 300  # first such step
+    holes: float = 0.15  # share of right answers that are hidden from the feedback
+    watch_minutes: float = 10.0
+    save_minutes: float = 4.0
+    seed: int = 1
+    threads: int = 2
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        try:
+            raw = json.loads(path.read_text("utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path}: not a training recipe ({error})") from None
+        if unknown := sorted(set(raw) - {f.name for f in fields(cls)}):
+            raise ValueError(f"{path}: unknown fields {', '.join(unknown)}")
+        return cls(**raw)

@@ -1,0 +1,66 @@
+"""Free running in batches: the network lives through episodes with nothing but its own outputs fed back.
+
+This is what training feeds back to the network, and what every held-out score is made of.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from microturn.model.backbone import Backbone
+from microturn.model.network import NO_DECISION, Network, Own
+from microturn.streams import Decision
+from microturn.train.batch import Batch
+
+
+@dataclass
+class Rollout:
+    decision: Tensor  # [B, N]
+    say: Tensor  # [B, N, T]
+    hear: Tensor  # [B, N, T]
+
+
+def _fitted(network: Network, ticks: int, setup: int) -> Backbone:
+    """The same backbone with places for just this many ticks, if they fit into its window anyway."""
+    c = network.c
+    if ticks > c.window:
+        return network.backbone
+    fitted = copy.copy(network.backbone)
+    window = -(-ticks // c.group) * c.group
+    fitted.c = replace(c, window=window, pinned=max(setup, 1), memory_levels=1, memory_per_level=1)
+    return fitted
+
+
+@torch.no_grad()
+def roll_out(network: Network, batch: Batch) -> Rollout:
+    """Also right with the network in training mode: nothing here differs between the two."""
+    p = batch.percept
+    b, n = p.has_audio.shape
+    sensed, _ = network.sense(p, network.ears.past(b))
+    keep = p.keep()
+    backbone = _fitted(network, n, batch.setup.shape[1])
+    state = backbone.allocate(b)
+    slots = torch.arange(b, device=sensed.device)
+    lengths = (batch.setup != 0).any(-1).sum(1)
+    for row in range(b):
+        if count := int(lengths[row]):
+            x = network.set_up(batch.setup[row : row + 1, :count], batch.setup_channel[row : row + 1, :count])
+            backbone.read(state, row, x[0])
+    said = batch.say.new_zeros(b, 1, network.c.say_pieces)
+    heard = torch.zeros_like(said)
+    decided = torch.full_like(batch.decision[:, :1], NO_DECISION)
+    steps: list[tuple[Tensor, Tensor, Tensor]] = []
+    for t in range(n):
+        backbone.leave(state, slots)
+        x = network.compose(sensed[:, t : t + 1], Own(said, heard, decided, None))
+        hidden = backbone.step(state, slots, x[:, 0], keep[:, t])
+        choice = network.decision(hidden).argmax(-1)
+        say = network.say.spell(hidden, choice == Decision.SPEAK)
+        hear = network.hear.spell(hidden, torch.ones_like(choice, dtype=torch.bool))
+        steps.append((choice, say, hear))
+        said, heard, decided = say[:, None], hear[:, None], choice[:, None]
+    return Rollout(*(torch.stack(parts, 1) for parts in zip(*steps, strict=True)))

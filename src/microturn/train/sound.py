@@ -1,0 +1,139 @@
+"""An episode as the sound that reaches the model: clips placed, mixed and worn down, in mel powers.
+
+Powers add, so rooms, noise, other people and echo are sums, and microphones, distance and codecs are gains per
+bin. That is tens of times cheaper than composing waveforms; `bench` composes waveforms and keeps this honest.
+
+Shape suffixes: F frames of 10 ms, M mel bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.signal import lfilter
+
+from microturn.model.ears import BINS, CLIP_LEVELS, FRAMES, HIGH, LOW
+from microturn.scenes.episode import Clip, Episode, Word
+from microturn.streams import Bytes, Flags, Floats
+
+POWER = np.power(10.0, np.arange(256) / CLIP_LEVELS * (HIGH - LOW) + LOW).astype(np.float32)
+BAND_TOPS = {3400: 47, 4000: 51, 5500: 58, 7000: 63}  # Hz → first mel bin that is gone
+
+
+@dataclass(frozen=True)
+class Hardship:
+    """How hard the world may be, 0 (clean) to 1."""
+
+    level: float = 1.0
+
+
+def vary(clip: Clip, rng: np.random.Generator) -> Clip:
+    """The same words by a longer or shorter throat, faster or slower: warps bins and stretches time."""
+    rate = float(np.exp(rng.normal(0, 0.1)))
+    warp = float(np.exp(rng.normal(0, 0.08)))
+    mel = clip.mel.astype(np.float32)
+    frames = max(1, round(len(mel) / rate))
+    at = np.clip((np.arange(frames) + 0.5) * rate - 0.5, 0, len(mel) - 1)
+    low = at.astype(np.int64)
+    high = np.minimum(low + 1, len(mel) - 1)
+    part = (at - low)[:, None].astype(np.float32)
+    mel = mel[low] * (1 - part) + mel[high] * part
+    at = np.clip((np.arange(BINS) + 2) * warp - 2, 0, BINS - 1)
+    low = at.astype(np.int64)
+    part = (at - low).astype(np.float32)
+    mel = mel[:, low] * (1 - part) + mel[:, np.minimum(low + 1, BINS - 1)] * part
+    words = tuple(Word(w.text, round(w.start_ms / rate), round(w.end_ms / rate)) for w in clip.words)
+    return replace(clip, mel=mel.astype(np.uint8), words=words, samples=None)
+
+
+def _colour(rng: np.random.Generator, depth_db: float) -> Floats:
+    """A smooth random gain per bin, as a power factor."""
+    knots = rng.normal(0, depth_db, 6)
+    db = np.interp(np.linspace(0, 5, BINS), np.arange(6), knots)
+    return np.power(10.0, db / 10).astype(np.float32)
+
+
+def _room(power: Floats, rng: np.random.Generator) -> Floats:
+    """A room's tail: exponential decay of power, longer at low frequencies."""
+    seconds = rng.uniform(0.1, 0.7) * np.linspace(1.2, 0.7, BINS)
+    keep = np.power(10.0, -6 / (seconds * 100)).astype(np.float32)  # −60 dB after `seconds`
+    share = np.float32(np.power(10.0, rng.uniform(-2.0, -0.3)))
+    tail = np.stack([lfilter([0, 1 - k], [1, -k], power[:, m]) for m, k in enumerate(keep)], 1)
+    return np.asarray(power + share * tail, np.float32)
+
+
+def _hiss(frames: int, rng: np.random.Generator) -> Floats:
+    """Steady or slowly moving noise of a random colour, with the fluctuation that mel powers of noise have."""
+    colour = _colour(rng, 6.0) * np.power(10.0, -rng.uniform(0, 3) * np.linspace(0, 1, BINS)).astype(np.float32)
+    grain = rng.gamma(4.0, 0.25, (frames, BINS)).astype(np.float32)
+    swing = np.interp(
+        np.arange(frames), np.arange(0, frames + 200, 100), rng.normal(0, 0.25, len(range(0, frames + 200, 100)))
+    )
+    return np.asarray(grain * colour * np.power(10.0, swing)[:, None], np.float32)
+
+
+def _events(frames: int, rng: np.random.Generator) -> Floats:
+    """Knocks, clicks, keys: short broadband bursts."""
+    out = np.zeros((frames, BINS), np.float32)
+    for _ in range(rng.poisson(frames / 400)):
+        at, length = int(rng.integers(0, frames)), int(rng.integers(2, 25))
+        shape = np.power(10.0, -np.arange(length) / length * rng.uniform(1, 4)).astype(np.float32)
+        stop = min(frames, at + length)
+        out[at:stop] += (shape[: stop - at, None] * _colour(rng, 6.0)) * rng.uniform(0.1, 2.0)
+    return out
+
+
+def mix(
+    episode: Episode,
+    rng: np.random.Generator,
+    noises: Sequence[Bytes],
+    hardship: Hardship,
+) -> tuple[Floats, Flags]:
+    """Log10 powers [N, FRAMES, BINS] and which ticks arrived [N]."""
+    frames = episode.ticks * FRAMES
+    total = np.zeros((frames, BINS), np.float32)
+    hard = rng.random() < 0.75 * hardship.level
+    people: dict[int, tuple[Floats, bool]] = {}
+    speech_power = 1e-6
+    for placed in episode.placed:
+        if placed.who not in people:
+            people[placed.who] = (_colour(rng, 3.0 if hard else 1.0), hard and rng.random() < 0.4)
+        colour, room = people[placed.who]
+        power = POWER[placed.clip.mel] * colour * np.float32(10 ** (placed.gain_db / 10))
+        if room:
+            power = _room(np.concatenate([power, np.zeros((40, BINS), np.float32)]), rng)
+        at = placed.at_ms // 10
+        stop = min(frames, at + len(power))
+        total[at:stop] += power[: stop - at]
+        speech_power = max(speech_power, float(np.percentile(power.sum(1), 80)))
+    if hard:
+        if rng.random() < 0.7:
+            snr = rng.uniform(3, 35)
+            noise = _hiss(frames, rng)
+            if noises and rng.random() < 0.5:
+                source = noises[int(rng.integers(len(noises)))]
+                first = int(rng.integers(0, len(source)))
+                noise = POWER[np.take(source, np.arange(first, first + frames), axis=0, mode="wrap")]
+                noise = noise * _colour(rng, 2.0)
+            noise *= speech_power / max(float(noise.sum(1).mean()), 1e-9) * 10 ** (-snr / 10)
+            total += noise
+        if rng.random() < 0.3:
+            total += _events(frames, rng) * speech_power * np.float32(10 ** rng.uniform(-3, -1))
+        if rng.random() < 0.25:
+            total[:, rng.choice(list(BAND_TOPS.values())) :] *= 1e-4
+        total *= _colour(rng, 3.0)
+    floor = 10 ** rng.uniform(-9.0, -6.0)
+    loudness = rng.normal(0, 8) if hardship.level else 0.0
+    total = total * np.float32(10 ** (loudness / 10)) + rng.gamma(4.0, 0.25 * floor, total.shape).astype(np.float32)
+    arrived = np.ones(episode.ticks, np.bool_)
+    if rng.random() < 0.15 * hardship.level:
+        share, burst = rng.uniform(0.01, 0.15), rng.integers(1, 4)
+        for start in np.flatnonzero(rng.random(episode.ticks) < share / burst):
+            arrived[start : start + burst] = False
+    return np.log10(total).reshape(episode.ticks, FRAMES, BINS), arrived
+
+
+def to_levels(log_power: Floats, levels: int) -> Bytes:
+    return np.clip(np.floor((log_power - LOW) / (HIGH - LOW) * levels), 0, levels - 1).astype(np.uint8)

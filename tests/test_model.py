@@ -1,0 +1,300 @@
+"""The laws of the interaction model: streaming = parallel, rows are independent, a snapshot is the session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microturn.model.config import CONFIGS, ModelConfig, tiny
+from microturn.model.ears import FRAMES, power_mel
+from microturn.model.interaction import Interaction
+from microturn.model.layers import Routed
+from microturn.model.memory import left_by, schedule
+from microturn.model.network import NO_DECISION, Network, Own, Percept
+from microturn.model.tokenizer import PieceTokenizer
+from microturn.streams import Channel, Ints, TickInput, TickOutput
+
+torch.set_num_threads(1)
+PIECES = PieceTokenizer.load()
+
+
+def model_of(config: ModelConfig, seed: int = 0, slots: int = 8) -> Interaction:
+    """Random weights, with the vectors that start at zero moved too, so that every path counts."""
+    torch.manual_seed(seed)
+    network = Network(config)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    model = Interaction(network, PIECES)
+    model.allocate(slots)
+    for slot in range(slots):
+        model.reset(slot)
+    return model
+
+
+def world(model: Interaction, rows: int, ticks: int, seed: int) -> list[TickInput]:
+    """What arrives at `rows` sessions: sound, frames and text, each of them missing at times."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for _ in range(ticks):
+        b = TickInput.empty(rows, model.spec)
+        b.audio[:] = rng.normal(0, 0.1, b.audio.shape)
+        b.has_audio[:] = rng.random(rows) < 0.8
+        b.frame[:] = rng.integers(0, 255, b.frame.shape)
+        b.has_frame[:] = rng.random(rows) < 0.5
+        b.text[:] = np.where(rng.random(b.text.shape) < 0.3, rng.integers(1, 2000, b.text.shape), 0)
+        b.channel[:] = rng.integers(0, 4, (rows, 1))
+        b.cancelled[:] = rng.random(rows) < 0.1
+        b.eagerness[:] = rng.normal(0, 2, rows)
+        out.append(b)
+    return out
+
+
+def only(batch: TickInput, row: int, rows: int, spec_rows: int = 1) -> TickInput:
+    """One row of a batch alone, padded to `rows`."""
+    picked = {k: np.concatenate([v[row : row + 1]] * rows) for k, v in vars(batch).items()}
+    return TickInput(**picked)
+
+
+def copy_of(out: TickOutput, row: int) -> tuple[bytes, ...]:
+    parts = (out.decision, out.odds, out.say, out.hear, out.speech, out.voiced)
+    return tuple(p[row].tobytes() for p in parts)
+
+
+@dataclass
+class Taps:
+    """Records what a streaming model composed and thought, to be run again in parallel."""
+
+    percepts: list[Percept] = field(default_factory=list)
+    own: list[Own] = field(default_factory=list)
+    hidden: list[torch.Tensor] = field(default_factory=list)
+
+    def listen_to(self, network: Network) -> None:
+        sense, compose, step = network.sense, network.compose, network.backbone.step
+
+        def tapped_sense(p: Percept, past: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            self.percepts.append(p)
+            return sense(p, past)
+
+        def tapped_compose(x: torch.Tensor, own: Own) -> torch.Tensor:
+            self.own.append(own)
+            return compose(x, own)
+
+        def tapped_step(*args: object) -> torch.Tensor:
+            self.hidden.append(step(*args))  # type: ignore[arg-type]
+            return self.hidden[-1]
+
+        network.sense, network.compose, network.backbone.step = (  # type: ignore[method-assign]
+            tapped_sense,
+            tapped_compose,
+            tapped_step,
+        )
+        self.undo = lambda: setattr_all(network, sense, compose, step)
+
+
+def setattr_all(network: Network, sense: object, compose: object, step: object) -> None:
+    network.sense, network.compose = sense, compose  # type: ignore[assignment,method-assign]
+    network.backbone.step = step  # type: ignore[assignment,method-assign]
+
+
+def joined(taps: Taps, rows: int) -> tuple[Percept, Own]:
+    frames = []
+    for row in range(rows):
+        for p in taps.percepts:
+            if p.has_frame[row, 0]:
+                frames.append(p.frames[int(p.has_frame[:row].sum())])
+
+    def cat(parts: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat(parts, 1)
+
+    first = taps.percepts[0]
+    percept = Percept(
+        levels=cat([p.levels for p in taps.percepts]),
+        has_audio=cat([p.has_audio for p in taps.percepts]),
+        frames=torch.stack(frames) if frames else first.frames[:0],
+        has_frame=cat([p.has_frame for p in taps.percepts]),
+        text=cat([p.text for p in taps.percepts]),
+        channel=cat([p.channel for p in taps.percepts]),
+    )
+    sounded = None
+    if taps.own[0].sounded is not None:
+        sounded = cat([o.sounded for o in taps.own if o.sounded is not None])
+    own = Own(
+        cat([o.said for o in taps.own]),
+        cat([o.heard for o in taps.own]),
+        cat([o.decided for o in taps.own]),
+        sounded,
+    )
+    return percept, own
+
+
+SHAPES = {
+    "dense": tiny(),
+    "experts": tiny(experts=4, experts_active=2, experts_shared=1),
+    "no group queries, one level": tiny(kv_heads=4, memory_levels=1, memory_per_level=3),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("ticks", "instructions"), [(6, ""), (90, "always be kind"), (140, "")])
+def test_a_whole_episode_at_once_is_the_same_as_tick_by_tick(shape: str, ticks: int, instructions: str) -> None:
+    """Across window, memory and re-merging boundaries, with missing inputs and pinned instructions."""
+    config = SHAPES[shape]
+    model = model_of(config)
+    slots = np.array([2, 5, 3, 0])
+    for slot in slots:
+        if instructions:
+            model.read(int(slot), instructions, Channel.INSTRUCTIONS)
+    taps = Taps()
+    taps.listen_to(model.network)
+    for batch in world(model, 4, ticks, seed=ticks):
+        model.step(slots, batch)
+    taps.undo()
+    percept, own = joined(taps, 4)
+    packed = PIECES.pack(instructions, config.read_pieces)
+    setup = torch.zeros(4, len(packed), config.read_pieces, dtype=torch.long)
+    for i, pieces in enumerate(packed):
+        setup[:, i, : len(pieces)] = torch.tensor(pieces)
+    with torch.no_grad():
+        parallel = model.network(setup, torch.full_like(setup, Channel.INSTRUCTIONS), percept, own)
+    assert torch.stack(taps.hidden, 1).shape == parallel.shape
+    torch.testing.assert_close(parallel, torch.stack(taps.hidden, 1), atol=1e-5, rtol=0)
+
+
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_a_session_is_bit_identical_alone_and_among_any_others(data: st.DataObject) -> None:
+    """Whatever slot it has, whoever joins and leaves, and whichever batch size the others make it run in."""
+    ticks, rows = 40, 12
+    alone, crowd = model_of(tiny()), model_of(tiny(), slots=16)
+    steps = world(alone, rows, ticks, seed=data.draw(st.integers(0, 99)))
+    slot = data.draw(st.integers(0, 15))
+    for batch in steps:
+        expected = copy_of(alone.step(np.array([1]), only(batch, 0, 1)), 0)
+        size = data.draw(st.sampled_from([1, 2, 4, 8]))
+        others = data.draw(st.permutations([s for s in range(16) if s != slot]))[: size - 1]
+        place = data.draw(st.integers(0, size - 1))
+        slots = np.array([*others[:place], slot, *others[place:]])
+        order = [*range(1, place + 1), 0, *range(place + 1, size)]
+        mixed = TickInput(**{k: v[order] for k, v in vars(batch).items()})
+        assert copy_of(crowd.step(slots, mixed), place) == expected
+
+
+def test_padding_rows_touch_no_session() -> None:
+    model, twin = model_of(tiny()), model_of(tiny())
+    for batch in world(model, 4, 60, seed=3):
+        padded = model.step(np.array([6, -1, -1, -1]), batch)
+        expected = copy_of(padded, 0)
+        assert copy_of(twin.step(np.array([6]), only(batch, 0, 1)), 0) == expected
+    assert model.snapshot(5) == twin.snapshot(5)
+    assert model.snapshot(6) == twin.snapshot(6)
+
+
+@settings(max_examples=6, deadline=None)
+@given(cut=st.integers(0, 60), slot=st.integers(0, 7))
+def test_a_snapshot_continues_as_if_nothing_had_happened(cut: int, slot: int) -> None:
+    model = model_of(tiny())
+    steps = world(model, 1, 80, seed=cut)
+    for batch in steps[:cut]:
+        model.step(np.array([1]), batch)
+    kept = model.snapshot(1)
+    rest = [copy_of(model.step(np.array([1]), b), 0) for b in steps[cut:]]
+    other = model_of(tiny())
+    other.restore(slot, kept)
+    assert [copy_of(other.step(np.array([slot]), b), 0) for b in steps[cut:]] == rest
+
+
+def test_a_snapshot_of_other_weights_or_damaged_is_refused_in_one_line() -> None:
+    model, other = model_of(tiny()), model_of(tiny(), seed=1)
+    kept = model.snapshot(0)
+    for data in (kept, b"", b"nonsense" * 9, kept[: len(kept) // 2]):
+        with pytest.raises(ValueError, match="snapshot") as error:
+            other.restore(0, data)
+        assert "\n" not in str(error.value)
+
+
+def test_state_is_constant_however_long_a_session_runs() -> None:
+    model = model_of(tiny())
+    before = len(model.snapshot(0))
+    for batch in world(model, 1, 300, seed=0):
+        model.step(np.array([0]), batch)
+    assert len(model.snapshot(0)) == before
+
+
+def test_missing_sound_is_heard_as_missing_not_as_silence() -> None:
+    a, b = model_of(tiny()), model_of(tiny())
+    present, missing = TickInput.empty(1, a.spec), TickInput.empty(1, a.spec)
+    present.has_audio[:] = True
+    assert copy_of(a.step(np.array([0]), present), 0) != copy_of(b.step(np.array([0]), missing), 0)
+
+
+def test_instructions_beyond_the_pinned_places_are_refused() -> None:
+    model = model_of(tiny())
+    with pytest.raises(ValueError, match="at most 6"):
+        model.read(0, "word " * 40, Channel.INSTRUCTIONS)
+
+
+# ---- parts ----
+
+
+@given(ticks=st.integers(1, 400))
+@settings(max_examples=30, deadline=None)
+def test_every_tick_that_left_the_window_is_in_exactly_one_living_entry(ticks: int) -> None:
+    config = tiny(memory_levels=3, memory_per_level=2)
+    entries = schedule(ticks, config)
+    now = ticks - 1
+    covered = sorted(g for e in entries if e.born <= now < e.died for g in range(e.first, e.last + 1))
+    assert covered == list(range(left_by(now, config) // config.group))
+    assert sum(e.born <= now < e.died for e in entries) <= config.memory
+
+
+def test_gathering_experts_equals_grouping_rows() -> None:
+    torch.manual_seed(0)
+    layer = Routed(16, 24, experts=6, active=2, shared=1)
+    x = torch.randn(20, 16)
+    weight, expert = layer.route(x)
+    torch.testing.assert_close(layer.gathered(x, weight, expert), layer.grouped(x, weight, expert))
+
+
+@given(st.text(max_size=40))
+def test_any_text_survives_the_tokenizer(text: str) -> None:
+    assert PIECES.decode(PIECES.encode(text)) == text
+
+
+def test_reading_keeps_words_whole_wherever_they_fit() -> None:
+    positions = PIECES.pack("every time i say watermelon say elephant", 4)
+    assert all(0 < len(p) <= 4 for p in positions)
+    assert PIECES.decode([piece for p in positions for piece in p]) == " every time i say watermelon say elephant"
+    assert all(PIECES.piece(p[0]).startswith(" ") for p in positions)
+
+
+def test_a_tone_lands_in_its_bin_at_0_db() -> None:
+    seconds = torch.arange(16000) / 16000
+    power = power_mel(torch.sin(2 * torch.pi * 1000 * seconds))
+    assert power.shape == (100, 64)
+    assert float(power[50:].max()) == pytest.approx(1.0, abs=0.35)
+    assert 5 * FRAMES == len(power)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configs_travel_as_json(name: str) -> None:
+    assert ModelConfig.from_json(CONFIGS[name].to_json()) == CONFIGS[name]
+
+
+@pytest.mark.parametrize("bad", ["nope", '{"format": 1, "name": "x", "wings": 2}', '{"format": 99, "name": "x"}'])
+def test_a_bad_config_gets_one_clear_line(bad: str) -> None:
+    with pytest.raises(ValueError, match="config") as error:
+        ModelConfig.from_json(bad)
+    assert "\n" not in str(error.value)
+
+
+def test_the_published_size_builds_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        network = Network(CONFIGS["tml-interaction-small"])
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(276e9, rel=0.02)
+    assert NO_DECISION == 4
