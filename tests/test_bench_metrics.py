@@ -151,7 +151,7 @@ class TestFloor:
     AT = react(CAUSE)
     HALT = Expected("halt", AT, 10_000, "one two three four five six seven eight")
     OKAY = Expected("reply", CAUSE, CAUSE + 2000, "okay")
-    COUNT = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    COUNT = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 
     def run(self, *words: tuple[str, int]) -> Run:
         return Run(episode(self.HALT, self.OKAY, placed=(self.STOP,)), Played(said(*words)))

@@ -1,7 +1,7 @@
 """Numbers with their uncertainty: every figure of a benchmark is a `Measure`.
 
-Shares carry Wilson's interval; everything that is a ratio of sums over cases carries a bootstrap interval over
-cases (percentiles of resampled ratios, seeded), because words and utterances of one case are not independent.
+Shares carry Wilson's interval; everything that is a ratio of sums over cases carries a bootstrap interval
+(percentiles of ratios over resampled cases, seeded), because the words of one case are not independent.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def percentiles(name: str, values: Sequence[float], unit: str = "ms") -> tuple[M
 
 
 def product(name: str, a: Measure, b: Measure) -> Measure:
-    """Two measures on separate cases, multiplied; the interval multiplies their ends and is a cautious one."""
+    """Two measures on separate cases, multiplied; the interval multiplies their ends."""
     if a.value is None or b.value is None:
         return Measure(name, None)
     low, high = (a.low or 0.0) * (b.low or 0.0), (a.high or 0.0) * (b.high or 0.0)

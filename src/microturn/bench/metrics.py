@@ -5,8 +5,8 @@ normalised words. Two conventions decide what a figure means:
 
 - An utterance that is expected has one meaning and one window, and its *first word* must begin in the window
   (ends included). Windows are widened around their middle for timed utterances and from their start for cues.
-- Words that belong to nothing expected are *false*. They count by the utterance, split where 600 ms are silent,
-  and a long one once for every 2 s begun, so that talking all the time is as bad as it sounds.
+- Words that belong to nothing expected are *false*. They count by the utterance, split where 600 ms are
+  silent, and a long one once for every 2 s begun, so that talking all the time is as bad as it sounds.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def spoken(episode: Episode) -> list[Heard]:
 
 
 def from_user(run: Run) -> list[Heard]:
-    """The transcript without what was written down while somebody else spoke: that may or may not be there."""
+    """The transcript without what was written while somebody else spoke: that may or may not be there."""
     others = {
         tick
         for placed in run.episode.placed
@@ -231,7 +231,7 @@ def false_in_quiet(run: Run) -> int:
 
 @dataclass(frozen=True)
 class Stop:
-    """How a halt went. `going`: something was being said when it was called for, else there was nothing to stop."""
+    """How a halt went. Without `going`, nothing was being said that could have been stopped."""
 
     going: bool
     halted: bool

@@ -1,8 +1,8 @@
-"""What each suite counts: runs in, measures out. The first measure is always `score`, 0 … 1, higher is better.
+"""What each suite counts: runs in, measures out. The first is always `score`, 0 … 1, higher is better.
 
-Every score is built so that neither silence nor talking all the time earns anything: what is wanted must happen,
-and what happens beside it costs. Where BENCHMARKS names two figures that pull in opposite directions, the score
-needs both.
+Every score is built so that neither silence nor talking all the time earns anything: what is wanted must
+happen, and what happens beside it costs. Where two figures pull in opposite directions, the score needs both:
+patience in pauses is worth nothing without answers, a quick stop nothing without having spoken.
 """
 
 from __future__ import annotations
@@ -73,12 +73,8 @@ def _timed(runs: Sequence[Run], cues: bool, names: tuple[str, str], seed: int) -
     counts = [len(h) for h in hits]
     false = [false_count(m.stray) for m in plain]
     wide = [h for m in double for h in m.hits if h.expected.kind == "say"]
-    stops = [
-        not within(m.stray, e)
-        for r, m in zip(runs, plain, strict=True)
-        for e in _of("halt", r)
-        if r.played.said
-    ]
+    spoke = [(r, m) for r, m in zip(runs, plain, strict=True) if r.played.said]
+    stops = [not within(m.stray, e) for r, m in spoke for e in _of("halt", r)]
     measures = [
         mean("score", [_accuracy(m, "say") for m in plain], seed=seed),
         ratio("precision", counts, [c + f for c, f in zip(counts, false, strict=True)], seed=seed),

@@ -1,7 +1,7 @@
 """An episode as the waveform that reaches the model, sample by sample, and what it reads when.
 
-Training composes powers of mel bins; here clips are added as the sound they are, so that a score says something
-about microphones. Everything follows from the seed.
+Training composes powers of mel bins; here clips are added as the sound they are, so that a score says
+something about microphones. Everything follows from the seed.
 """
 
 from __future__ import annotations
