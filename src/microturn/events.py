@@ -31,7 +31,7 @@ class Event:
             "type": self.type,
             "tick": self.tick,
             "start_ms": max(0, start_ms(self.tick)),
-            "end_ms": end_ms(self.tick),
+            "end_ms": max(0, end_ms(self.tick)),
         }
         if self.text is not None:
             line["text"] = self.text

@@ -60,9 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     jobs = _jobs(args)
     with _Bar() as bar:
-        from microturn.model.interaction import (
-            load_model,  # torch takes a second: bad arguments are told before
-        )
+        # torch takes a second: arguments are checked before it is asked for
+        from microturn.model.checkpoint import load_model
 
         clock = WallClock()
         model = load_model(args.model)
@@ -152,7 +151,8 @@ def folder_jobs(
     """A job for every recording in a folder and those in it; `input.wav` is answered as `output.wav`."""
     if not source.is_dir():
         raise ValueError(f"{source}: is not a folder")
-    found = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in SOUND + FILM and p.is_file()]
+    found = [p for p in source.rglob("*") if p.suffix.lower() in SOUND + FILM and p.is_file()]
+    found.sort(key=lambda p: (p.with_suffix(""), p.suffix != ".wav", p.suffix))
     inputs = {p.parent for p in found if p.stem == "input"}
     found = [p for p in found if not (p.stem == "output" and p.parent in inputs)]
     if not found:
@@ -161,7 +161,7 @@ def folder_jobs(
     taken: set[Path] = set()
     for path in found:
         name = path.relative_to(source).with_name("output" if path.stem == "input" else path.stem)
-        if name in taken:  # a.wav and a.mp4
+        if name in taken:  # a.mp4 beside a.wav
             name = path.relative_to(source)
         taken.add(name)
         wav, jsonl, png = (
