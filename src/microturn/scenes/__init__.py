@@ -1,1 +1,73 @@
-"""Generators of episodes, one file a skill. They may import clock and streams; they never see a model's insides."""
+"""Generators of episodes, one file a skill. They may import clock and streams; they never see a model's insides.
+
+`write` draws a scene's script from a seed and `compose` places it with clips; both are deterministic. Rooms
+outside use these two, `SCENES` and the records of episode.py.
+
+How the suites are scored from `Episode.expected`, the model's words being timed by when they are played:
+
+- timespeak (scene time): a `say` is met by its text beginning within its window (±400 ms, by rescaling around
+  the middle also ±200 and ±800). Words outside every `say` and `reply` window count against precision. Stop
+  obeyed: the `halt` after it holds.
+- cuespeak (cue, digits): the same, windows run from the cue's end to 800 ms after it; `quiet` where no rule ever
+  fires.
+- interrupt (interrupt): a `halt` holds when none of its words (the old content's next ones) begins within its
+  window; a `reply` holds when its words, the first up to eight, are the first to begin after `start_ms` and do
+  so by `end_ms`. Stop latency: from the window's start less the reaction; response latency: first word − start.
+- backchannel (interrupt): a `carry_on` holds when its words are said in order within its window, with no gap
+  that the content does not have.
+- pause, turns (converse): any word that begins within a `pause` is a takeover; a `reply` gives latency at true
+  ends.
+- listening (listening): soft words per minute, the share of them that begin within a `clause_end`, and none in
+  a `pause`; nothing longer than two words after the first `reply`.
+- false utterances (nothing, hear, and every `quiet` elsewhere): any word that begins within a `quiet`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from microturn.scenes.converse import Converse
+from microturn.scenes.cue import Cue
+from microturn.scenes.digits import Digits
+from microturn.scenes.episode import Clip, Episode, Scene, Script
+from microturn.scenes.hear import Hear
+from microturn.scenes.interrupt import Interrupt
+from microturn.scenes.listening import Listening
+from microturn.scenes.nothing import Nothing
+from microturn.scenes.time import Time
+
+SCENES: dict[str, Scene] = {
+    scene.name: scene
+    for scene in (Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits())
+}
+TRAIN_WEIGHTS: dict[str, float] = {
+    "cue": 0.24,
+    "time": 0.18,
+    "converse": 0.18,
+    "interrupt": 0.12,
+    "hear": 0.10,
+    "listening": 0.06,
+    "digits": 0.07,
+    "nothing": 0.05,
+}
+
+
+def write(scene: str, seed: int, split: str, seconds: float) -> Script:
+    """The script of a scene by name: the same for the same arguments."""
+    if scene not in SCENES:
+        raise ValueError(f"unknown scene “{scene}”: one of {', '.join(SCENES)}")
+    if split not in ("train", "test"):
+        raise ValueError(f"unknown split “{split}”: train or test")
+    rng = random.Random(f"{scene} {split} {seed} {seconds}")
+    return replace(SCENES[scene].script(rng, split, seconds), seed=seed)
+
+
+def compose(script: Script, clips: Sequence[Clip], seconds: float, take: int = 0) -> Episode:
+    """The script placed in time; every `take` has other pauses."""
+    rng = random.Random(f"{script.scene} {script.seed} {take}")
+    return SCENES[script.scene].compose(script, clips, rng, seconds)
+
+
+__all__ = ["SCENES", "TRAIN_WEIGHTS", "compose", "write"]

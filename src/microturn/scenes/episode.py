@@ -141,7 +141,9 @@ class Scene(Protocol):
 
     def script(self, rng: random.Random, split: str, seconds: float) -> Script: ...
 
-    def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode: ...
+    def compose(
+        self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float
+    ) -> Episode: ...
 
 
 def react(heard_ms: float) -> int:

@@ -1,0 +1,342 @@
+"""Short questions, answered at once and briefly; and the patience to let somebody think in mid-sentence.
+
+Conventions. An answer begins at `react` of the question's last word and is nothing but the answer. Plain
+statements get none. A sentence that breaks off is waited for, however long the pause; where a speaker corrects
+himself, only the correction counts. Typed questions are answered aloud.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from microturn.clock import tick_of
+from microturn.scenes.episode import Clip, Episode, Expected, Line, Read, Say, Script, react
+from microturn.scenes.stage import Stage, answer_read, heard_end, quiet, read_ms, said_end, say_ms
+from microturn.scenes.talk import sentence
+from microturn.scenes.wording import Wordings, parts, whole
+from microturn.scenes.words import ALL, CLASSES, DAYS, LETTERS, MONTHS, NAMES, number
+from microturn.streams import Channel
+
+KINDS = {"animal": "an animal", "food": "something to eat", "colour": "a colour", "place": "a place"}
+
+NAME = Wordings(
+    (
+        "what's your / name",
+        "what is your / name",
+        "who are you",
+        "tell me your / name",
+        "(do you|) have a name",
+    ),
+    ("how should i call / you", "may i ask your / name", "what are you / called"),
+)
+HELLO = Wordings(
+    ("(hello|hi|hey)", "(hello|hi|hey) (there|micro)", "good (morning|evening)"), ("hello hello", "hi again")
+)
+WELL = Wordings(("how are you (today|doing|)", "how's it going"), ("how do you do", "how are things"))
+THANKS = Wordings(
+    ("thank you (very much|so much|)", "thanks (a lot|micro|)"), ("many thanks", "thank you micro")
+)
+BYE = Wordings(
+    ("(goodbye|bye|bye bye)", "(goodbye|bye) micro", "see you (later|tomorrow)"),
+    ("bye for now", "i have to go bye"),
+)
+THERE = Wordings(
+    ("(are you there|can you hear me)", "do you hear me"), ("are you listening", "are you still there")
+)
+REPEAT = Wordings(
+    (
+        "(please|) repeat after me / {x}",
+        "(please|) say / {x}",
+        "can you say / {x}",
+        "repeat / {x}",
+        "say the word / {x}",
+    ),
+    ("(could|would) you say / {x}", "let me hear you say / {x}", "after me / {x}", "pronounce / {x}"),
+)
+SPELL = Wordings(
+    ("(please|can you|) spell / {x}", "how do you spell / {x}", "spell the word / {x}", "how is {x} spelled"),
+    ("(could|would) you spell / {x}", "what are the letters in / {x}", "give me the letters of / {x}"),
+)
+COUNT = Wordings(
+    (
+        "(please|can you|) count to / {n}",
+        "count from one to / {n}",
+        "count up to / {n}",
+        "i want you to count to / {n}",
+    ),
+    ("(could|would) you count to / {n}", "let me hear you count to / {n}", "count till / {n}"),
+)
+COUNT_FIXED = Wordings(
+    (
+        "count to {m} no to / {n}",
+        "count to {m} sorry to / {n}",
+        "count to {m} i mean to / {n}",
+        "count to {m} no wait to / {n}",
+    ),
+    ("count to {m} or rather to / {n}", "count up to {m} no up to / {n}"),
+)
+DOWN = Wordings(
+    (
+        "(please|can you|) count down from / {n}",
+        "count backwards from / {n}",
+        "give me a countdown from / {n}",
+    ),
+    ("(could|would) you count down from / {n}", "count from {n} down to one"),
+)
+LIST = Wordings(
+    (
+        "(please|can you|) say the {list}",
+        "tell me the {list}",
+        "what are the {list}",
+        "list the / {list}",
+        "name the / {list}",
+    ),
+    ("(could|would) you recite the / {list}", "go through the / {list}", "let me hear the / {list}"),
+)
+PLUS = Wordings(
+    (
+        "what is {a} plus / {b}",
+        "what's {a} and / {b}",
+        "how much is {a} plus / {b}",
+        "{a} plus / {b}",
+        "add {a} and / {b}",
+    ),
+    ("what do {a} and {b} make", "the sum of {a} and / {b}", "calculate {a} plus / {b}"),
+)
+PLUS_FIXED = Wordings(
+    (
+        "what is {a} plus {c} no plus / {b}",
+        "what is {a} plus {c} sorry plus / {b}",
+        "what is {a} plus {c} i mean plus / {b}",
+    ),
+    ("what is {a} plus {c} or rather plus / {b}", "what's {a} and {c} no and / {b}"),
+)
+MINUS = Wordings(
+    ("what is {a} minus / {b}", "what's {a} minus / {b}", "how much is {a} minus / {b}", "{a} minus / {b}"),
+    ("what is left of {a} without / {b}", "take {b} away from / {a}", "calculate {a} minus / {b}"),
+)
+BIGGER = Wordings(
+    ("(which|what) is (bigger|more) {a} or / {b}", "(which|what) number is bigger {a} or / {b}"),
+    ("which one is greater {a} or / {b}", "what's more {a} or / {b}"),
+)
+AFTER = Wordings(
+    (
+        "what (comes|is) after / {x}",
+        "what comes next after / {x}",
+        "tell me what comes after / {x}",
+        "which (day|month|number) comes after / {x}",
+    ),
+    ("what follows / {x}", "and after / {x}", "say what is next after / {x}"),
+)
+BEFORE = Wordings(
+    ("what (comes|is) before / {x}", "tell me what comes before / {x}"),
+    ("which one is right before / {x}", "say what is before / {x}"),
+)
+IS_A = Wordings(
+    ("is a {x} {kind}", "is {x} {kind}", "tell me is {x} {kind}", "is {x} / {kind} or not"),
+    ("would you say {x} is / {kind}", "yes or no is {x} / {kind}", "does {x} count as / {kind}"),
+)
+IS_MORE = Wordings(
+    ("is {a} (bigger|more) than / {b}", "is {a} a bigger number than / {b}"),
+    ("yes or no is {a} more than / {b}", "is {a} greater than / {b}"),
+)
+FIRST = Wordings(
+    (
+        "what letter does {x} start with",
+        "what's the first letter of / {x}",
+        "which letter does {x} begin with",
+    ),
+    ("{x} begins with which letter", "how does {x} begin"),
+)
+DEFER = Wordings(  # the name that was told, asked back
+    ("my name is {x} what's my / name", "i'm {x} what is my / name", "my name is {x} who am / i"),
+    ("call me {x} now what's my / name", "i am called {x} who am / i"),
+)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question with its marks, and what there is to answer."""
+
+    text: str
+    answer: str
+
+
+def ask(rng: random.Random, split: str, longest: int = 12) -> Ask:
+    """Any question; what is counted or spelled has at most about `longest` words."""
+
+    def draw(wordings: Wordings, **slots: str) -> str:
+        return wordings.draw(rng, split, **slots)
+
+    def hello() -> Ask:
+        return Ask(draw(HELLO), "hello")
+
+    def name() -> Ask:
+        return Ask(draw(NAME), "my name is micro")
+
+    def well() -> Ask:
+        return Ask(draw(WELL), "i'm good, thank you")
+
+    def thanks() -> Ask:
+        return Ask(draw(THANKS), "you're welcome")
+
+    def bye() -> Ask:
+        return Ask(draw(BYE), "goodbye")
+
+    def there() -> Ask:
+        return Ask(draw(THERE), "yes")
+
+    def repeat() -> Ask:
+        count = rng.choice((1, 1, 2, 3))
+        said = " ".join(rng.sample(ALL, count))
+        return Ask(draw(REPEAT, x=said), said)
+
+    def spell() -> Ask:
+        word = rng.choice([w for w in ALL if len(w) <= max(4, longest)])
+        return Ask(draw(SPELL, x=word), " ".join(word))
+
+    def count() -> Ask:
+        n = rng.randint(3, max(4, longest))
+        said = " ".join(number(i) for i in range(1, n + 1))
+        if rng.random() < 0.3:
+            m = rng.choice([k for k in range(3, 21) if k != n])
+            return Ask(draw(COUNT_FIXED, n=number(n), m=number(m)), said)
+        return Ask(draw(COUNT, n=number(n)), said)
+
+    def down() -> Ask:
+        n = rng.randint(3, max(4, min(12, longest)))
+        return Ask(draw(DOWN, n=number(n)), " ".join(number(i) for i in range(n, 0, -1)))
+
+    def listing() -> Ask:
+        what, said = rng.choice(
+            (("days of the week", DAYS), ("days", DAYS), ("months", MONTHS), ("alphabet", LETTERS))
+        )
+        return Ask(draw(LIST, list=what), " ".join(said)) if len(said) <= longest + 2 else count()
+
+    def plus() -> Ask:
+        a, b, c = rng.randint(1, 10), rng.randint(1, 10), rng.randint(11, 19)
+        wordings = PLUS_FIXED if rng.random() < 0.25 else PLUS
+        return Ask(draw(wordings, a=number(a), b=number(b), c=number(c)), number(a + b))
+
+    def minus() -> Ask:
+        a = rng.randint(2, 12)
+        b = rng.randint(1, a - 1)
+        return Ask(draw(MINUS, a=number(a), b=number(b)), number(a - b))
+
+    def bigger() -> Ask:
+        a, b = rng.sample(range(1, 21), 2)
+        return Ask(draw(BIGGER, a=number(a), b=number(b)), number(max(a, b)))
+
+    def after() -> Ask:
+        row = rng.choice((DAYS, MONTHS, LETTERS, tuple(map(number, range(1, 31)))))
+        i = rng.randrange(len(row) - 1)
+        if rng.random() < 0.3:
+            return Ask(draw(BEFORE, x=row[i + 1]), row[i])
+        wordings = Wordings(AFTER.train[:3], AFTER.reserved) if row is LETTERS else AFTER
+        text = draw(wordings, x=row[i])
+        kind = "day" if row is DAYS else "month" if row is MONTHS else "number"
+        for other in ("which day", "which month", "which number"):
+            text = text.replace(other, f"which {kind}")
+        return Ask(text, row[i + 1])
+
+    def is_a() -> Ask:
+        kind = rng.choice(tuple(KINDS))
+        of = kind if rng.random() < 0.5 else rng.choice([k for k in KINDS if k != kind])
+        word = rng.choice([w for w in CLASSES[of] if of == kind or w not in CLASSES[kind]])
+        return Ask(draw(IS_A, x=word, kind=KINDS[kind]), "yes" if of == kind else "no")
+
+    def is_more() -> Ask:
+        a, b = rng.sample(range(1, 21), 2)
+        return Ask(draw(IS_MORE, a=number(a), b=number(b)), "yes" if a > b else "no")
+
+    def first() -> Ask:
+        word = rng.choice(ALL)
+        return Ask(draw(FIRST, x=word), word[0])
+
+    def told() -> Ask:
+        word = rng.choice(NAMES)
+        return Ask(draw(DEFER, x=word), word)
+
+    makers: tuple[tuple[Callable[[], Ask], int], ...] = (
+        (hello, 3), (name, 3), (well, 2), (thanks, 2), (bye, 2), (there, 1), (repeat, 6), (spell, 3), (count, 4),
+        (down, 2), (listing, 2), (plus, 4), (minus, 2), (bigger, 3), (after, 4), (is_a, 2), (is_more, 2),
+        (first, 2), (told, 2),
+    )  # fmt: skip
+    return rng.choices([make for make, _ in makers], [weight for _, weight in makers])[0]()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One thing the user says, in one line or, with a pause to think, in two; typed where there is none."""
+
+    lines: tuple[int, ...]
+    answer: str  # empty: a statement
+    typed: str = ""
+
+
+class Converse:
+    name = "converse"
+
+    def script(self, rng: random.Random, split: str, seconds: float) -> Script:
+        lines: list[Line] = []
+        turns: list[Turn] = []
+        left = seconds * 1000 - 1500
+        while left > 0 or not turns:
+            kind = rng.choices(("ask", "pause", "typed", "statement"), (10, 6, 2, 4))[0]
+            asked = Ask(sentence(rng), "") if kind == "statement" else ask(rng, split, int(seconds / 2))
+            texts = parts(asked.text) if kind == "pause" else [whole(asked.text)]
+            if kind == "typed":
+                turns.append(Turn((), asked.answer, texts[0]))
+            else:
+                turns.append(Turn(tuple(range(len(lines), len(lines) + len(texts))), asked.answer))
+                lines += [Line(text) for text in texts]
+                left -= say_ms(" ".join(texts)) + 1800 * (len(texts) - 1)
+            left -= say_ms(asked.answer) + 1500
+        return Script(self.name, 0, tuple(lines), {"turns": tuple(turns)})
+
+    def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
+        stage = Stage(script, tuple(clips), seconds)
+        turns = script.facts["turns"]
+        assert isinstance(turns, tuple)
+        now = rng.randrange(100, 2000)
+        for turn in turns:
+            now = _place(stage, rng, turn, now)
+        if not stage.says:
+            stage.expect(quiet(0, stage.ms))
+        return stage.episode()
+
+
+def _place(stage: Stage, rng: random.Random, turn: Turn, now: int) -> int:
+    """Place a turn with its answer, if both fit; when (ms) the next one may begin."""
+    if turn.typed:
+        return _typed(stage, rng, turn, now)
+    placed = [stage.at(turn.lines[0], now)]
+    for line in turn.lines[1:]:
+        placed.append(stage.at(line, heard_end(placed[-1]) + rng.randrange(600, 3000)))
+    heard = heard_end(placed[-1])
+    if not stage.fits(placed[-1]):
+        return now
+    if not turn.answer:
+        stage.put(*placed)
+        stage.expect(quiet(now, heard + 1000))
+        return heard + rng.randrange(1000, 2500)
+    say = Say(turn.answer, react(heard))
+    if not stage.free(say):
+        return now
+    stage.put(*placed)
+    stage.answer(say, heard)
+    for first, second in zip(placed, placed[1:], strict=False):
+        stage.expect(Expected("pause", heard_end(first), second.word_start(0)))
+    return said_end(say) + rng.randrange(300, 2200)
+
+
+def _typed(stage: Stage, rng: random.Random, turn: Turn, now: int) -> int:
+    read = Read(tick_of(now), Channel.TYPED, turn.typed)
+    say = Say(turn.answer, answer_read(read))
+    if not stage.free(say):
+        return now
+    stage.reads.append(read)
+    stage.answer(say, read_ms(read))
+    return said_end(say) + rng.randrange(300, 2200)

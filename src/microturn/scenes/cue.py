@@ -1,0 +1,271 @@
+"""Answering cues while the user goes on talking: “every time i say apple say pie”.
+
+Conventions. A rule is not acknowledged; it holds from its end on, and the words inside a rule or inside what
+ends it are no cues. A cue's answer is played at `react` of the cue's end, over the user. Taking a rule back is
+answered with “okay”. Everything else that the user says is plain talk and gets no answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from microturn.clock import tick_of
+from microturn.scenes.episode import Clip, Episode, Expected, Line, Placed, Say, Script, react
+from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, read_ms, say_ms
+from microturn.scenes.talk import sentence, sentence_with
+from microturn.scenes.wording import Wordings, tidy
+from microturn.scenes.words import CLASSES, near, pair
+from microturn.streams import Channel
+
+RULE = Wordings(
+    train=(
+        "(every time|whenever|each time|any time|when) i say {cue} (say|answer|you say|reply) {reply}",
+        "(every time|whenever|each time|when) you hear {cue} (say|answer|you say|reply) {reply}",
+        "(every time|whenever|when) i mention {cue} (say|you say) {reply}",
+        "(every time|whenever|when) i say {cue} (i want you to|please|you have to) say {reply}",
+        "(every time|whenever|when) i say the word {cue} say {reply}",
+        "(whenever|each time|when) you hear the word {cue} (say|answer) {reply}",
+        "say {reply} (every time|whenever|each time|when) i say {cue}",
+        "say {reply} (every time|whenever|when) you hear {cue}",
+        "if i say {cue} (say|you say|answer|reply) {reply}",
+        "if you hear {cue} (say|answer) {reply}",
+        "answer {reply} (whenever|when) i (say|mention) {cue}",
+    ),
+    reserved=(
+        "(the moment|as soon as) i say {cue} (say|answer) {reply}",
+        "my saying {cue} means you say {reply}",
+        "(please|) call out {reply} (whenever|if) i use the word {cue}",
+        "for every {cue} that i say you say {reply}",
+        "respond with {reply} (each time|whenever) {cue} comes up",
+        "let me hear {reply} when i say {cue}",
+        "{cue} is the cue and {reply} is your answer",
+        "should i say {cue} then say {reply}",
+    ),
+)
+SECOND = Wordings(
+    train=(
+        "and (when|whenever|every time) i say {cue} say {reply}",
+        "and for {cue} say {reply}",
+        "and if i say {cue} (say|answer) {reply}",
+        "also (when|whenever) you hear {cue} say {reply}",
+    ),
+    reserved=("and {reply} is your answer to {cue}", "and as soon as i say {cue} say {reply}"),
+)
+TYPED = Wordings(
+    train=(
+        "(every time|whenever|when) the user says {cue} (say|answer|reply) {reply}",
+        "(every time|whenever|when) you hear {cue} (say|answer|reply) {reply}",
+        "(every time|whenever|when) i say {cue} (say|answer|reply) {reply}",
+        "say {reply} (whenever|when|every time) the user (says|mentions) {cue}",
+        "if the user (says|mentions) {cue} say {reply}",
+    ),
+    reserved=(
+        "(as soon as|the moment) the user says {cue} say {reply}",
+        "respond with {reply} whenever {cue} comes up",
+        "your answer to the word {cue} is {reply}",
+    ),
+)
+KIND = Wordings(
+    train=(
+        "(every time|whenever|when|each time) i (say|mention) {kind} say {reply}",
+        "say {reply} (whenever|when|every time) i (say|mention) {kind}",
+        "if (i mention|you hear) {kind} say {reply}",
+    ),
+    reserved=("(as soon as|the moment) i mention {kind} say {reply}", "for {kind} your answer is {reply}"),
+)
+REVOKE = Wordings(
+    train=(
+        "stop saying {reply} (when i say {cue}|now|please)",
+        "(okay|) stop saying {reply}",
+        "you (don't have to|can stop) saying {reply} now",
+        "(okay|please) no more {reply} now",
+        "forget (about {cue}|the rule about {cue}|that rule)",
+        "don't (say {reply} anymore|answer to {cue} anymore)",
+        "you can stop that now",
+        "(okay|) that's enough",
+        "(okay|please|) stop that now",
+    ),
+    reserved=(
+        "(alright|okay) quit saying {reply}",
+        "from now on ignore {cue}",
+        "drop the rule about {cue}",
+        "you no longer need to say {reply}",
+        "(okay|) i've heard enough",
+    ),
+)
+KINDS = {"animal": "an animal", "colour": "a colour", "drink": "a drink", "food": "something to eat"}
+KINDS |= {"name": "a name", "number": "a number", "place": "a place"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    cues: tuple[str, ...]
+    reply: str
+
+
+@dataclass(frozen=True)
+class Move:
+    """`kind` is rule, read, talk or revoke."""
+
+    kind: str
+    line: int = -1
+    rule: Rule | None = None
+    text: str = ""
+    channel: Channel = Channel.TYPED
+
+
+class Cue:
+    name = "cue"
+
+    def script(self, rng: random.Random, split: str, seconds: float) -> Script:
+        return _Writer(rng, split, seconds).write()
+
+    def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
+        stage = Stage(script, tuple(clips), seconds)
+        moves = script.facts["moves"]
+        assert isinstance(moves, tuple)
+        return _Player(stage, rng).play(moves)
+
+
+class _Writer:
+    """Draws the rules, the talk with cues, near misses and neither in it, and perhaps the end of a rule."""
+
+    def __init__(self, rng: random.Random, split: str, seconds: float) -> None:
+        self.rng, self.split, self.left_ms = rng, split, seconds * 1000 - 1500
+        self.lines: list[Line] = []
+        self.moves: list[Move] = []
+        self.cues: list[str] = []  # every cue and answer so far
+
+    def write(self) -> Script:
+        rng = self.rng
+        by_class = rng.random() < 0.12
+        first = self._kind_rule() if by_class else self._word_rule(RULE)
+        rules = [first]
+        if rng.random() < 0.1:
+            self._talk([], 1)
+        if not by_class and self.left_ms > 9000 and rng.random() < 0.35:
+            rules.append(self._word_rule(SECOND))
+        revoke = self.left_ms > 9000 and rng.random() < 0.3
+        self._talk(rules, 30, 5000 if revoke else 0)
+        if revoke:
+            gone = rng.choice(rules)
+            slots = {"cue": gone.cues[0] if len(gone.cues) == 1 else "that", "reply": gone.reply}
+            patterns = REVOKE
+            text = patterns.draw(rng, self.split, **slots)
+            if len(rules) > 1:  # with two rules it must be plain which one is meant
+                text = f"stop saying {gone.reply} please"
+            self._add(Move("revoke", rule=gone), text)
+            self._talk(rules, 30)
+        return Script(Cue.name, 0, tuple(self.lines), {"moves": tuple(self.moves)})
+
+    def _word_rule(self, wordings: Wordings) -> Rule:
+        cue, reply = pair(self.rng, self.split, tuple(self.cues))
+        self.cues += [cue, *reply.split()]
+        rule = Rule((cue,), reply)
+        if wordings is RULE and self.rng.random() < 0.25:
+            text = TYPED.draw(self.rng, self.split, cue=cue, reply=reply)
+            channel = self.rng.choice((Channel.TYPED, Channel.INSTRUCTIONS))
+            self.moves.append(Move("read", rule=rule, text=text, channel=channel))
+        else:
+            self._add(Move("rule", rule=rule), wordings.draw(self.rng, self.split, cue=cue, reply=reply))
+        return rule
+
+    def _kind_rule(self) -> Rule:
+        kind = self.rng.choice(tuple(KINDS))
+        _, reply = pair(self.rng, self.split, CLASSES[kind])
+        self.cues += reply.split()
+        self._add(
+            Move("rule", rule=Rule(CLASSES[kind], reply)),
+            KIND.draw(self.rng, self.split, kind=KINDS[kind], reply=reply),
+        )
+        return Rule(CLASSES[kind], reply)
+
+    def _add(self, move: Move, text: str) -> None:
+        self.moves.append(Move(move.kind, len(self.lines), move.rule))
+        self.lines.append(Line(tidy(text)))
+        self.left_ms -= say_ms(text) + 600
+
+    def _talk(self, rules: list[Rule], most: int, keep_ms: float = 0) -> None:
+        for _ in range(most):
+            self._add(Move("talk"), self._sentence(rules))
+            if self.left_ms < keep_ms:
+                break
+
+    def _sentence(self, rules: list[Rule]) -> str:
+        rng = self.rng
+        cues = [cue for rule in rules for cue in rule.cues]
+        avoid = tuple({*cues, *self.cues})
+        what = rng.random()
+        if rules and what < 0.6:
+            cue = rng.choice(rng.choice(rules).cues)
+            while True:
+                text = sentence_with(rng, cue)
+                if sum(word in cues for word in text.split()) == 1:
+                    return text
+        if rules and what < 0.75 and len(cues) < 4:
+            return sentence_with(rng, near(rng, cues[0], avoid), avoid)
+        return sentence(rng, avoid)
+
+
+class _Player:
+    def __init__(self, stage: Stage, rng: random.Random) -> None:
+        self.stage, self.rng = stage, rng
+        self.now = rng.randrange(0, 1500)
+        self.rules: list[Rule] = []
+
+    def play(self, moves: tuple[Move, ...]) -> Episode:
+        for move in moves:
+            if move.kind == "read":
+                self._read(move)
+            elif not self._line(move):
+                break
+        if not self.stage.says:
+            self.stage.expect(quiet(0, self.stage.ms))
+        return self.stage.episode()
+
+    def _read(self, move: Move) -> None:
+        opening = move.channel is Channel.INSTRUCTIONS or self.rng.random() < 0.4
+        read = self.stage.read(move.text, -1 if opening else tick_of(self.now), move.channel)
+        assert move.rule is not None
+        self.rules.append(move.rule)
+        self.now = max(self.now, read_ms(read) + self.rng.randrange(400, 1500))
+
+    def _line(self, move: Move) -> bool:
+        """Place the line with all that follows from it; later, if the model is still speaking; or not at all."""
+        for shift in range(0, 2400, 200):
+            placed = self.stage.at(move.line, self.now + shift)
+            says = self._answers(placed, move)
+            if not self.stage.fits(placed) or not self.stage.free(*(say for say, _ in says)):
+                continue
+            self.stage.put(placed)
+            for say, heard in says:
+                if move.kind == "revoke":
+                    self.stage.answer(say, heard)
+                else:
+                    self.stage.say(say)
+                    self.stage.expect(Expected("say", heard, heard + CUE_MS, say.text))
+            if move.kind == "rule" and move.rule is not None:
+                self.rules.append(move.rule)
+            if move.kind == "revoke" and move.rule is not None:
+                self.rules.remove(move.rule)
+                self.stage.expect(Expected("halt", says[0][0].at_ms, self.stage.ms, move.rule.reply))
+            # mostly the user just goes on; a breath after a rule
+            self.now = heard_end(placed) + self.rng.randrange(150, 900) + 400 * (move.kind != "talk")
+            return True
+        return False
+
+    def _answers(self, placed: Placed, move: Move) -> list[tuple[Say, int]]:
+        """What the model says because of this line, with the end (ms) of what it answers."""
+        if move.kind == "revoke":
+            return [(Say("okay", react(heard_end(placed))), heard_end(placed))]
+        if move.kind == "rule":
+            return []
+        found: list[tuple[Say, int]] = []
+        for i, word in enumerate(placed.clip.words):
+            for rule in self.rules:
+                if word.text in rule.cues:
+                    heard = placed.word_end(i)
+                    found.append((Say(rule.reply, react(heard)), heard))
+        return found

@@ -1,0 +1,131 @@
+"""Single digits, said one at a time, so that recordings of real people saying digits can be used.
+
+Every line is one digit word. Rules are read, never spoken; what the user says is plain talk unless a rule says
+what to do with it. Answers are played at `react` of the digit's end.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, react
+from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, read_ms, said_end
+from microturn.scenes.wording import Wordings
+from microturn.scenes.words import ALL, DIGITS, REPLIES, is_reserved, number
+from microturn.streams import Channel
+
+RULE = Wordings(
+    (
+        "(every time|whenever|when|each time) i say {cue} (say|answer|reply) {reply}",
+        "(every time|whenever|when) the user says {cue} (say|answer|reply) {reply}",
+        "(every time|whenever|when) you hear {cue} (say|answer|reply) {reply}",
+        "say {reply} (whenever|when|every time) i say {cue}",
+    ),
+    (
+        "(as soon as|the moment) i say {cue} (say|answer) {reply}",
+        "respond with {reply} (whenever|each time) {cue} comes up",
+        "your answer to {cue} is {reply}",
+        "call out {reply} (if|when) i use the number {cue}",
+        "let me hear {reply} (when|whenever) i say {cue}",
+    ),
+)
+SECOND = Wordings(
+    (" and (when|if) i say {cue} say {reply}", " and for {cue} say {reply}"), (" and {reply} answers {cue}",)
+)
+REPEAT = Wordings(
+    (
+        "repeat (every|each) (number|digit) i say",
+        "repeat (every|each) (number|digit) (you hear|after me)",
+        "say (every|each) (number|digit) (i say|after me)",
+        "(please|) repeat the numbers (i say|after me)",
+    ),
+    ("echo (every|each) (number|digit)", "say my numbers back (to me|)", "whatever number i say say it too"),
+)
+NEXT = Wordings(
+    (
+        "say the next number (every time i say a number|after mine|)",
+        "(whenever|when) i say a number say the next (one|number)",
+        "(please|) (count with me|answer with the next number)",
+    ),
+    ("add one to every number i say", "always say the number that follows mine"),
+)
+DOUBLE = Wordings(
+    (
+        "double every number i say",
+        "(whenever|when) i say a number say its double",
+        "say twice the number i say",
+    ),
+    ("answer with two times my number", "multiply my numbers by two"),
+)
+
+
+class Digits:
+    name = "digits"
+
+    def script(self, rng: random.Random, split: str, seconds: float) -> Script:
+        kind = rng.choices(("rule", "rules", "repeat", "next", "double", "hear"), (8, 3, 5, 3, 1, 4))[0]
+        answers: dict[str, str] = {}
+        text = ""
+        if kind in ("rule", "rules"):
+            for wordings in (RULE, SECOND)[: 1 if kind == "rule" else 2]:
+                cue, reply = _pair(rng, split, answers)
+                answers[cue] = reply
+                text += " " + wordings.draw(rng, split, cue=cue, reply=reply)
+        elif kind != "hear":
+            wordings = {"repeat": REPEAT, "next": NEXT, "double": DOUBLE}[kind]
+            text = wordings.draw(rng, split)
+            for i, digit in enumerate(DIGITS):
+                answers[digit] = number({"repeat": i, "next": i + 1, "double": 2 * i}[kind])
+        digits: list[str] = []
+        for _ in range(max(2, int(seconds / rng.uniform(1.3, 2.5)))):
+            wanted = [d for d in answers if len(answers) < 5]
+            digits.append(rng.choice(wanted) if wanted and rng.random() < 0.35 else rng.choice(DIGITS))
+        lines = tuple(Line(digit) for digit in digits)
+        return Script(self.name, 0, lines, {"rule": text.strip(), "answers": tuple(answers.items())})
+
+    def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
+        stage = Stage(script, tuple(clips), seconds)
+        rule, pairs = script.facts["rule"], script.facts["answers"]
+        assert isinstance(rule, str)
+        assert isinstance(pairs, tuple)
+        answers: dict[str, str] = dict(pairs)
+        now = rng.randrange(200, 1800)
+        if rule:
+            channel = rng.choice((Channel.TYPED, Channel.INSTRUCTIONS))
+            opening = channel is Channel.INSTRUCTIONS or rng.random() < 0.5
+            read = stage.read(rule, -1 if opening else 0, channel)
+            now += read_ms(read)
+        calm = rng.choice((500, 1000, 1800))  # some people hurry
+        for i in range(len(clips)):
+            placed = stage.at(i, now)
+            if not stage.fits(placed):
+                break
+            heard = heard_end(placed)
+            answer = answers.get(clips[i].text)
+            if answer is not None:
+                say = Say(answer, react(heard))
+                if not stage.free(say):
+                    break
+                stage.say(say)
+                stage.expect(Expected("say", heard, heard + CUE_MS, say.text))
+                now = max(heard + 350, said_end(say) - 350)
+            else:
+                now = heard + 200
+            stage.put(placed)
+            now += rng.randrange(calm)
+        if not stage.says:
+            stage.expect(quiet(0, stage.ms))
+        return stage.episode()
+
+
+def _pair(rng: random.Random, split: str, taken: dict[str, str]) -> tuple[str, str]:
+    while True:
+        cue = rng.choice([digit for digit in DIGITS if digit not in taken])
+        reply = rng.choice(ALL if rng.random() < 0.7 else REPLIES)
+        if (
+            reply not in DIGITS
+            and reply not in taken.values()
+            and is_reserved(cue, reply) == (split == "test")
+        ):
+            return cue, reply

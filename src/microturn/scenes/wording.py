@@ -1,0 +1,72 @@
+"""How things are put into words: patterns with choices, and which of them only tests use.
+
+A pattern is plain text with `(a|b|)` for one of several and `{slot}` for a word. Two marks may stand between
+words and are no part of the text: `/` where a speaker may pause because the sentence is not complete yet, and
+`*` after the word that makes a listener stop talking.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+RESERVED_SHARE = 0.5  # of a test's wordings are ones that training never used; the others are everybody's
+_CHOICE = re.compile(r"\(([^()]*)\)")
+_LIKE_CONSONANT = ("uni", "use", "euro", "one")  # "a uniform", "a one"
+_SILENT_H = ("hour", "honest", "honour")
+
+
+@dataclass(frozen=True)
+class Wordings:
+    train: tuple[str, ...]
+    reserved: tuple[str, ...]
+
+    def draw(self, rng: random.Random, split: str, **slots: str) -> str:
+        hold_out = split == "test" and rng.random() < RESERVED_SHARE
+        return fill(rng.choice(self.reserved if hold_out else self.train), rng, **slots)
+
+
+def fill(pattern: str, rng: random.Random, **slots: str) -> str:
+    """One wording of the pattern: choices made, slots filled, articles right. Marks are left in."""
+    text = _CHOICE.sub(lambda choice: rng.choice(choice[1].split("|")), pattern)
+    return tidy(text.format(**slots))
+
+
+def tidy(text: str) -> str:
+    words = text.split()
+    for i, (word, following) in enumerate(itertools.pairwise(words)):
+        if word in ("a", "an") and following.isalpha() and len(following) > 1:
+            vowel = following[0] in "aeiou" and not following.startswith(_LIKE_CONSONANT)
+            words[i] = "an" if vowel or following.startswith(_SILENT_H) else "a"
+    return " ".join(words)
+
+
+def wordings(patterns: tuple[str, ...]) -> Iterator[str]:
+    """Every wording of the patterns, slots left open."""
+    for pattern in patterns:
+        pieces = _CHOICE.split(pattern)  # text, choice, text, choice, …, text
+        options = [piece.split("|") if i % 2 else [piece] for i, piece in enumerate(pieces)]
+        for picked in itertools.product(*options):
+            yield " ".join("".join(picked).split())
+
+
+def parts(text: str) -> list[str]:
+    """What is said before and after each `/`."""
+    return [" ".join(part.replace("*", "").split()) for part in text.split("/")]
+
+
+def whole(text: str) -> str:
+    """The text without its marks."""
+    return " ".join(parts(text))
+
+
+def mark(text: str) -> int:
+    """The index of the word before `*`; the last word where there is none."""
+    words = text.replace("/", " ").split()
+    for i, word in enumerate(words):
+        if word.endswith("*"):
+            return i
+    return len(words) - 1
