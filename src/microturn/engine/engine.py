@@ -55,8 +55,10 @@ class Engine:
         model.allocate(slots)
         self.slots = Slots(slots, self.spec, backlog, grace_s)
         self._admission = Admission(self.spec.batch_sizes)
-        self._batches = {size: TickInput.empty(size, self.spec) for size in self.spec.batch_sizes}
-        self._rows = {size: np.full(size, -1, np.int64) for size in self.spec.batch_sizes}
+        self._largest = self._admission.size_for(slots)
+        sizes = [size for size in self.spec.batch_sizes if size <= self._largest]
+        self._batches = {size: TickInput.empty(size, self.spec) for size in sizes}
+        self._rows = {size: np.full(size, -1, np.int64) for size in sizes}
         self._sessions: list[Session | None] = [None] * slots
         self._commands: deque[Callable[[], None]] = deque()
         self._openings: deque[Opening] = deque()
@@ -75,7 +77,7 @@ class Engine:
         busy = self._obey()
         now = self.clock.now()
         with self.slots.lock:
-            ready = self.slots.ready(now, self.spec.batch_sizes[-1])
+            ready = self.slots.ready(now, self._largest)
             if not len(ready):
                 return busy
             size = self._admission.size_for(len(ready))
@@ -122,14 +124,13 @@ class Engine:
         """Step every batch size with padding only, so that admission has something to go by."""
 
         def step_padding() -> None:
-            for size in self.spec.batch_sizes:
-                if size >= 2 * self.slots.count and size != self.spec.batch_sizes[0]:
-                    break  # never used
-                rows = np.full(size, -1, np.int64)
-                self._model.step(rows, TickInput.empty(size, self.spec))  # the first may compile
+            for size, rows in self._rows.items():
+                rows[:] = -1
+                padding = TickInput.empty(size, self.spec)
+                self._model.step(rows, padding)  # the first may compile
                 for _ in range(rounds):
                     began = self.clock.now()
-                    self._model.step(rows, TickInput.empty(size, self.spec))
+                    self._model.step(rows, padding)
                     self._admission.record(size, self.clock.now() - began)
 
         self._ask(step_padding)
@@ -155,7 +156,13 @@ class Engine:
     def _run(self) -> None:
         while not self._stopping:
             self._woken.clear()
-            if not self.run_once():
+            try:
+                busy = self.run_once()
+            except Exception as error:  # whatever it was, the next session must find an engine
+                log.exception("the engine stumbled; every session ends")
+                self._fail(np.arange(self.slots.count), error)
+                continue
+            if not busy:
                 now = self.clock.now()
                 due = self.slots.next_due(now)
                 self._woken.wait(None if due is None else due - now)

@@ -2,9 +2,8 @@
 
 Each slot has a ring of cells. A cell is one tick of input: 3,200 samples or "nothing came", at most one
 frame, whether the last action was cancelled. `head` is the next cell to be stepped, `tail` the one being
-filled; both only count up. Text waits in a ring of its own, packed into positions of
-a tick each and stamped with the cell at which it was pushed. So
-gathering a batch is fancy indexing, and pushing is a copy.
+filled; both only count up. Text waits in a ring of its own, packed into positions of a tick each and stamped
+with the cell at which it was pushed. So gathering a batch is fancy indexing, and pushing is a copy.
 
 Who may step when:
   driven  as soon as the head cell is whole.
@@ -14,10 +13,10 @@ Who may step when:
 Jitter. Samples are placed by arrival, and a cell that is not whole at its deadline is kept for the next tick:
 the first such miss makes a client's delay (any delay) into slack, because from then on its ticks are whole
 before their deadline. Throwing the partial cell away would lose its sound and leave no slack (20 ms packets,
-50 ms late with 100 ms of jitter: 4 ticks of 300 missed instead of 1). A partial cell to which nothing was added
-during a whole tick is old sound, and goes. What was kept must not become delay: a cell that stands in the ring
-for `STANDING` ticks is dropped (`late`), and so is all but the newest when the ring is full. A session that is
-more than `backlog` ticks behind the clock jumps to now (`skipped`).
+50 ms late with 100 ms of jitter: 4 ticks of 300 missed instead of 1). A partial cell to which nothing was
+added during a whole tick is old sound, and goes. What was kept must not become delay: a cell that stands in
+the ring for `STANDING` ticks is dropped (`late`), and so is all but the newest when the ring is full. A
+session that is more than `backlog` ticks behind the clock jumps to now (`skipped`).
 
 One lock guards the arrays: writers hold it for a copy of one message, the engine for one gather. Per-slot
 locks would cost the gather a Python loop.
