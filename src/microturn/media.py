@@ -44,7 +44,6 @@ class Recording:
     path: Path
     rate: int  # Hz, its own
     samples: int  # at that rate, gaps included
-    has_video: bool
 
     @property
     def seconds(self) -> Fraction:
@@ -76,7 +75,6 @@ def examine(path: Path) -> Recording:
     with _open(path) as container:
         stream = _audio_stream(path, container)
         declared = _declared_seconds(path, container, stream)
-        has_video = _video_stream(container) is not None
     samples, rate = 0, 0
     for block in _blocks(path):
         samples, rate = samples + block.gap + len(block.samples), block.rate
@@ -92,7 +90,17 @@ def examine(path: Path) -> Recording:
             )
         if 0 < samples - stated <= PADDING_SAMPLES:
             samples = stated
-    return Recording(path, rate, samples, has_video)
+    return Recording(path, rate, samples)
+
+
+def has_video(path: Path) -> bool:
+    """Whether there is a moving picture in it; not if it cannot be opened."""
+    try:
+        _check_file(path)
+        with _open(path) as container:
+            return _video_stream(container) is not None
+    except MediaError:
+        return False
 
 
 def audio_ticks(recording: Recording) -> Iterator[Floats | None]:

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from microturn.clock import TICKS_PER_SECOND, WallClock
+from microturn.media import has_video
 from microturn.runner import Job, run_jobs
 from microturn.script import read_script
 
@@ -169,5 +170,6 @@ def folder_jobs(
             for folder, suffix in ((out, ".wav"), (events, ".jsonl"), (pictures, ".png"))
         )
         assert wav is not None
-        jobs.append(Job(path, wav, path, (), instructions, eagerness, jsonl, png))
+        film = path if path.suffix.lower() in FILM and has_video(path) else None
+        jobs.append(Job(path, wav, film, (), instructions, eagerness, jsonl, png))
     return jobs

@@ -102,12 +102,12 @@ class _Run:
         inputs = {job.audio.resolve(), job.video.resolve() if job.video else None}
         for path in (job.out, job.events, job.picture):
             if path and path.resolve() in inputs:
-                raise ValueError(f"{path}: would overwrite the recording; name another file")
+                raise ValueError("the answer would overwrite the recording; name another file")
         self.recording: Recording = examine(job.audio)
         late = [line for line in job.script if line.ms >= self.recording.seconds * 1000]
         if late:
             raise ValueError(
-                f"{job.audio}: the script goes on at {late[0].ms} ms, after the end of the recording "
+                f"the script goes on at {late[0].ms} ms, after the end of the recording "
                 f"({float(self.recording.seconds) * 1000:.0f} ms)"
             )
         self._audio = audio_ticks(self.recording)
@@ -142,11 +142,9 @@ class _Run:
             raise
 
     def _pictures(self, engine: Engine) -> Iterator[Bytes | None]:
-        """The frames of the film, if there is one; a sound file in a folder has none."""
-        video = self.job.video
-        if video is None or (video == self.job.audio and not self.recording.has_video):
+        if self.job.video is None:
             return iter(())
-        return frame_ticks(video, engine.spec.frame_size, self.recording.ticks)
+        return frame_ticks(self.job.video, engine.spec.frame_size, self.recording.ticks)
 
     def feed(self) -> bool:
         """Push the next tick. False at the end of the recording."""
@@ -227,9 +225,12 @@ def _part(path: Path) -> Path:
 
 
 def _line(job: Job, error: OSError | ValueError) -> str:
-    """One line that begins with the file at fault."""
-    if isinstance(error, MediaError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"{error.filename or job.out}: {(error.strerror or str(error)).lower()}"
-    return " ".join(str(error).split())
+    """One line that names the file at fault."""
+    text = str(error)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        text = f"{error.filename}: is a file where a folder is needed"
+    elif isinstance(error, OSError):
+        text = f"{error.filename or job.out}: {(error.strerror or text).lower()}"
+    elif not isinstance(error, MediaError):
+        text = f"{job.audio}: {text}"
+    return " ".join(text.split())
