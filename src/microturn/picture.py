@@ -191,8 +191,9 @@ def _lines(words: list[_Placed]) -> int:
 def _fit(text: str, room: float) -> str:
     """Cut with an ellipsis to `room` pixels; a long text that is read takes at most a third of a row."""
     room = min(room, ROW_TICKS * TICK_W / 3)
-    if _width(text) <= room:
+    if len(text) < room and _width(text) <= room:
         return text
+    text = text[: int(room / 3)]  # no more letters than that can fit
     while text and _width(text + "…") > room:
         text = text[:-1]
     return text + "…" if text else ""
