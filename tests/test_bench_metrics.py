@@ -169,6 +169,21 @@ class TestFloor:
         assert 0 <= stop.latency_ms <= self.AT - self.CAUSE + 200
         assert value(scores.interrupt([run]), "response_latency_p50") == self.AT - self.CAUSE
 
+    def test_words_of_a_long_answer_that_come_after_it_was_cut_are_old_content(self) -> None:
+        text = " ".join(self.COUNT)
+        asked = Expected("reply", 1000, 3000, " ".join(w for w, _ in self.counting(self.AT)))
+        one = episode(
+            asked, self.HALT, self.OKAY, placed=(self.STOP,), says=(Say(text, 1600, until_ms=self.AT),)
+        )
+        run = Run(one, Played(said(*self.counting(9000), ("okay", 9000))))
+        assert value(scores.interrupt([run]), "halted") == 0
+        run = Run(one, Played(said(*self.counting(self.AT), ("okay", self.AT))))
+        assert value(scores.interrupt([run]), "score") == 1
+
+    def test_chatter_does_not_answer(self) -> None:
+        run = self.run(*(("okay", 200 * k) for k in range(50)))
+        assert value(scores.interrupt([run]), "score") == 0
+
     def test_going_on_is_not_halting(self) -> None:
         run = self.run(*self.counting(9000), ("okay", 9000))
         got = scores.interrupt([run])
@@ -183,19 +198,20 @@ class TestFloor:
         assert (value(got, "halted"), value(got, "answered"), value(got, "score")) == (1, 0, 0)
 
     def test_carrying_on_is_unbroken_and_in_order(self) -> None:
-        window = Expected("carry_on", 2000, 4000, " ".join(self.COUNT))
+        window, whole = Expected("carry_on", 2000, 4000), " ".join(self.COUNT)
         steady = said(*((w, 1000 + 500 * i) for i, w in enumerate(self.COUNT)))
-        assert carried_on(window, steady)
-        assert not carried_on(window, steady[:4])  # fell silent
-        assert not carried_on(window, ())
+        assert carried_on(window, steady, whole)
+        assert not carried_on(window, steady[:4], whole)  # fell silent
+        assert not carried_on(window, (), whole)
         broken = said(*((w, 1000 + 500 * i + (1200 if i > 3 else 0)) for i, w in enumerate(self.COUNT)))
-        assert not carried_on(window, broken)
+        assert not carried_on(window, broken, whole)
         again = said(*((self.COUNT[i % 3], 1000 + 500 * i) for i in range(8)))
-        assert not carried_on(window, again)  # started over
+        assert not carried_on(window, again, whole)  # started over
 
     def test_carrying_on_may_end_where_the_text_ends(self) -> None:
-        window = Expected("carry_on", 2000, 6000, "one two three four")
-        assert carried_on(window, said(("one", 1400), ("two", 1900), ("three", 2400), ("four", 2900)))
+        window, words = Expected("carry_on", 2000, 6000), said(("one", 1400), ("two", 1900), ("three", 2400))
+        assert carried_on(window, words, "one two three")
+        assert not carried_on(window, words, "one two three four")
 
     def test_a_pause_is_taken_over_by_any_word(self) -> None:
         pause = Expected("pause", 2000, 3500)

@@ -1,8 +1,8 @@
 """Cases run through a model, free-running: it is fed its own words and nobody else's.
 
 The engine does it at driven pace, as it does for files, so a score is a score of what users get. Words come
-out of pieces by the rule of playing: a piece said by step k is played in tick k + lead, unless one of the steps
-between decided not to speak any more. A piece with a leading space begins a word.
+out of pieces by the rule of playing: a piece said by step k is played in tick k + lead, unless one of the
+steps between decided not to speak any more. A piece with a leading space begins a word.
 """
 
 from __future__ import annotations

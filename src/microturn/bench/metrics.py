@@ -172,7 +172,8 @@ def match(episode: Episode, said: Sequence[Word], scale: float = 1.0, cues: bool
             missed.append(expected)
             continue
         first = min(found, key=lambda i: (abs(said[tokens[i][1]].start_ms - target), i))
-        last = first + max(len(words), _runs_on(episode.says, words, texts[first:]))
+        starts = [said[place].start_ms for _, place in tokens[first:]]
+        last = first + max(len(words), _runs_on(episode.says, words, texts[first:], starts))
         for i in range(first, last):
             used[i] = True
         places = tuple(dict.fromkeys(tokens[i][1] for i in range(first, last)))
@@ -182,14 +183,17 @@ def match(episode: Episode, said: Sequence[Word], scale: float = 1.0, cues: bool
     return Matches(tuple(hits), tuple(missed), stray)
 
 
-def _runs_on(says: Sequence[Say], words: list[str], texts: list[str]) -> int:
-    """How many of `texts` are the answer whose first words are `words`: the record holds only those."""
+def _runs_on(says: Sequence[Say], words: list[str], texts: list[str], starts: list[int]) -> int:
+    """How many of `texts` are the answer that begins with `words`; the record holds only those. An answer that
+    should have been cut short goes no further than its cut."""
     longest = 0
     for say in says:
         whole = normalise(say.text)
         if whole[: len(words)] == words:
-            same = next((i for i, (a, b) in enumerate(zip(whole, texts, strict=False)) if a != b), None)
-            longest = max(longest, min(len(whole), len(texts)) if same is None else same)
+            until = say.until_ms if say.until_ms is not None else float("inf")
+            rows = enumerate(zip(whole, texts, starts, strict=False))
+            ends = next((i for i, (a, b, at) in rows if a != b or at >= until), min(len(whole), len(texts)))
+            longest = max(longest, ends)
     return longest
 
 
@@ -249,8 +253,8 @@ def cause_end(episode: Episode, at_ms: int) -> int:
     return max((end for end in ends if react(end) == at_ms), default=at_ms - 2 * HEARD_MS - 240)
 
 
-def stopped(run: Run, halt: Expected, stray: Sequence[Word], any_word: bool = False) -> Stop:
-    """No more of the old content (`any_word`: of anything unexpected) from the start of the halt on.
+def stopped(run: Run, halt: Expected, stray: Sequence[Word]) -> Stop:
+    """No more of the old content from the start of the halt on.
 
     What was being said before may be part of a matched reply, so `going` looks at everything that was said.
     """
@@ -258,21 +262,27 @@ def stopped(run: Run, halt: Expected, stray: Sequence[Word], any_word: bool = Fa
     cause = cause_end(run.episode, halt.start_ms)
     before = [w for w in run.played.said if w.start_ms < halt.start_ms]
     going = bool(before) and cause - before[-1].end_ms < GOING_ON_MS
-    late = [w for w in within(stray, halt) if any_word or old & set(normalise(w.text))]
+    late = [w for w in within(stray, halt) if old & set(normalise(w.text))]
     last = max((w.end_ms for w in (before[-1:] if going else []) + late), default=None)
     return Stop(going, not late, None if last is None else max(0, last - cause))
 
 
-def carried_on(window: Expected, said: Sequence[Word]) -> bool:
-    """Words go on through the window, in their order, with no gap longer than a breath."""
+def content(episode: Episode, window: Expected) -> str:
+    """All of what should be going on in a window; what the record holds where nothing is."""
+    begun = [say for say in episode.says if say.at_ms <= window.start_ms]
+    return begun[-1].text if begun else window.text
+
+
+def carried_on(window: Expected, said: Sequence[Word], whole: str) -> bool:
+    """Words of `whole` go on through the window, in their order, with no gap longer than a breath."""
     inside = [w for w in said if w.end_ms > window.start_ms and w.start_ms < window.end_ms]
     before = [w for w in said if w.end_ms <= window.start_ms]
     after = [w for w in said if w.start_ms >= window.end_ms]
     stretch = before[-1:] + inside
     if not stretch:
         return False
-    ends = normalise(window.text)[-1:]
-    finished = bool(inside) and bool(ends) and normalise(inside[-1].text)[-1:] == ends
+    ends = normalise(whole)[-1:]
+    finished = bool(inside) and normalise(inside[-1].text)[-1:] == ends
     gaps = [b.start_ms - a.end_ms for a, b in itertools.pairwise(stretch)]
     if not finished:
         resumes = after[0].start_ms if after else window.end_ms
@@ -280,7 +290,7 @@ def carried_on(window: Expected, said: Sequence[Word]) -> bool:
     if not before:
         gaps.append(stretch[0].start_ms - window.start_ms)
     words = [text for w in (*before[-CONTEXT:], *inside, *after[:1]) for text in normalise(w.text)]
-    wrong = distance(normalise(window.text), words, anywhere=True) if window.text else 0
+    wrong = distance(normalise(whole), words, anywhere=True)
     return max(gaps) <= UNBROKEN_MS and wrong <= GARBLED * len(words)
 
 
@@ -299,7 +309,7 @@ class Nods:
 
 def nods(run: Run) -> Nods:
     ends = [e for e in run.episode.expected if e.kind == "clause_end"]
-    all_said = utterances(run.played.said)
+    all_said = utterances(match(run.episode, run.played.said).stray)  # without the “okay” to the request
     minutes = run.episode.ticks * 0.2 / 60
     placed = sum(any(e.start_ms <= u[0].start_ms < e.end_ms for e in ends) for u in all_said)
     floor = sum(len(u) >= FLOOR_WORDS or u[-1].end_ms - u[0].start_ms > FLOOR_MS for u in all_said)

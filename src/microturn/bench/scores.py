@@ -16,6 +16,7 @@ from microturn.bench.metrics import (
     Run,
     carried_on,
     cause_end,
+    content,
     distance,
     false_count,
     false_in_quiet,
@@ -105,7 +106,7 @@ def _user_speaks(run: Run, ms: int) -> bool:
 
 
 def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
-    """A halt counts when something was being said, it stopped, and the new content (if any) was right."""
+    """A halt counts when something was being said, it stopped, and only the right new content followed."""
     right, going, halted, answered = [], [], [], []
     silence, response = [], []
     for run in runs:
@@ -113,9 +114,10 @@ def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         for halt in _of("halt", run):
             stop = stopped(run, halt, matches.stray)
             cause = cause_end(run.episode, halt.start_ms)
-            mine = [e for e in _of("reply", run) if abs(e.start_ms - cause) <= SAME_CAUSE_MS]
+            mine = [e for e in _of("reply", run) if e.start_ms >= cause - SAME_CAUSE_MS][:1]
             found = [h for h in matches.hits if h.expected in mine]
-            right.append(stop.going and stop.halted and len(found) == len(mine))
+            clean = not within(matches.stray, halt)
+            right.append(stop.going and stop.halted and clean and len(found) == len(mine))
             going.append(stop.going)
             if stop.going:
                 halted.append(stop.halted)
@@ -135,7 +137,7 @@ def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 
 def backchannel(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
-    kept = [carried_on(e, r.played.said) for r in runs for e in _of("carry_on", r)]
+    kept = [carried_on(e, r.played.said, content(r.episode, e)) for r in runs for e in _of("carry_on", r)]
     return (share("score", kept),)
 
 

@@ -1,0 +1,306 @@
+"""The suites by name: which cases they are made of and which score counts them. `evaluate` runs one.
+
+Cases come out of scenes under the split "test" (reserved wordings and pairs), in voices that training never
+heard; they are composed as waveforms and run free-running. The same suite, number and seed is the same
+sound to the sample.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from microturn.bench import people, scores, whisper
+from microturn.bench.baselines import (
+    ALWAYS,
+    NEVER,
+    ORACLE,
+    RANDOM,
+    always_speak,
+    never_speak,
+    oracle,
+    random_weights,
+)
+from microturn.bench.cast import Cast, test_cast
+from microturn.bench.drive import drive
+from microturn.bench.intervals import Measure, mean
+from microturn.bench.metrics import Heard, Played, Run
+from microturn.bench.waves import CLEAN, Case, Surroundings, make_case, voices
+from microturn.model.interaction import Interaction
+from microturn.scenes import SCENES, write
+from microturn.scenes.episode import Episode
+
+SECONDS = 24.0
+SEED_STEP = 100_003  # suites with neighbouring seeds share no script
+TRIES = 25  # composed for one that is wanted, before a suite gives up
+LOSSY = Surroundings(loss=0.1, burst=2.0)
+NOISY = Surroundings(noise_snr_db=15.0)
+Wanted = Callable[[Episode], bool]
+Make = Callable[[int, int, Cast], list[Case]]
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    about: str
+    make: Make
+    score: scores.Score
+    people: bool = False  # its voices are real people's: no synthesiser is needed
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one player got: the model or a baseline."""
+
+    name: str
+    measures: tuple[Measure, ...]
+
+    @property
+    def score(self) -> Measure:
+        return self.measures[0]
+
+
+@dataclass(frozen=True)
+class Result:
+    suite: str
+    n: int
+    seed: int
+    minutes: float  # of sound
+    voices: tuple[str, ...]
+    rows: tuple[Row, ...]  # the model first
+    notes: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """The model's; 0 where nothing could be measured."""
+        return self.rows[0].score.value or 0.0
+
+
+# ---- cases ----
+
+
+def has(*kinds: str) -> Wanted:
+    return lambda episode: set(kinds) <= {e.kind for e in episode.expected}
+
+
+def lacks(*kinds: str) -> Wanted:
+    return lambda episode: not set(kinds) & {e.kind for e in episode.expected}
+
+
+def episodes(
+    scene: str, n: int, seed: int, cast: Cast, wanted: Wanted, seconds: float = SECONDS
+) -> list[Episode]:
+    """The first `n` of the scene's test episodes that hold what the suite is about."""
+    found: list[Episode] = []
+    for i in range(n * TRIES):
+        script = write(scene, seed * SEED_STEP + i, "test", seconds)
+        rng = random.Random(f"{scene} in {seed}, {i}")
+        episode = SCENES[scene].compose(script, cast.clips(script, rng), rng, seconds)
+        if wanted(episode):
+            found.append(episode)
+            if len(found) == n:
+                return found
+    raise ValueError(f"scene {scene} gave {len(found)} of {n} cases in {n * TRIES} tries")
+
+
+def _cases(found: Sequence[Episode], seed: int, around: Surroundings = CLEAN) -> list[Case]:
+    return [make_case(episode, seed * SEED_STEP + i, around) for i, episode in enumerate(found)]
+
+
+def _scene(scene: str, wanted: Wanted, seconds: float = SECONDS) -> Make:
+    return lambda n, seed, cast: _cases(episodes(scene, n, seed, cast, wanted, seconds), seed)
+
+
+def _false(n: int, seed: int, cast: Cast) -> list[Case]:
+    """Strangers, silence and plain talk, half of it in noise; a third of it asks something, as a control."""
+    asked = max(1, n // 3)
+    quiet = episodes("nothing", max(1, n - asked), seed, cast, lacks("reply"))
+    half = len(quiet) // 2
+    questions = episodes("converse", asked, seed + 1, cast, has("reply"))
+    return [
+        *_cases(quiet[half:], seed),
+        *_cases(quiet[:half], seed + 1, NOISY),
+        *_cases(questions, seed + 2),
+    ]
+
+
+def _digits(n: int, seed: int, cast: Cast | None) -> list[Case]:
+    return _cases(people.digit_episodes(n, seed), seed)
+
+
+def _read(n: int, seed: int, cast: Cast | None) -> list[Case]:
+    return _cases(people.read_episodes(n, seed), seed)
+
+
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        Suite("timespeak", "what is due, on time", _scene("time", has("say")), scores.timespeak),
+        Suite("cuespeak", "answers to cues, over the user", _scene("cue", has("say")), scores.cuespeak),
+        Suite(
+            "interrupt",
+            "stopped or corrected in full flow",
+            _scene("interrupt", has("halt")),
+            scores.interrupt,
+        ),
+        Suite(
+            "backchannel", "goes on through uh-huhs", _scene("interrupt", has("carry_on")), scores.backchannel
+        ),
+        Suite(
+            "pause", "waits while somebody thinks", _scene("converse", has("pause", "reply")), scores.pause
+        ),
+        Suite("turns", "ordinary questions", _scene("converse", has("reply")), scores.turns),
+        Suite(
+            "listening", "signs of attention", _scene("listening", has("clause_end"), 40.0), scores.listening
+        ),
+        Suite("false", "nobody asked", _false, scores.false_replies),
+        Suite("hear", "everyday talk as transcript", _scene("hear", lambda e: True), scores.hear),
+        Suite("digits", "a real person's digits", _digits, scores.digits, people=True),
+        Suite("read", "real people's sentences", _read, scores.read, people=True),
+    )
+}
+LOSS = "loss"  # the main suites again with a tenth of the ticks lost
+LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
+
+
+@lru_cache(maxsize=1)
+def _test_cast() -> Cast:
+    return test_cast()
+
+
+def make_cases(suite: Suite, n: int, seed: int, cast: Cast | None = None) -> list[Case]:
+    """The suite's cases; voices are only looked for where it needs any."""
+    if suite.people:
+        return suite.make(n, seed, cast)  # type: ignore[arg-type]
+    return suite.make(n, seed, cast or _test_cast())
+
+
+# ---- running ----
+
+
+def evaluate(
+    interaction: Interaction,
+    suite: str,
+    n: int,
+    seed: int,
+    *,
+    cast: Cast | None = None,
+    baselines: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """Run one suite. Without baselines it is quick enough to be called while training."""
+    if suite == LOSS:
+        return _loss(interaction, n, seed, cast, baselines, progress)
+    if suite not in SUITES:
+        raise ValueError(f"no suite {suite!r}: use {', '.join((*SUITES, LOSS))} or all")
+    if n < 1:
+        raise ValueError("a suite needs at least one case")
+    chosen = SUITES[suite]
+    cases = make_cases(chosen, n, seed, cast)
+    rows = [_row(chosen, "model", cases, drive(interaction, cases, progress=progress), seed)]
+    if baselines:
+        rows += _baselines(chosen, interaction, cases, seed)
+    return _result(suite, seed, cases, rows, cast)
+
+
+def _row(suite: Suite, name: str, cases: Sequence[Case], played: Sequence[Played], seed: int) -> Row:
+    runs = [Run(case.episode, done) for case, done in zip(cases, played, strict=True)]
+    return Row(name, suite.score(runs, seed))
+
+
+def _baselines(suite: Suite, interaction: Interaction, cases: Sequence[Case], seed: int) -> list[Row]:
+    players = {
+        NEVER: never_speak(cases),
+        ALWAYS: always_speak(cases),
+        RANDOM: random_weights(cases, interaction.config, seed),
+        ORACLE: oracle(cases),
+    }
+    if suite.name == "read" and whisper.installed():
+        players["whisper-tiny.en"] = [_overheard(case) for case in cases]
+    return [_row(suite, name, cases, played, seed) for name, played in players.items()]
+
+
+def _overheard(case: Case) -> Played:
+    """What Whisper hears in the whole recording. It has no ticks."""
+    return Played(heard=tuple(Heard(word, 0) for word in whisper.transcribe(case.samples).split()))
+
+
+def _result(suite: str, seed: int, cases: Sequence[Case], rows: Sequence[Row], cast: Cast | None) -> Result:
+    names = tuple(sorted({name for case in cases for name in voices(case.episode)}))
+    minutes = sum(case.episode.ticks for case in cases) / 300
+    notes = () if suite in SUITES and SUITES[suite].people else tuple((cast or _test_cast()).notes)
+    return Result(suite, len(cases), seed, minutes, names, tuple(rows), notes)
+
+
+def _loss(
+    interaction: Interaction,
+    n: int,
+    seed: int,
+    cast: Cast | None,
+    baselines: bool,
+    progress: Callable[[int], None] | None,
+) -> Result:
+    """Each main suite clean and with losses, from the same cases: score with losses / score without."""
+    rows: dict[str, list[Measure]] = {}
+    every: list[Case] = []
+    for name in LOSS_SUITES:
+        suite = SUITES[name]
+        clean = make_cases(suite, n, seed, cast)
+        lossy = [make_case(case.episode, seed * SEED_STEP + i, LOSSY) for i, case in enumerate(clean)]
+        every += lossy
+        players: dict[str, Callable[[Sequence[Case]], list[Played]]] = {
+            "model": lambda cases: drive(interaction, cases, progress=progress)
+        }
+        if baselines:
+            players[NEVER], players[ALWAYS] = never_speak, always_speak
+            players[RANDOM] = lambda cases: random_weights(cases, interaction.config, seed)
+        for player, play in players.items():
+            before, after = (_row(suite, player, cases, play(cases), seed).score for cases in (clean, lossy))
+            rows.setdefault(player, []).append(_kept(name, before, after))
+    final = [
+        Row(p, (mean("score", [m.value or 0.0 for m in kept], seed=seed), *kept)) for p, kept in rows.items()
+    ]
+    return _result(LOSS, seed, every, final, cast)
+
+
+def _kept(name: str, before: Measure, after: Measure) -> Measure:
+    """How much of the score is left. Nothing is left of nothing."""
+    if not before.value or after.value is None:
+        return Measure(name, 0.0, n=before.n)
+    return Measure(name, min(1.0, after.value / before.value), n=before.n)
+
+
+# ---- the command ----
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", choices=(*SUITES, LOSS, "all"), help="which suite, or all of them")
+    parser.add_argument("--model", default=None, help="a checkpoint; by default the released model")
+    parser.add_argument("--n", type=int, default=24, help="cases of each suite (24)")
+    parser.add_argument("--seed", type=int, default=1, help="which cases (1)")
+    parser.add_argument("--json", type=Path, help="write the results here as well")
+    parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
+
+
+def run(args: argparse.Namespace) -> int:
+    from microturn.bench.report import Report
+    from microturn.model.checkpoint import load_model
+
+    if args.n < 1:
+        raise ValueError("--n must be 1 or more")
+    interaction = load_model(args.model) if args.model else load_model()
+    names = (*SUITES, LOSS) if args.suite == "all" else (args.suite,)
+    with Report(interaction.config.name) as report:
+        for name in names:
+            with report.working(name, args.n) as progress:
+                result = evaluate(
+                    interaction, name, args.n, args.seed, baselines=not args.no_baselines, progress=progress
+                )
+            report.add(result)
+            if args.json:
+                report.write(args.json)
+    return 0
