@@ -1,24 +1,26 @@
-"""Generators of episodes, one file a skill. They may import clock and streams; they never see a model's insides.
+"""Generators of episodes, one file a skill. They may import clock and streams; they never see a model's
+insides.
 
 `write` draws a scene's script from a seed and `compose` places it with clips; both are deterministic. Rooms
 outside use these two, `SCENES` and the records of episode.py.
 
 How the suites are scored from `Episode.expected`, the model's words being timed by when they are played:
 
-- timespeak (scene time): a `say` is met by its text beginning within its window (±400 ms, by rescaling around
-  the middle also ±200 and ±800). Words outside every `say` and `reply` window count against precision. Stop
-  obeyed: the `halt` after it holds.
-- cuespeak (cue, digits): the same, windows run from the cue's end to 800 ms after it; `quiet` where no rule ever
-  fires.
-- interrupt (interrupt): a `halt` holds when none of its words (the old content's next ones) begins within its
-  window; a `reply` holds when its words, the first up to eight, are the first to begin after `start_ms` and do
-  so by `end_ms`. Stop latency: from the window's start less the reaction; response latency: first word − start.
-- backchannel (interrupt): a `carry_on` holds when its words are said in order within its window, with no gap
-  that the content does not have.
-- pause, turns (converse): any word that begins within a `pause` is a takeover; a `reply` gives latency at true
-  ends.
-- listening (listening): soft words per minute, the share of them that begin within a `clause_end`, and none in
-  a `pause`; nothing longer than two words after the first `reply`.
+- timespeak (scene time): a `say` is met by its text beginning within its window (±400 ms, by rescaling
+  around the middle also ±200 and ±800). Words outside every `say` and `reply` window count against
+  precision. Stop obeyed: the `halt` after it holds.
+- cuespeak (cue, digits): the same, windows run from the cue's end to 800 ms after it; `quiet` where no rule
+  ever fires.
+- interrupt (interrupt): a `halt` holds when none of its words (the old content's next ones) begins within
+  its window; a `reply` holds when its words, the first up to eight, are the first to begin after `start_ms`
+  and do so by `end_ms`. Stop latency: from the window's start less the reaction; response latency: first
+  word − start.
+- backchannel (interrupt): a `carry_on` holds when its words are said in order within its window, with no
+  gap that the content does not have.
+- pause, turns (converse): any word that begins within a `pause` is a takeover; a `reply` gives latency at
+  true ends.
+- listening (listening): soft words per minute, the share of them that begin within a `clause_end`, and none
+  in a `pause`; nothing longer than two words after the first `reply`.
 - false utterances (nothing, hear, and every `quiet` elsewhere): any word that begins within a `quiet`.
 """
 

@@ -1,8 +1,8 @@
 """Short questions, answered at once and briefly; and the patience to let somebody think in mid-sentence.
 
 Conventions. An answer begins at `react` of the question's last word and is nothing but the answer. Plain
-statements get none. A sentence that breaks off is waited for, however long the pause; where a speaker corrects
-himself, only the correction counts. Typed questions are answered aloud.
+statements get none. A sentence that breaks off is waited for, however long the pause; where a speaker
+corrects himself, only the correction counts. Typed questions are answered aloud.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from microturn.clock import tick_of
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Read, Say, Script, react
@@ -260,9 +261,9 @@ def ask(rng: random.Random, split: str, longest: int = 12) -> Ask:
         return Ask(draw(DEFER, x=word), word)
 
     makers: tuple[tuple[Callable[[], Ask], int], ...] = (
-        (hello, 3), (name, 3), (well, 2), (thanks, 2), (bye, 2), (there, 1), (repeat, 6), (spell, 3), (count, 4),
-        (down, 2), (listing, 2), (plus, 4), (minus, 2), (bigger, 3), (after, 4), (is_a, 2), (is_more, 2),
-        (first, 2), (told, 2),
+        (hello, 3), (name, 3), (well, 2), (thanks, 2), (bye, 2), (there, 1), (repeat, 6), (spell, 3),
+        (count, 4), (down, 2), (listing, 2), (plus, 4), (minus, 2), (bigger, 3), (after, 4),
+        (is_a, 2), (is_more, 2), (first, 2), (told, 2),
     )  # fmt: skip
     return rng.choices([make for make, _ in makers], [weight for _, weight in makers])[0]()
 
@@ -327,7 +328,7 @@ def _place(stage: Stage, rng: random.Random, turn: Turn, now: int) -> int:
         return now
     stage.put(*placed)
     stage.answer(say, heard)
-    for first, second in zip(placed, placed[1:], strict=False):
+    for first, second in pairwise(placed):
         stage.expect(Expected("pause", heard_end(first), second.word_start(0)))
     return said_end(say) + rng.randrange(300, 2200)
 

@@ -1,8 +1,8 @@
 """Answering cues while the user goes on talking: “every time i say apple say pie”.
 
-Conventions. A rule is not acknowledged; it holds from its end on, and the words inside a rule or inside what
-ends it are no cues. A cue's answer is played at `react` of the cue's end, over the user. Taking a rule back is
-answered with “okay”. Everything else that the user says is plain talk and gets no answer.
+Conventions. A rule is not acknowledged; it holds from its end on, and the words inside a rule or inside
+what ends it are no cues. A cue's answer is played at `react` of the cue's end, over the user. Taking a rule
+back is answered with “okay”. Everything else that the user says is plain talk and gets no answer.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ class _Player:
         self.now = max(self.now, read_ms(read) + self.rng.randrange(400, 1500))
 
     def _line(self, move: Move) -> bool:
-        """Place the line with all that follows from it; later, if the model is still speaking; or not at all."""
+        """Place the line with all that follows; later, while the model still speaks; or not at all."""
         for shift in range(0, 2400, 200):
             placed = self.stage.at(move.line, self.now + shift)
             says = self._answers(placed, move)

@@ -1,7 +1,7 @@
 """Single digits, said one at a time, so that recordings of real people saying digits can be used.
 
-Every line is one digit word. Rules are read, never spoken; what the user says is plain talk unless a rule says
-what to do with it. Answers are played at `react` of the digit's end.
+Every line is one digit word. Rules are read, never spoken; what the user says is plain talk unless a rule
+says what to do with it. Answers are played at `react` of the digit's end.
 """
 
 from __future__ import annotations

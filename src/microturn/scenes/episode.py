@@ -1,12 +1,13 @@
 """What a scene makes: who says what when, what the model should do about it, and how to score it.
 
-A scene works in two steps, so that the same code makes training data and tests. `script` draws the words from a
-seed: every line anybody will say. The lines are then spoken by some voice (a bank, a synthesiser, a person) and
-come back as clips with exact word times. `compose` places the clips in time and, because it knows when every
-word ends, knows the exact tick of everything the model should do.
+A scene works in two steps, so that the same code makes training data and tests. `script` draws the words
+from a seed: every line anybody will say. The lines are then spoken by some voice (a bank, a synthesiser, a
+person) and come back as clips with exact word times. `compose` places the clips in time and, because it
+knows when every word ends, knows the exact tick of everything the model should do.
 
-Times are milliseconds of media time. The model's words are timed by when they are *played*: a piece decided in
-step k is played in tick k + LEAD_TICKS. `react` gives the earliest playing tick after something was heard.
+Times are milliseconds of media time. The model's words are timed by when they are *played*: a piece decided
+in step k is played in tick k + LEAD_TICKS. `react` gives the earliest playing tick after something was
+heard.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Line:
-    """Something somebody will say. `who` 0 is the user; others are people who are not talking to the model."""
+    """Something somebody will say. `who` 0 is the user; others do not talk to the model."""
 
     text: str
     who: int = 0
@@ -94,8 +95,8 @@ class Read:
 class Say:
     """Words the model should say, played from `at_ms` (a tick boundary) at a natural pace.
 
-    When the model should stop early, `until_ms` (a tick boundary) is where it is silent again; words that would
-    not have begun by then are never said. `soft` marks a backchannel.
+    When the model should stop early, `until_ms` (a tick boundary) is where it is silent again; words that
+    would not have begun by then are never said. `soft` marks a backchannel.
     """
 
     text: str
@@ -108,9 +109,9 @@ class Say:
 class Expected:
     """One line of the scoring record; BENCHMARKS.md says what each suite does with it.
 
-    kind: say (text within a window), halt (no old content after `start_ms`), carry_on (text goes on unbroken over
-    the window), pause (nobody may be taken over within it), reply (text, latency from `start_ms`), clause_end
-    (a backchannel fits within it), quiet (anything said within it is false).
+    kind: say (text within a window), halt (no old content after `start_ms`), carry_on (text goes on
+    unbroken over the window), pause (nobody may be taken over within it), reply (text, latency from
+    `start_ms`), clause_end (a backchannel fits within it), quiet (anything said within it is false).
     """
 
     kind: str

@@ -1,8 +1,8 @@
 """In the middle of something long: carry on through what is not meant as an interruption, halt at what is.
 
 Conventions. Signs of attention, talk to somebody else and a television change nothing. An interruption is
-heeded at `react` of the word that makes it one (marked `*`): the model is silent from there. When the sentence
-is complete it says “okay” to a stop, or answers what was asked instead, or goes on as it was told.
+heeded at `react` of the word that makes it one (marked `*`): the model is silent from there. When the
+sentence is complete it says “okay” to a stop, or answers what was asked instead, or goes on as it was told.
 """
 
 from __future__ import annotations
@@ -224,9 +224,9 @@ class _Player:
             return
         self.stage.put(placed)
         self.now = end + 300
-        during = [w.text for w in pace(self.current) if placed.at_ms <= w.start_ms < end + 1000]
-        window = min(end + 1000, said_end(self.current))
-        self.stage.expect(Expected("carry_on", placed.word_start(0), window, " ".join(during)))
+        begin, window = placed.word_start(0), min(end + 1000, said_end(self.current))
+        during = [word.text for word in pace(self.current) if begin <= word.start_ms < window]
+        self.stage.expect(Expected("carry_on", begin, window, " ".join(during)))
 
     def _talk(self, move: Move) -> None:
         placed = self.stage.at(move.line, self.now + self.rng.randrange(400, 2000))

@@ -1,8 +1,8 @@
 """Listening to a story: small signs of attention in its pauses, and never a word that takes the floor.
 
-Conventions. The model is asked to listen and says “okay”; without that it gives no such signs. After that it
-says something small and soft when a clause is complete, the pause has lasted about `PAUSE_MS`, and it has said
-nothing for `CALM_MS`. In a pause inside a clause it waits.
+Conventions. The model is asked to listen and says “okay”; without that it gives no such signs. After that
+it says something small and soft when a clause is complete, the pause has lasted about `PAUSE_MS`, and it
+has said nothing for `CALM_MS`. In a pause inside a clause it waits.
 """
 
 from __future__ import annotations

@@ -9,22 +9,22 @@ from microturn.scenes.wording import Wordings
 from microturn.scenes.words import DAYS, DIGITS, LETTERS, MONTHS, TENS, number
 
 STORIES = {
-    "fox": "a fox wanted the moon. every night he jumped at it, and every night he fell into the pond. one night "
-    "he sat still, and the moon came down to float beside him.",
-    "baker": "a baker forgot the salt. his bread was so plain that nobody came, only a tired doctor. she ate it all, "
-    "and said that it tasted like home. now he forgets the salt on purpose.",
-    "boat": "a small boat was afraid of the sea. it stayed in the harbor until a storm broke the rope. in the morning "
-    "it was far away, and it did not want to go back.",
-    "clock": "an old clock was always five minutes late. the family was late for everything, and one day they missed "
-    "a train. they went to the lake instead, and it was the best day of the year.",
-    "snail": "a snail and a horse had a race. the horse ran ahead and got lost in the forest. the snail came home "
-    "after three weeks, and asked if anyone had seen the horse.",
-    "star": "a star fell into a garden. a girl put it in a jar beside her bed. it grew dark and sad, so she opened "
-    "the window. now it winks at her every night.",
-    "giant": "a giant lived on a hill, and nobody visited him. one winter the village had no wood. he carried down "
-    "a whole tree, and since then there is soup for him every sunday.",
-    "robot": "a robot swept the floor of a museum. at night it looked at the paintings, and one morning there was "
-    "a new one on the wall. it showed a broom, and everybody loved it.",
+    "fox": "a fox wanted the moon. every night he jumped at it, and every night he fell into the pond. one "
+    "night he sat still, and the moon came down to float beside him.",
+    "baker": "a baker forgot the salt. his bread was so plain that nobody came, only a tired doctor. she "
+    "ate it all, and said that it tasted like home. now he forgets the salt on purpose.",
+    "boat": "a small boat was afraid of the sea. it stayed in the harbor until a storm broke the rope. in "
+    "the morning it was far away, and it did not want to go back.",
+    "clock": "an old clock was always five minutes late. the family was late for everything, and one day "
+    "they missed a train. they went to the lake instead, and it was the best day of the year.",
+    "snail": "a snail and a horse had a race. the horse ran ahead and got lost in the forest. the snail came "
+    "home after three weeks, and asked if anyone had seen the horse.",
+    "star": "a star fell into a garden. a girl put it in a jar beside her bed. it grew dark and sad, so she "
+    "opened the window. now it winks at her every night.",
+    "giant": "a giant lived on a hill, and nobody visited him. one winter the village had no wood. he "
+    "carried down a whole tree, and since then there is soup for him every sunday.",
+    "robot": "a robot swept the floor of a museum. at night it looked at the paintings, and one morning "
+    "there was a new one on the wall. it showed a broom, and everybody loved it.",
 }
 TELL = Wordings(
     (

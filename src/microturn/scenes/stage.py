@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 
-from microturn.clock import TICKS_PER_SECOND, start_ms, tick_of
+from microturn.clock import TICKS_PER_SECOND, start_ms
 from microturn.scenes.episode import (
     LEAD_TICKS,
     Clip,
@@ -19,7 +20,6 @@ from microturn.scenes.episode import (
     Say,
     Script,
     pace,
-    react,
     spoken_ms,
 )
 from microturn.streams import Channel
@@ -61,7 +61,7 @@ class Stage:
         """Whether these could be said: within the episode, over nothing else that the model says."""
         taken = [(s.at_ms, said_end(s)) for s in (*self.says, *says)]
         taken.sort()
-        apart = all(end <= start for (_, end), (start, _) in zip(taken, taken[1:], strict=False))
+        apart = all(end <= start for (_, end), (start, _) in pairwise(taken))
         return apart and (not taken or taken[-1][1] <= self.ms)
 
     def say(self, *says: Say) -> None:
@@ -142,21 +142,3 @@ def lines_for(rng: random.Random, seconds: float, make: Iterator[str]) -> list[s
 def say_ms(text: str) -> int:
     """About how long a person takes to say this."""
     return sum(spoken_ms(word) for word in text.split())
-
-
-__all__ = [
-    "CUE_MS",
-    "WINDOW_MS",
-    "Stage",
-    "answer_read",
-    "heard_end",
-    "lines_for",
-    "quiet",
-    "react",
-    "read_ms",
-    "reply_to",
-    "said_end",
-    "said_words",
-    "say_ms",
-    "tick_of",
-]

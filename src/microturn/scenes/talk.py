@@ -1,8 +1,9 @@
 """Plain everyday talk: a grammar of statements that ask for nothing, with slots for the words of words.py.
 
-Everything here is something that a person may say near the model without expecting an answer. `sentence` makes
-any of them, `sentence_with` one that contains a given word, `story` the clauses of a small tale, `aside` what
-people say to somebody else. Slots are named after the classes of words; `{name2}` is a second one of a class.
+Everything here is something that a person may say near the model without expecting an answer. `sentence`
+makes any of them, `sentence_with` one that contains a given word, `story` the clauses of a small tale,
+`aside` what people say to somebody else. Slots are named after the classes of words; `{name2}` is a second
+one of a class.
 """
 
 from __future__ import annotations

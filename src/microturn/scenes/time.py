@@ -1,8 +1,8 @@
 """Speaking on time: reminders, timers and counting, by the seconds that have passed and nothing else.
 
-Conventions. A rule is not acknowledged: the model is silent until something is due. Due times count from the
-end of the rule (from the tick in which a typed rule arrives, from 0 for one read at opening). A change counts
-from its own end and is not acknowledged either; whatever ends a rule is answered with “okay”.
+Conventions. A rule is not acknowledged: the model is silent until something is due. Due times count from
+the end of the rule (from the tick in which a typed rule arrives, from 0 for one read at opening). A change
+counts from its own end and is not acknowledged either; whatever ends a rule is answered with “okay”.
 """
 
 from __future__ import annotations

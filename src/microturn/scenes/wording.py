@@ -1,8 +1,8 @@
 """How things are put into words: patterns with choices, and which of them only tests use.
 
-A pattern is plain text with `(a|b|)` for one of several and `{slot}` for a word. Two marks may stand between
-words and are no part of the text: `/` where a speaker may pause because the sentence is not complete yet, and
-`*` after the word that makes a listener stop talking.
+A pattern is plain text with `(a|b|)` for one of several and `{slot}` for a word. Two marks may stand
+between words and are no part of the text: `/` where a speaker may pause because the sentence is not
+complete yet, and `*` after the word that makes a listener stop talking.
 """
 
 from __future__ import annotations

@@ -1,0 +1,252 @@
+"""Scenes: every target follows from something that the model could hear or read, in time, and is expected."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microturn.clock import TICK_MS
+from microturn.scenes import (
+    SCENES,
+    TRAIN_WEIGHTS,
+    compose,
+    converse,
+    cue,
+    digits,
+    interrupt,
+    listening,
+    recital,
+    talk,
+    time,
+    words,
+    write,
+)
+from microturn.scenes.episode import Clip, Episode, Expected, Line, Word, pace, react, spoken_ms
+from microturn.scenes.stage import said_end
+from microturn.scenes.wording import Wordings, mark, parts, tidy, whole, wordings
+
+LENGTHS = (12.0, 20.0, 32.0)
+SPLITS = ("train", "test")
+seeds = st.integers(0, 1 << 31)
+names = st.sampled_from(tuple(SCENES))
+splits = st.sampled_from(SPLITS)
+lengths = st.sampled_from(LENGTHS)
+
+
+def timed(line: Line, rng: random.Random) -> Clip:
+    """A clip in which only the times matter: a calm or hurried voice, and no sound."""
+    tempo = rng.uniform(0.7, 1.3)
+    now = rng.randrange(80)
+    spoken: list[Word] = []
+    for word in line.text.split():
+        end = now + round(spoken_ms(word) * tempo)
+        spoken.append(Word(word, now, end))
+        now = end + rng.randrange(40)
+    return Clip(line.text, f"voice-{line.who}", tuple(spoken), np.zeros((now // 10 + 10, 64), np.uint8))
+
+
+def episode(name: str, seed: int, split: str, seconds: float) -> Episode:
+    script = write(name, seed, split, seconds)
+    rng = random.Random(seed)
+    return compose(script, [timed(line, rng) for line in script.lines], seconds)
+
+
+def played(episode: Episode) -> list[Word]:
+    return sorted((word for say in episode.says for word in pace(say)), key=lambda word: word.start_ms)
+
+
+def met(expected: Expected, said: list[Word]) -> bool:
+    """Whether words played like this meet one line of the record, as the docstring of scenes says."""
+    inside = [w.text for w in said if expected.start_ms <= w.start_ms < expected.end_ms]
+    text = expected.text.split()
+    if expected.kind == "say":
+        starts = [i for i, w in enumerate(said) if expected.start_ms <= w.start_ms <= expected.end_ms]
+        return any([w.text for w in said[i : i + len(text)]] == text for i in starts)
+    if expected.kind == "reply":
+        after = [w for w in said if w.start_ms > expected.start_ms][: len(text)]
+        begun = [w for w in said if w.start_ms >= react(expected.start_ms)][: len(text)]
+        first = begun or after
+        return bool(first) and [w.text for w in first] == text and first[0].start_ms <= expected.end_ms
+    if expected.kind == "carry_on":
+        return " ".join(text) in " ".join(inside)
+    if expected.kind == "halt":
+        return not set(inside) & set(text)
+    if expected.kind in ("pause", "quiet"):
+        return not inside
+    assert expected.kind == "clause_end"
+    return True
+
+
+@settings(max_examples=60, deadline=None)
+@given(names, seeds, splits, lengths)
+def test_the_same_seed_gives_the_same_episode(name: str, seed: int, split: str, seconds: float) -> None:
+    first, second = write(name, seed, split, seconds), write(name, seed, split, seconds)
+    assert first == second
+    assert episode(name, seed, split, seconds).says == episode(name, seed, split, seconds).says
+
+
+@settings(max_examples=150, deadline=None)
+@given(names, seeds, splits, lengths)
+def test_everything_stays_within_the_episode(name: str, seed: int, split: str, seconds: float) -> None:
+    made = episode(name, seed, split, seconds)
+    end = made.ticks * TICK_MS
+    assert made.ticks == round(seconds * 5)
+    assert all(placed.at_ms >= 0 and placed.end_ms <= end for placed in made.placed)
+    assert all(said_end(say) <= end for say in made.says)
+    assert all(-1 <= read.tick < made.ticks for read in made.reads)
+    assert all(e.start_ms < e.end_ms and e.start_ms < end for e in made.expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(names, seeds, splits, lengths)
+def test_the_model_says_one_thing_at_a_time_from_tick_boundaries(
+    name: str, seed: int, split: str, seconds: float
+) -> None:
+    made = episode(name, seed, split, seconds)
+    assert all(say.at_ms % TICK_MS == 0 and (say.until_ms or 0) % TICK_MS == 0 for say in made.says)
+    assert all(pace(say) for say in made.says)
+    assert all(said_end(a) <= b.at_ms for a, b in pairwise(made.says))
+
+
+@settings(max_examples=150, deadline=None)
+@given(names, seeds, splits, lengths)
+def test_nothing_is_said_before_its_cause_was_heard(name: str, seed: int, split: str, seconds: float) -> None:
+    made = episode(name, seed, split, seconds)
+    causes = [
+        e for e in made.expected if e.kind == "reply" or (e.kind == "say" and name in ("cue", "digits"))
+    ]
+    heard_or_read = [p.word_end(i) for p in made.placed for i in range(len(p.clip.words))]
+    for cause in causes:
+        answers = [say for say in made.says if cause.start_ms < say.at_ms <= cause.end_ms]
+        assert any(say.at_ms == react(cause.start_ms) for say in answers)
+        assert cause.start_ms in heard_or_read or made.reads
+    beginnings = [react(p.word_end(0)) for p in made.placed] + [0 for read in made.reads]
+    assert all(say.at_ms >= min(beginnings) for say in made.says)
+
+
+@settings(max_examples=200, deadline=None)
+@given(names, seeds, splits, lengths)
+def test_saying_just_the_targets_meets_every_expectation(
+    name: str, seed: int, split: str, seconds: float
+) -> None:
+    made = episode(name, seed, split, seconds)
+    said = played(made)
+    assert [e for e in made.expected if not met(e, said)] == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(names, seeds, splits, lengths)
+def test_a_silent_model_meets_only_episodes_that_ask_for_silence(
+    name: str, seed: int, split: str, seconds: float
+) -> None:
+    made = episode(name, seed, split, seconds)
+    assert made.expected
+    asked = [e for e in made.expected if e.kind in ("say", "reply", "carry_on")]
+    assert bool(asked) == bool(made.says)
+    assert not any(met(e, []) for e in asked)
+
+
+@settings(max_examples=100, deadline=None)
+@given(names, seeds, splits, lengths)
+def test_lines_are_plain_lower_case_words(name: str, seed: int, split: str, seconds: float) -> None:
+    script = write(name, seed, split, seconds)
+    made = episode(name, seed, split, seconds)
+    texts = [line.text for line in script.lines] + [read.text for read in made.reads]
+    assert all(
+        set(text) <= set("abcdefghijklmnopqrstuvwxyz' ") and text == " ".join(text.split()) for text in texts
+    )
+    if name == "digits":
+        assert all(line.text in words.DIGITS for line in script.lines)
+
+
+@given(seeds, lengths)
+@settings(max_examples=60, deadline=None)
+def test_reminders_are_due_on_time_to_the_tick(seed: int, seconds: float) -> None:
+    made = episode("time", seed, "train", seconds)
+    due = [e for e in made.expected if e.kind == "say"]
+    assert all(any(say.at_ms == (e.start_ms + e.end_ms) // 2 for say in made.says) for e in due)
+
+
+@given(seeds)
+@settings(max_examples=60, deadline=None)
+def test_signs_of_attention_are_few_and_at_clause_ends(seed: int) -> None:
+    made = episode("listening", seed, "train", 40.0)
+    soft = [say for say in made.says if say.soft]
+    fitting = [e for e in made.expected if e.kind == "clause_end"]
+    assert len(soft) <= 8 * 40 / 60 + 1
+    assert all(any(e.start_ms < s.at_ms and said_end(s) <= e.end_ms for e in fitting) for s in soft)
+    assert sum(not say.soft for say in made.says) == 1
+
+
+WORDED = (
+    (time, "EVERY ONCE TIMER COUNT TWO STOP CHANGE"),
+    (cue, "RULE SECOND TYPED KIND REVOKE"),
+    (
+        converse,
+        "NAME HELLO WELL THANKS BYE THERE REPEAT SPELL COUNT COUNT_FIXED DOWN LIST PLUS PLUS_FIXED MINUS",
+    ),
+    (converse, "BIGGER AFTER BEFORE IS_A IS_MORE FIRST DEFER"),
+    (interrupt, "SIGNS STOP INSTEAD AGAIN FASTER SLOWER GO_ON"),
+    (recital, "TELL RECITE COUNT DOWN"),
+    (listening, "ASK"),
+    (digits, "RULE SECOND REPEAT NEXT DOUBLE"),
+)
+
+
+@pytest.mark.parametrize(("module", "listed"), WORDED)
+def test_tests_have_wordings_that_training_never_uses(module: object, listed: str) -> None:
+    train: set[str] = set()
+    reserved: set[str] = set()
+    for name in listed.split():
+        both = getattr(module, name)
+        assert isinstance(both, Wordings)
+        mine, held = set(wordings(both.train)), set(wordings(both.reserved))
+        assert not mine & held
+        train |= mine
+        reserved |= held
+    assert len(train) >= 25 or module is listening
+    assert len(reserved) >= 10
+
+
+def test_reserved_wordings_and_pairs_never_train() -> None:
+    rng = random.Random(0)
+    drawn = {cue.RULE.draw(rng, "train", cue="x", reply="y") for _ in range(3000)}
+    assert not drawn & {text.format(cue="x", reply="y") for text in wordings(cue.RULE.reserved)}
+    for split in SPLITS:
+        pairs = [words.pair(rng, split) for _ in range(200)]
+        assert all(words.is_reserved(*pair) == (split == "test") for pair in pairs)
+
+
+def test_there_is_enough_to_say() -> None:
+    rng = random.Random(0)
+    assert len(words.ALL) >= 400
+    assert len(talk.SENTENCES) >= 150
+    assert len({talk.sentence(rng) for _ in range(40_000)}) >= 15_000
+    assert all(talk.sentence_with(rng, word).split().count(word) == 1 for word in words.ALL)
+
+
+def test_every_scene_trains() -> None:
+    assert set(TRAIN_WEIGHTS) == set(SCENES)
+    assert sum(TRAIN_WEIGHTS.values()) == pytest.approx(1)
+
+
+def test_marks_are_no_part_of_the_text() -> None:
+    assert parts("what is three plus / four") == ["what is three plus", "four"]
+    assert whole("hold on* what's your / name") == "hold on what's your name"
+    assert mark("hold on* what's your / name") == 1
+    assert mark("what's your / name") == 2
+    assert tidy("a apple  and an pear in a hour") == "an apple and a pear in an hour"
+
+
+def test_unknown_names_are_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="unknown scene “dance”"):
+        write("dance", 0, "train", 12)
+    with pytest.raises(ValueError, match="unknown split “dev”"):
+        write("cue", 0, "dev", 12)
+    with pytest.raises(ValueError, match="lines but 0 clips"):
+        compose(write("hear", 0, "train", 12), [], 12)
