@@ -184,8 +184,8 @@ def match(episode: Episode, said: Sequence[Word], scale: float = 1.0, cues: bool
 
 
 def _runs_on(says: Sequence[Say], words: list[str], texts: list[str], starts: list[int]) -> int:
-    """How many of `texts` are the answer that begins with `words`; the record holds only those. An answer that
-    should have been cut short goes no further than its cut."""
+    """How many of `texts` are the answer that begins with `words`; the record holds only those. An answer
+    that should have been cut short goes no further than its cut."""
     longest = 0
     for say in says:
         whole = normalise(say.text)
