@@ -16,7 +16,7 @@ from microturn.engine import Engine, EngineFull, Pace, Session, SessionClosed, S
 from microturn.streams import Action, Channel, Floats, Ints, Perception, TextIn, TickInput, TickOutput
 
 TICK = 0.2
-laws = settings(max_examples=40, deadline=None)
+laws = settings(max_examples=25, deadline=None)
 
 
 @dataclass
@@ -234,6 +234,18 @@ def test_wrong_bytes_are_refused_in_one_line_and_leave_the_slot_free(data: st.Da
         engine.open(restore=bad)
     assert "\n" not in str(caught.value)
     engine.open(restore=good)
+
+
+def test_a_snapshot_of_another_model_leaves_the_slot_free() -> None:
+    class Other(EchoModel):
+        def snapshot(self, slot: int) -> bytes:
+            return b"other"
+
+    data = Engine(Other(), slots=1, clock=VirtualClock()).open().snapshot()
+    engine = Engine(EchoModel(), slots=1, clock=VirtualClock())
+    with pytest.raises(ValueError, match="not an echo"):
+        engine.open(restore=data)
+    engine.open()
 
 
 # ---- admission, closing, failing ----

@@ -16,7 +16,7 @@ from microturn.engine import Engine, Outbox, Pace, SessionClosed
 from microturn.streams import Action, Ints, Perception, TickInput, TickOutput
 from test_engine import TICK, Kept, alone, perceptions, same, sound
 
-laws = settings(max_examples=40, deadline=None)
+laws = settings(max_examples=15, deadline=None)
 GRACE = 0.02
 
 
@@ -81,7 +81,7 @@ def test_a_tick_never_happens_before_it_begins() -> None:
 @given(delay=st.floats(0.0, 0.19), jitter=st.floats(0.0, 0.15))
 def test_a_steady_delay_and_its_jitter_cost_one_or_two_ticks_once(delay: float, jitter: float) -> None:
     call = Call()
-    call.send(30, [delay, delay + jitter, delay + jitter / 3, delay])
+    call.send(12, [delay, delay + jitter, delay + jitter / 3, delay])
     assert call.session.stats.missed <= 2
     assert call.session.stats.late == 0
 
@@ -107,7 +107,7 @@ def test_after_a_stall_the_delay_is_gone_within_a_few_seconds(stall: float) -> N
 @pytest.mark.parametrize("drift", [0.999, 1.001])
 def test_a_client_whose_clock_drifts_loses_a_tick_now_and_then(drift: float) -> None:
     call = Call()
-    call.send(600, [0.01], packet=0.1, drift=drift)  # 0.6 s, three ticks, of drift in ten minutes
+    call.send(300, [0.01], packet=0.1, drift=drift)  # 0.3 s of drift in five minutes
     stats = call.session.stats
     assert stats.missed + stats.late <= 5
     assert stats.backlog <= 1

@@ -23,7 +23,7 @@ from microturn.engine.opening import Opening
 from microturn.engine.session import Listener, OnEnd, Outbox, Pace, Session, SessionClosed, Witness
 from microturn.engine.slots import TICK_S, Gathered, Slots, Stage
 from microturn.engine.snapshot import Snapshot, pack, unpack
-from microturn.engine.stats import EngineStats, Histogram, SessionStats
+from microturn.engine.stats import EngineStats, Meters
 from microturn.streams import InteractionModel, Ints, ModelSpec, TextIn, TickInput, TickOutput, Tokenizer
 
 T = TypeVar("T")
@@ -45,9 +45,7 @@ class Engine:
         backlog: int = BACKLOG,
     ) -> None:
         if slots < 1 or backlog < 2 or grace_s < 0:
-            raise ValueError(
-                "an engine needs at least one slot, a backlog of two ticks and a grace of 0 or more"
-            )
+            raise ValueError("an engine needs at least 1 slot, a backlog of 2 ticks and a grace of 0 or more")
         self._model = model
         self.spec: ModelSpec = model.spec
         self.tokenizer: Tokenizer = model.tokenizer
@@ -66,9 +64,7 @@ class Engine:
         self._stopping = False
         self._inside = False  # a step or its deliveries are going on
         self._woken = threading.Event()
-        self._gather, self._step, self._deliver, self._reaction = (Histogram() for _ in range(4))
-        self._past = SessionStats(0, 0, 0, 0, 0, 0)  # of sessions whose slot was cleaned
-        self._failed = self._refused = 0
+        self._meters = Meters()
 
     # ---- the loop ----
 
@@ -149,6 +145,8 @@ class Engine:
             self.wake()
             self._thread.join()
             self._thread = None
+            self._stopping = False
+            self._obey()  # whatever was asked for meanwhile
 
     def wake(self) -> None:
         self._woken.set()
@@ -192,14 +190,15 @@ class Engine:
 
     def _measure(self, gathered: Gathered, size: int, times: tuple[float, float, float]) -> None:
         began, gathered_at, stepped_at = times
-        self._gather.add(gathered_at - began)
-        self._step.add(stepped_at - gathered_at)
-        self._deliver.add(self.clock.now() - stepped_at)
+        meters = self._meters
+        meters.gather.add(gathered_at - began)
+        meters.step.add(stepped_at - gathered_at)
+        meters.deliver.add(self.clock.now() - stepped_at)
         self._admission.record(size, stepped_at - gathered_at)
         reaction = stepped_at - gathered.ready_at
         self.slots.overdue[gathered.rows] += gathered.live & (reaction > TICK_S)
         if gathered.live.any():
-            self._reaction.add(float(reaction[gathered.live].max()))  # the slowest of the batch stands for it
+            meters.reaction.add(float(reaction[gathered.live].max()))  # the slowest stands for its batch
 
     # ---- opening and ending ----
 
@@ -217,11 +216,9 @@ class Engine:
     ) -> Session:
         """A new session, or one that goes on where a snapshot was taken. Returns when it has read `read`.
 
-        listener: gets every action, on the engine's thread, and must be quick; without one, actions are
-        dropped.
+        listener: gets every action, on the engine's thread, and must be quick; without one they are dropped.
         witness: gets every perception with its action, before the listener: what a journal writes down.
         on_end: called once, on the engine's thread, with the error that ended the session or None.
-
         """
         if restore is not None and read:
             raise ValueError("a restored session has read its instructions already; push what is new")
@@ -248,12 +245,12 @@ class Engine:
             free = np.flatnonzero(slots.stage == Stage.FREE)
             taken = slots.count - len(free)
             if not len(free):
-                self._refused += 1
+                self._meters.refused += 1
                 cleaning = bool((slots.stage == Stage.CLOSING).any())
                 raise EngineFull("every slot is taken", RETRY_CLEANING_S if cleaning else RETRY_FULL_S)
             live = pace is Pace.LIVE or bool(slots.live[slots.stage != Stage.FREE].any())
             if live and not self._admission.admits(taken + 1):
-                self._refused += 1
+                self._meters.refused += 1
                 raise EngineFull(f"{taken} sessions are all that can be stepped in time", RETRY_FULL_S)
             slot = int(free[0])
             slots.stage[slot] = Stage.OPENING
@@ -304,13 +301,8 @@ class Engine:
         slot = session.slot
         self._model.reset(slot)
         with self.slots.lock:
-            session.last_stats = last = session.stats
-            past = self._past
-            self._past = SessionStats(
-                past.ticks + last.ticks, past.missed + last.missed, past.late + last.late,
-                past.skipped + last.skipped, past.overdue + last.overdue, 0,
-            )  # fmt: skip
-            self._failed += session.error is not None
+            session.last_stats = session.stats
+            self._meters.ended(session.last_stats, session.error is not None)
             self.slots.clear(slot)
             self._sessions[slot] = None
             self.slots.stage[slot] = Stage.FREE
@@ -355,25 +347,8 @@ class Engine:
             slots.lock.acquire()
 
     def stats(self) -> EngineStats:
-        slots, past = self.slots, self._past
-        with slots.lock:
-            return EngineStats(
-                slots=slots.count,
-                sessions=int(np.count_nonzero(slots.stage)),
-                ticks=past.ticks + int(slots.ticks.sum()),
-                steps=self._step.count,
-                missed=past.missed + int(slots.missed.sum()),
-                late=past.late + int(slots.late.sum()),
-                skipped=past.skipped + int(slots.skipped.sum()),
-                overdue=past.overdue + int(slots.overdue.sum()),
-                failed=self._failed,
-                refused=self._refused,
-                backlog=int((slots.tail - slots.head).sum()),
-                gather=self._gather.spread(),
-                step=self._step.spread(),
-                deliver=self._deliver.spread(),
-                reaction=self._reaction.spread(),
-            )
+        with self.slots.lock:
+            return self._meters.report(self.slots)
 
     def _ask(self, what: Callable[[], T]) -> T:
         """Have the owner do something between two steps, and wait for it."""
@@ -392,8 +367,6 @@ class Engine:
     def _obey(self) -> bool:
         """Everything that was asked for, and one text of one opening."""
         busy = bool(self._commands or self._openings)
-        for _ in range(len(self._commands)):
-            self._commands.popleft()()
         if self._openings:
             opening = self._openings.popleft()
             try:
@@ -405,6 +378,8 @@ class Engine:
                 opening.session.on_end = None  # whoever opens it hears of it there
                 self.end(opening.session, error)
                 opening.done.set_exception(error)
+        for _ in range(len(self._commands)):
+            self._commands.popleft()()
         return busy
 
 

@@ -7,9 +7,11 @@ last few thousand entries: an engine that has become slow, or fast again, shows 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from microturn.engine.slots import Slots
 
 PER_OCTAVE = 16  # buckets are 4.4 % wide
 OCTAVES = 28  # from 1 µs to 268 s
@@ -88,3 +90,47 @@ class EngineStats:
     step: Spread
     deliver: Spread
     reaction: Spread  # live ticks: from ready to stepped
+
+
+@dataclass
+class Meters:
+    """The engine's running counts, and those of sessions that are no more."""
+
+    gather: Histogram = field(default_factory=Histogram)
+    step: Histogram = field(default_factory=Histogram)
+    deliver: Histogram = field(default_factory=Histogram)
+    reaction: Histogram = field(default_factory=Histogram)
+    ticks: int = 0
+    missed: int = 0
+    late: int = 0
+    skipped: int = 0
+    overdue: int = 0
+    failed: int = 0
+    refused: int = 0
+
+    def ended(self, last: SessionStats, failed: bool) -> None:
+        self.ticks += last.ticks
+        self.missed += last.missed
+        self.late += last.late
+        self.skipped += last.skipped
+        self.overdue += last.overdue
+        self.failed += failed
+
+    def report(self, slots: Slots) -> EngineStats:
+        return EngineStats(
+            slots=slots.count,
+            sessions=int(np.count_nonzero(slots.stage)),
+            ticks=self.ticks + int(slots.ticks.sum()),
+            steps=self.step.count,
+            missed=self.missed + int(slots.missed.sum()),
+            late=self.late + int(slots.late.sum()),
+            skipped=self.skipped + int(slots.skipped.sum()),
+            overdue=self.overdue + int(slots.overdue.sum()),
+            failed=self.failed,
+            refused=self.refused,
+            backlog=int((slots.tail - slots.head).sum()),
+            gather=self.gather.spread(),
+            step=self.step.spread(),
+            deliver=self.deliver.spread(),
+            reaction=self.reaction.spread(),
+        )
