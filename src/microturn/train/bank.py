@@ -172,6 +172,10 @@ class Bank:
         """Text and voice of a clip without touching its sound."""
         return Request(self._entries[number].text, self._entries[number].voice)
 
+    def noises(self) -> list[Bytes]:
+        """Recorded noise as mel bytes, [frames, 64] each."""
+        return [np.load(path, mmap_mode="r") for path in sorted(self.folder.glob("*.noise.npy"))]
+
     def scripts(self) -> list[BankScript]:
         return self._scripts
 

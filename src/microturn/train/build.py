@@ -12,6 +12,7 @@ Everything is drawn from fixed seeds, so a builder that starts again goes on whe
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import re
 import sys
@@ -19,13 +20,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from microturn.clock import HEAR_RATE
+from microturn.model.ears import power_mel, to_bytes
 from microturn.train.bank import INDEX, PART_CLIPS, Bank, BankScript, Part, Request
 from microturn.train.voices import RESERVED, Spoken, load_voice, voice_names
 
 FAMILY_SHARES = {"hibari": 0.88, "espeak": 0.07, "flite": 0.05}
-LENGTHS = ((12.0, 0.45), (20.0, 0.3), (30.0, 0.15), (45.0, 0.1))  # seconds of a script, share
-BYSTANDER_SALT = 7_919
+LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a script, share
 PLAIN = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
 
 
@@ -67,7 +71,7 @@ class Builder:
     def add_script(self, script: BankScript) -> None:
         if (script.scene, script.seed) in self.have_scripts:
             return
-        if all([self.add(Request(text, voice)) for text, voice in script.lines]):
+        if all([self.add(Request(text, voice)) for text, voice in script.lines]):  # all of them, even after a failure
             self.part.scripts.append(script)
             self.have_scripts.add((script.scene, script.seed))
 
@@ -132,19 +136,38 @@ def _sayable(text: str) -> bool:
     return all(len(word) <= 14 and re.search("[aeiouy]", word) for word in text.split())
 
 
-def scripts(count: int, worker: int, workers: int, shares: dict[str, float], first: int = 0) -> Iterator[BankScript]:
-    """Scripts of every scene, by weight, each with its own seed and voices."""
-    from microturn.scenes import SCENES
+def scripts(seeds: Iterable[int], shares: dict[str, float]) -> Iterator[BankScript]:
+    """A training script for each seed: scene, length and voices are drawn from it."""
+    from microturn.scenes import TRAIN_WEIGHTS, write
 
-    for seed in range(first + worker, first + count, workers):
+    for seed in seeds:
         rng = random.Random(f"script-{seed}")
-        name = rng.choices(list(SCENES), [getattr(scene, "weight", 1.0) for scene in SCENES.values()])[0]
-        seconds = rng.choices([s for s, _ in LENGTHS], [share for _, share in LENGTHS])[0]
-        script = SCENES[name].script(random.Random(seed), "train", seconds)
+        scene = rng.choices(list(TRAIN_WEIGHTS), list(TRAIN_WEIGHTS.values()))[0]
+        seconds = rng.choices(list(LENGTHS), list(LENGTHS.values()))[0]
         user = any_voice(rng, shares)
         voices = (user, any_voice(rng, shares, but=user))
+        script = write(scene, seed, "train", seconds)
         lines = tuple((line.text, voices[min(line.who, 1)]) for line in script.lines)
-        yield BankScript(name, seed, seconds, voices, lines)
+        yield BankScript(scene, seed, seconds, voices, lines)
+
+
+def real(builder: Builder, folder: Path | None, kind: str) -> None:
+    """Recordings of people, a whole speaker at a time: a part never ends within a speaker."""
+    from microturn.train.real import noise, own, recorded
+
+    done = {request.voice for request in builder.have}
+    lines = own(folder) if folder else (line for line in recorded("train") if line.voice.startswith(kind))
+    for voice, said in itertools.groupby(lines, key=lambda line: line.voice):
+        if voice in done:
+            continue
+        for line in said:
+            try:
+                builder.take(Request(line.text, line.voice), line.spoken())
+            except ValueError as error:
+                print(f"skipped: {error}", file=sys.stderr)
+        builder.write_when_full()
+    if not folder:
+        np.save(builder.folder / "kitchen.noise.npy", to_bytes(power_mel(torch.from_numpy(noise("train")))).numpy())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -155,25 +178,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first script")
     parser.add_argument("--worker", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--family", default="", help="only voices of this family, e.g. kokoro")
+    parser.add_argument("--family", default="", help="only voices whose names begin so, e.g. kokoro")
     parser.add_argument("--folder", type=Path, help="real: a folder of your own recordings")
     args = parser.parse_args(arguments)
     shares = {args.family: 1.0} if args.family else FAMILY_SHARES
-    kind = "-".join(part for part in (args.source, args.family, str(args.worker)) if part)
+    started = str(args.first) if args.first else ""
+    kind = "-".join(part for part in (args.source, args.family, started, str(args.worker)) if part)
     builder = Builder(args.out, kind)
     if args.source == "real":
-        from microturn.train.real import recordings
-
-        for request, spoken in recordings(args.folder, builder.have):
-            builder.take(request, spoken)
-            builder.write_when_full()
+        real(builder, args.folder, args.family)
     elif args.source == "talk":
         salt = f"talk{args.family}"
         for request in talk(args.count, args.worker, args.workers, shares, salt):
             builder.add(request)
             builder.write_when_full()
     else:
-        for script in scripts(args.count, args.worker, args.workers, shares, args.first):
+        seeds = range(args.first + args.worker, args.first + args.count, args.workers)
+        for script in scripts(seeds, shares):
             builder.add_script(script)
             builder.write_when_full()
     builder.finish()

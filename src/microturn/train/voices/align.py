@@ -1,8 +1,8 @@
 """When was each word said? Dynamic time warping against hibari's rendering of the same text.
 
 hibari knows its own word times. A recording of the same words is aligned frame by frame (10 ms) with that
-rendering, spoken in turn by a woman, a man and a child, and the cheapest path carries the word times over. The
-path's cost tells when somebody read something else.
+rendering, its spectrum stretched in turn to that of a man, a woman and a child, and the cheapest path carries the
+word times over. The path's cost tells when somebody read something else.
 
 The table is filled along anti-diagonals, so numpy does a whole diagonal at once: about 10 ms for 3 s of speech.
 Shapes: R frames of the rendering, T frames of the recording, C cepstral coefficients.
@@ -10,6 +10,7 @@ Shapes: R frames of the rendering, T frames of the recording, C cepstral coeffic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,21 +18,21 @@ import torch
 from numpy.typing import NDArray
 
 from microturn.clock import HEAR_RATE
-from microturn.model.ears import power_mel
+from microturn.model.ears import BINS, FFT, mel_filters, power_mel
+from microturn.scenes.episode import Word
 from microturn.streams import Floats
-from microturn.train.voices.hibari import Speaker, teacher, turn_into
+from microturn.train.voices.hibari import teacher
 from microturn.train.voices.spoken import finish
 
-REFERENCES = (
-    Speaker(pitch_range=0.8),
-    Speaker(pitch=0.58, formants=0.87),
-    Speaker(pitch=1.35, formants=1.17, pace=0.85),
-)
-CEPSTRA = 20
-SIDE_STEP = 0.12  # added cost of a step that moves on one side only
+TRACTS = (0.86, 1.0, 1.16)  # × formants of the rendering
+CEPSTRA = 13
+SIDE_STEP = 0.3  # added cost of a step that moves on one side only
 FRAME_S = 0.01
 QUIET_DB = 32.0  # below the loudest frames by this much is not speech
+BROKEN = 20  # frames of quiet that end a stretch of sound
 MAX_FRAMES = 2000  # 20 s; the table has R × T cells
+
+CENTRES_HZ = mel_filters().argmax(0).numpy() * (HEAR_RATE / FFT) + np.arange(BINS) * 1e-6
 
 Doubles = NDArray[np.float64]
 
@@ -42,19 +43,19 @@ class Alignment:
     cost: float  # mean distance along the path; unlike words are above 0.6
 
 
-def speech_span(samples: Floats, quiet_db: float = QUIET_DB) -> tuple[float, float]:
-    """Seconds between which there is sound that stands out, or the whole recording when nothing does."""
-    db_T = 10 * power_mel(torch.from_numpy(samples)).sum(-1).clamp_min(1e-12).log10().numpy()
-    if not len(db_T):
-        raise ValueError("a recording shorter than 10 ms")
-    loud = np.percentile(db_T, 95)
-    floor = np.percentile(db_T, 5)
-    threshold = max(loud - quiet_db, min(floor + 8, loud - 12))
-    lively = np.convolve(db_T > threshold, np.ones(5), "same") >= 3  # 30 of 50 ms
-    at = np.flatnonzero(lively)
-    if not len(at):
-        return 0.0, len(db_T) * FRAME_S
-    return max(0.0, at[0] * FRAME_S - 0.02), min(len(db_T), at[-1] + 3) * FRAME_S
+def speech_span(samples: Floats, one: bool = False) -> tuple[float, float]:
+    """Seconds between which there is sound that stands out. With `one`, only its loudest unbroken stretch."""
+    power_T = power_mel(torch.from_numpy(samples)).sum(-1).clamp_min(1e-12).numpy()
+    if len(power_T) < 5:
+        raise ValueError("a recording shorter than 50 ms")
+    db_T = 10 * np.log10(np.convolve(power_T, np.ones(5) / 5, "same"))
+    floor, loud = np.percentile(db_T, 8), np.percentile(db_T, 97)
+    threshold = max(loud - QUIET_DB, floor + 0.4 * (loud - floor))
+    at = np.flatnonzero(db_T > threshold)
+    if one:
+        stretches = np.split(at, np.flatnonzero(np.diff(at) > BROKEN) + 1)
+        at = max(stretches, key=lambda stretch: float(power_T[stretch].sum()))
+    return max(0.0, (at[0] - 2) * FRAME_S), min(len(db_T), at[-1] + 3) * FRAME_S
 
 
 def align(samples: Floats, text: str) -> Alignment:
@@ -63,32 +64,29 @@ def align(samples: Floats, text: str) -> Alignment:
     heard_TC = _features(samples[int(start * HEAR_RATE) : int(end * HEAR_RATE)])
     if not 5 <= len(heard_TC) <= MAX_FRAMES:
         raise ValueError(f"{len(heard_TC) / 100:.1f} s of speech is too short or too long to align")
-    groups = teacher().phonemes(text)
-    best: Alignment | None = None
-    for reference in REFERENCES:
-        said = teacher().say(groups, reference.pace)
-        rendered = finish(turn_into(reference, said), text, said.spans)
-        path, cost = _warp(_features(rendered.samples), heard_TC)
-        if best is None or cost < best.cost:
-            edges = [(w.start_ms / 1000, w.end_ms / 1000) for w in rendered.words]
-            spans = tuple((start + _carry(path, a), start + _carry(path, b)) for a, b in edges)
-            best = Alignment(spans, cost)
-    assert best is not None
-    return best
+    said = teacher().say(teacher().phonemes(text))
+    rendered = finish(said.samples, text, said.spans)
+    paths = [_warp(_features(rendered.samples, tract), heard_TC) for tract in TRACTS]
+    path, cost = min(paths, key=lambda found: found[1])
+    return Alignment(tuple((start + a, start + b) for a, b in _carry(path, rendered.words)), cost)
 
 
-def _features(samples: Floats) -> Doubles:
+def _features(samples: Floats, tract: float = 1.0) -> Doubles:
     """Cepstra with their loudness and slopes, normalised over the recording: [T, 2·C] of about unit length."""
     log_TB = power_mel(torch.from_numpy(samples)).clamp_min(1e-9).log10().numpy().astype(np.float64)
-    log_TB = np.maximum(log_TB, log_TB.max() - 5.5)  # the room's noise is no feature
     bins = log_TB.shape[1]
+    if tract != 1.0:
+        source = np.interp(CENTRES_HZ / tract, CENTRES_HZ, np.arange(bins))
+        low = np.minimum(source.astype(np.int64), bins - 2)
+        log_TB = log_TB[:, low] * (low + 1 - source) + log_TB[:, low + 1] * (source - low)
+    log_TB = np.maximum(log_TB, log_TB.max() - 3.8)  # the room's noise is no feature
     cosine = np.cos(np.pi * np.arange(CEPSTRA)[:, None] * (np.arange(bins) + 0.5) / bins)
     cepstra_TC = log_TB @ cosine.T / bins
     cepstra_TC = (cepstra_TC - cepstra_TC.mean(0)) / (cepstra_TC.std(0) + 1e-3)
     padded = np.pad(cepstra_TC, ((2, 2), (0, 0)), mode="edge")
     slope_TC = (padded[4:] - padded[:-4]) * 0.5
     weights = 1 / (1 + 0.08 * np.arange(CEPSTRA))
-    both = np.concatenate([cepstra_TC * weights, 0.5 * slope_TC * weights], 1)
+    both = np.concatenate([cepstra_TC * weights, slope_TC * weights], 1)
     scaled: Doubles = both / np.sqrt((both**2).sum(1).mean())
     return scaled
 
@@ -121,8 +119,15 @@ def _warp(rendered_RC: Doubles, heard_TC: Doubles) -> tuple[NDArray[np.int64], f
     return np.asarray(path[::-1]), float(total[rows, columns] / (rows + columns))
 
 
-def _carry(path: NDArray[np.int64], seconds: float) -> float:
-    """A time of the rendering → the time of the recording, in the middle of where the path lingers."""
-    frame = min(round(seconds / FRAME_S), int(path[-1, 0]))
-    there = path[path[:, 0] == frame, 1]
-    return float(there[0] + there[-1]) / 2 * FRAME_S
+def _carry(path: NDArray[np.int64], words: Sequence[Word]) -> list[tuple[float, float]]:
+    """Word times of the rendering → seconds in the recording. Where the path lingers, a pause is nobody's."""
+    last = int(path[-1, 0])
+    spans: list[tuple[float, float]] = []
+    for word in words:
+        begin = path[path[:, 0] == min(word.start_ms // 10, last), 1]
+        end = path[path[:, 0] == min(word.end_ms // 10, last), 1]
+        start_s, end_s = float(begin[-1]) * FRAME_S, float(end[0]) * FRAME_S
+        if spans and start_s < spans[-1][1]:
+            start_s = spans[-1][1]
+        spans.append((start_s, max(end_s, start_s)))
+    return spans

@@ -20,6 +20,8 @@ HEAD_MS = 40  # quiet before the first word: enough for the onset of a plosive
 TAIL_MS = 120  # and after the last: final consonants are released late
 LOUDNESS = 10 ** (-26 / 20)  # root mean square over the words, full scale = 1
 PEAK = 0.95
+BLOCK = HEAR_RATE // 200  # samples, 5 ms
+SILENCE = 10**-3.8  # of the power of the loudest blocks
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def finish(samples: Floats, text: str, spans: Sequence[tuple[float, float]]) -> 
     names = plain_words(text)
     if len(spans) != len(names):
         raise ValueError(f"{len(spans)} word times for {len(names)} words in {text!r}")
+    spans = _end_with_the_sound(samples, spans)
     first = max(0, int(spans[0][0] * HEAR_RATE) - HEAD_MS * HEAR_RATE // 1000)
     last = min(len(samples), int(spans[-1][1] * HEAR_RATE) + TAIL_MS * HEAR_RATE // 1000)
     body = np.array(samples[first:last], np.float32)
@@ -64,6 +67,23 @@ def finish(samples: Floats, text: str, spans: Sequence[tuple[float, float]]) -> 
         floor = min(max(round((end - offset) * 1000), start_ms), limit)
         words.append(Word(name, start_ms, floor))
     return Spoken(body, tuple(words))
+
+
+def _end_with_the_sound(samples: Floats, spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Before a pause and at the end, durations tend to cover silence: end those words where they fall silent."""
+    power = np.square(samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK)).mean(1)
+    if not len(power):
+        raise ValueError("a voice gave no sound")
+    silence = np.percentile(power, 95) * SILENCE
+    ended = []
+    for at, (start, end) in enumerate(spans):
+        if at + 1 == len(spans) or spans[at + 1][0] - end > 0.03:
+            first = int(start * HEAR_RATE) // BLOCK
+            sounding = np.flatnonzero(power[first : int(end * HEAR_RATE) // BLOCK + 1] > silence)
+            if len(sounding):
+                end = min(end, (first + sounding[-1] + 1) * BLOCK / HEAR_RATE)
+        ended.append((start, max(start, end)))
+    return ended
 
 
 def _gain(body: Floats) -> float:
