@@ -165,107 +165,119 @@ class Ask:
     answer: str
 
 
-def ask(rng: random.Random, split: str, longest: int = 12) -> Ask:
-    """Any question; what is counted or spelled has at most about `longest` words."""
+class _Questions:
+    """One maker for each kind of question; what is counted or spelled has at most about `longest` words."""
 
-    def draw(wordings: Wordings, **slots: str) -> str:
-        return wordings.draw(rng, split, **slots)
+    def __init__(self, rng: random.Random, split: str, longest: int) -> None:
+        self.rng, self.split, self.longest = rng, split, longest
 
-    def hello() -> Ask:
-        return Ask(draw(HELLO), "hello")
+    def draw(self, wordings: Wordings, **slots: str) -> str:
+        return wordings.draw(self.rng, self.split, **slots)
 
-    def name() -> Ask:
-        return Ask(draw(NAME), "my name is micro")
+    def hello(self) -> Ask:
+        return Ask(self.draw(HELLO), "hello")
 
-    def well() -> Ask:
-        return Ask(draw(WELL), "i'm good, thank you")
+    def name(self) -> Ask:
+        return Ask(self.draw(NAME), "my name is micro")
 
-    def thanks() -> Ask:
-        return Ask(draw(THANKS), "you're welcome")
+    def well(self) -> Ask:
+        return Ask(self.draw(WELL), "i'm good, thank you")
 
-    def bye() -> Ask:
-        return Ask(draw(BYE), "goodbye")
+    def thanks(self) -> Ask:
+        return Ask(self.draw(THANKS), "you're welcome")
 
-    def there() -> Ask:
-        return Ask(draw(THERE), "yes")
+    def bye(self) -> Ask:
+        return Ask(self.draw(BYE), "goodbye")
 
-    def repeat() -> Ask:
-        count = rng.choice((1, 1, 2, 3))
-        said = " ".join(rng.sample(ALL, count))
-        return Ask(draw(REPEAT, x=said), said)
+    def there(self) -> Ask:
+        return Ask(self.draw(THERE), "yes")
 
-    def spell() -> Ask:
-        word = rng.choice([w for w in ALL if len(w) <= max(4, longest)])
-        return Ask(draw(SPELL, x=word), " ".join(word))
+    def repeat(self) -> Ask:
+        count = self.rng.choice((1, 1, 2, 3))
+        said = " ".join(self.rng.sample(ALL, count))
+        return Ask(self.draw(REPEAT, x=said), said)
 
-    def count() -> Ask:
-        n = rng.randint(3, max(4, longest))
+    def spell(self) -> Ask:
+        word = self.rng.choice([w for w in ALL if len(w) <= max(4, self.longest)])
+        return Ask(self.draw(SPELL, x=word), " ".join(word))
+
+    def count(self) -> Ask:
+        n = self.rng.randint(3, max(4, self.longest))
         said = " ".join(number(i) for i in range(1, n + 1))
-        if rng.random() < 0.3:
-            m = rng.choice([k for k in range(3, 21) if k != n])
-            return Ask(draw(COUNT_FIXED, n=number(n), m=number(m)), said)
-        return Ask(draw(COUNT, n=number(n)), said)
+        if self.rng.random() < 0.3:
+            m = self.rng.choice([k for k in range(3, 21) if k != n])
+            return Ask(self.draw(COUNT_FIXED, n=number(n), m=number(m)), said)
+        return Ask(self.draw(COUNT, n=number(n)), said)
 
-    def down() -> Ask:
-        n = rng.randint(3, max(4, min(12, longest)))
-        return Ask(draw(DOWN, n=number(n)), " ".join(number(i) for i in range(n, 0, -1)))
+    def down(self) -> Ask:
+        n = self.rng.randint(3, max(4, min(12, self.longest)))
+        return Ask(self.draw(DOWN, n=number(n)), " ".join(number(i) for i in range(n, 0, -1)))
 
-    def listing() -> Ask:
-        what, said = rng.choice(
+    def listing(self) -> Ask:
+        what, said = self.rng.choice(
             (("days of the week", DAYS), ("days", DAYS), ("months", MONTHS), ("alphabet", LETTERS))
         )
-        return Ask(draw(LIST, list=what), " ".join(said)) if len(said) <= longest + 2 else count()
+        return (
+            Ask(self.draw(LIST, list=what), " ".join(said)) if len(said) <= self.longest + 2 else self.count()
+        )
 
-    def plus() -> Ask:
-        a, b, c = rng.randint(1, 10), rng.randint(1, 10), rng.randint(11, 19)
-        wordings = PLUS_FIXED if rng.random() < 0.25 else PLUS
-        return Ask(draw(wordings, a=number(a), b=number(b), c=number(c)), number(a + b))
+    def plus(self) -> Ask:
+        a, b, c = self.rng.randint(1, 10), self.rng.randint(1, 10), self.rng.randint(11, 19)
+        wordings = PLUS_FIXED if self.rng.random() < 0.25 else PLUS
+        return Ask(self.draw(wordings, a=number(a), b=number(b), c=number(c)), number(a + b))
 
-    def minus() -> Ask:
-        a = rng.randint(2, 12)
-        b = rng.randint(1, a - 1)
-        return Ask(draw(MINUS, a=number(a), b=number(b)), number(a - b))
+    def minus(self) -> Ask:
+        a = self.rng.randint(2, 12)
+        b = self.rng.randint(1, a - 1)
+        return Ask(self.draw(MINUS, a=number(a), b=number(b)), number(a - b))
 
-    def bigger() -> Ask:
-        a, b = rng.sample(range(1, 21), 2)
-        return Ask(draw(BIGGER, a=number(a), b=number(b)), number(max(a, b)))
+    def bigger(self) -> Ask:
+        a, b = self.rng.sample(range(1, 21), 2)
+        return Ask(self.draw(BIGGER, a=number(a), b=number(b)), number(max(a, b)))
 
-    def after() -> Ask:
-        row = rng.choice((DAYS, MONTHS, LETTERS, tuple(map(number, range(1, 31)))))
-        i = rng.randrange(len(row) - 1)
-        if rng.random() < 0.3:
-            return Ask(draw(BEFORE, x=row[i + 1]), row[i])
+    def after(self) -> Ask:
+        row = self.rng.choice((DAYS, MONTHS, LETTERS, tuple(map(number, range(1, 31)))))
+        i = self.rng.randrange(len(row) - 1)
+        if self.rng.random() < 0.3:
+            return Ask(self.draw(BEFORE, x=row[i + 1]), row[i])
         wordings = Wordings(AFTER.train[:3], AFTER.reserved) if row is LETTERS else AFTER
-        text = draw(wordings, x=row[i])
+        text = self.draw(wordings, x=row[i])
         kind = "day" if row is DAYS else "month" if row is MONTHS else "number"
         for other in ("which day", "which month", "which number"):
             text = text.replace(other, f"which {kind}")
         return Ask(text, row[i + 1])
 
-    def is_a() -> Ask:
-        kind = rng.choice(tuple(KINDS))
-        of = kind if rng.random() < 0.5 else rng.choice([k for k in KINDS if k != kind])
-        word = rng.choice([w for w in CLASSES[of] if of == kind or w not in CLASSES[kind]])
-        return Ask(draw(IS_A, x=word, kind=KINDS[kind]), "yes" if of == kind else "no")
+    def is_a(self) -> Ask:
+        kind = self.rng.choice(tuple(KINDS))
+        of = kind if self.rng.random() < 0.5 else self.rng.choice([k for k in KINDS if k != kind])
+        word = self.rng.choice([w for w in CLASSES[of] if of == kind or w not in CLASSES[kind]])
+        return Ask(self.draw(IS_A, x=word, kind=KINDS[kind]), "yes" if of == kind else "no")
 
-    def is_more() -> Ask:
-        a, b = rng.sample(range(1, 21), 2)
-        return Ask(draw(IS_MORE, a=number(a), b=number(b)), "yes" if a > b else "no")
+    def is_more(self) -> Ask:
+        a, b = self.rng.sample(range(1, 21), 2)
+        return Ask(self.draw(IS_MORE, a=number(a), b=number(b)), "yes" if a > b else "no")
 
-    def first() -> Ask:
-        word = rng.choice(ALL)
-        return Ask(draw(FIRST, x=word), word[0])
+    def first(self) -> Ask:
+        word = self.rng.choice(ALL)
+        return Ask(self.draw(FIRST, x=word), word[0])
 
-    def told() -> Ask:
-        word = rng.choice(NAMES)
-        return Ask(draw(DEFER, x=word), word)
+    def told(self) -> Ask:
+        word = self.rng.choice(NAMES)
+        return Ask(self.draw(DEFER, x=word), word)
 
-    makers: tuple[tuple[Callable[[], Ask], int], ...] = (
-        (hello, 3), (name, 3), (well, 2), (thanks, 2), (bye, 2), (there, 1), (repeat, 6), (spell, 3),
-        (count, 4), (down, 2), (listing, 2), (plus, 4), (minus, 2), (bigger, 3), (after, 4),
-        (is_a, 2), (is_more, 2), (first, 2), (told, 2),
-    )  # fmt: skip
-    return rng.choices([make for make, _ in makers], [weight for _, weight in makers])[0]()
+
+_Q = _Questions
+MAKERS: tuple[tuple[Callable[[_Questions], Ask], int], ...] = (
+    (_Q.hello, 3), (_Q.name, 3), (_Q.well, 2), (_Q.thanks, 2), (_Q.bye, 2), (_Q.there, 1), (_Q.repeat, 6),
+    (_Q.spell, 3), (_Q.count, 4), (_Q.down, 2), (_Q.listing, 2), (_Q.plus, 4), (_Q.minus, 2), (_Q.bigger, 3),
+    (_Q.after, 4), (_Q.is_a, 2), (_Q.is_more, 2), (_Q.first, 2), (_Q.told, 2),
+)  # fmt: skip
+
+
+def ask(rng: random.Random, split: str, longest: int = 12) -> Ask:
+    """Any question."""
+    make = rng.choices([make for make, _ in MAKERS], [weight for _, weight in MAKERS])[0]
+    return make(_Questions(rng, split, longest))
 
 
 @dataclass(frozen=True)

@@ -152,8 +152,7 @@ class _Writer:
         if revoke:
             gone = rng.choice(rules)
             slots = {"cue": gone.cues[0] if len(gone.cues) == 1 else "that", "reply": gone.reply}
-            patterns = REVOKE
-            text = patterns.draw(rng, self.split, **slots)
+            text = REVOKE.draw(rng, self.split, **slots)
             if len(rules) > 1:  # with two rules it must be plain which one is meant
                 text = f"stop saying {gone.reply} please"
             self._add(Move("revoke", rule=gone), text)
@@ -263,9 +262,9 @@ class _Player:
         if move.kind == "rule":
             return []
         found: list[tuple[Say, int]] = []
-        for i, word in enumerate(placed.clip.words):
+        for i, word in enumerate(self.stage.script.lines[move.line].text.split()):
             for rule in self.rules:
-                if word.text in rule.cues:
+                if word in rule.cues:
                     heard = placed.word_end(i)
                     found.append((Say(rule.reply, react(heard)), heard))
         return found

@@ -102,7 +102,7 @@ class Digits:
             if not stage.fits(placed):
                 break
             heard = heard_end(placed)
-            answer = answers.get(clips[i].text)
+            answer = answers.get(script.lines[i].text)
             if answer is not None:
                 say = Say(answer, react(heard))
                 if not stage.free(say):

@@ -8,7 +8,7 @@ sentence is complete it says “okay” to a stop, or answers what was asked ins
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from microturn.scenes.converse import ask
@@ -160,14 +160,13 @@ class Interrupt:
         return _Player(stage, rng, words).play(moves)
 
 
-def _instead(rng: random.Random, split: str, add: object) -> None:
+def _instead(rng: random.Random, split: str, add: Callable[[str, str, int, str], None]) -> None:
     while True:
         question = ask(rng, split, 6)
         if question.answer not in POLITE:
             break
     text = INSTEAD.draw(rng, split, x=whole(question.text))
-    assert callable(add)
-    add("instead", text, answer=question.answer)
+    add("instead", text, 0, question.answer)
 
 
 class _Player:
