@@ -24,7 +24,7 @@ import torch
 from microturn.bench.rivals import GrowingCache, OneAtATime, Recompute, backbone_of
 from microturn.bench.roof import Machine, Work, best_s, measure_machine, measure_work
 from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND
-from microturn.engine import Engine, Pace, Session, Spread
+from microturn.engine import Engine, EngineFull, Pace, Session, Spread
 from microturn.model.checkpoint import load_model
 from microturn.model.config import find_config
 from microturn.model.interaction import Interaction, random_model
@@ -88,6 +88,7 @@ class EngineReport:
     loads: tuple[Load, ...]
     minutes: tuple[Minute, ...]
     serial: tuple[Serial, ...]
+    admitted: int  # live sessions that the engine lets in before it says that it is full
 
 
 # ---- the parts ----
@@ -197,6 +198,20 @@ def _tick_ms(model: Interaction, sessions: int) -> float:
     return 1000 * float(np.median(spent))
 
 
+def measure_admission(model: Interaction, slots: int) -> int:
+    engine = Engine(model, slots=slots)
+    engine.warm_up()
+    admitted = 0
+    try:
+        while admitted < slots:
+            engine.open()
+            admitted += 1
+    except EngineFull:
+        pass
+    engine.close()
+    return admitted
+
+
 def _take(action: Action) -> bool:
     return True
 
@@ -245,7 +260,9 @@ def measure(args: argparse.Namespace) -> EngineReport:
         _say(f"{count} sessions")
         loads.append(measure_load(model, count, args.seconds, work.roof_ms(count, machine)))
         serial.append(measure_serial(model, count))
-    return EngineReport(model.spec.name, machine, work, tuple(loads), long, tuple(serial))
+    _say("admission")
+    admitted = measure_admission(model, max(sessions, default=1))
+    return EngineReport(model.spec.name, machine, work, tuple(loads), long, tuple(serial), admitted)
 
 
 def table(report: EngineReport) -> str:
@@ -282,6 +299,7 @@ def table(report: EngineReport) -> str:
         lines.append(
             f"{serial.sessions:8} {serial.one_at_a_time_ms:16.1f} {serial.batched_ms:12.1f} {factor:5.1f}"
         )
+    lines += ["", f"live sessions admitted: {report.admitted}"]
     return "\n".join(lines)
 
 

@@ -37,7 +37,9 @@ class Recompute(Backbone):
     def leave(self, state: BackboneState, slots_B: Tensor) -> None:
         pass
 
-    def step(self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor) -> Tensor:
+    def step(
+        self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor, static: bool = False
+    ) -> Tensor:
         """Row 0 is the session; the rows that pad the batch get its result."""
         self.past = torch.cat([self.past, x_BD[:1]])
         x = self.past[None]
@@ -70,7 +72,9 @@ class GrowingCache(Backbone):
     def leave(self, state: BackboneState, slots_B: Tensor) -> None:
         pass
 
-    def step(self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor) -> Tensor:
+    def step(
+        self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor, static: bool = False
+    ) -> Tensor:
         """Row 0 is the session; the rows that pad the batch get its result."""
         x = x_BD[None, :1]
         cos, sin = turns(torch.tensor([self.keys[0].shape[2]]), self.c)
