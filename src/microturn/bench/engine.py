@@ -169,7 +169,7 @@ def _rival_ms(model: Interaction, kind: type[Recompute] | type[GrowingCache], ti
         session = engine.open(pace=Pace.DRIVEN, listener=_take)
         sound = _sound(1)[0]
         spent: list[float] = []
-        while len(spent) < 2 or (sum(spent) < 3000 and len(spent) < 30):
+        while len(spent) < 2 or (sum(spent) < 1500 and len(spent) < 30):
             began = time.perf_counter()
             session.push_audio(sound)
             engine.run_once()
