@@ -1,0 +1,384 @@
+"""`microturn plan`: what a model costs and how many sessions a device holds, before anything is built.
+
+The config is built on the meta device, where tensors have shapes but no numbers, so the largest is planned in
+a second. A step of B sessions takes at the least
+
+    max(B · arithmetic ÷ FLOP/s, (weights + B · remembered) ÷ bytes/s) + operators · time to start one
+
+and all sessions must be stepped within the engine's budget for a tick. Published peaks are never reached, so
+a planned device is credited with a share of them; this machine is measured instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from microturn.clock import TICK_MS, TICKS_PER_SECOND
+from microturn.model.config import CONFIGS, ModelConfig, find_config
+from microturn.model.ears import CONTEXT, FRAMES
+from microturn.model.layers import Routed
+from microturn.model.network import Network
+from microturn.model.senses import PAIR
+
+BUDGET_MS = TICK_MS / 2  # for the steps of all sessions; the rest of a tick is gathering, sending and slack
+MOST_ROWS = 128  # in one step
+ARITHMETIC_SHARE, BANDWIDTH_SHARE = 0.5, 0.75  # of published peaks
+MOMENTS = (1.0, 10.0, 60.0)  # minutes
+ROWS_CHECKED = (4, 16, 64)  # what --measure steps
+MEASURABLE = 2e9  # parameters; more do not fit an ordinary machine's memory
+
+# Operators that are more than a view in one step of Interaction, counted; tests/test_plan.py counts again.
+FIXED_OPERATORS, BLOCK_OPERATORS, EAR_OPERATORS, ROUTE_OPERATORS, EXPERT_OPERATORS = 171, 100, 20, 7, 8
+
+
+@dataclass(frozen=True)
+class Device:
+    name: str
+    what: str
+    flops: float  # a second, in the precision of `number_bytes`
+    bytes_s: float
+    memory: float  # bytes
+    number_bytes: int
+    operator_s: float  # to start one operator
+    share: tuple[float, float] = (ARITHMETIC_SHARE, BANDWIDTH_SHARE)
+
+
+# Dense bf16 peaks, bandwidth and memory as the makers publish them; operators as kernels of a captured graph.
+DEVICES = (
+    Device("laptop", "8 Zen 4 cores, 3.8 GHz, LPDDR5X-7500", 8 * 32 * 3.8e9, 120e9, 32e9, 4, 3e-6),
+    Device("h100", "NVIDIA H100 SXM, 80 GB", 989e12, 3.35e12, 80e9, 2, 2e-6),
+    Device("h200", "NVIDIA H200 SXM, 141 GB", 989e12, 4.8e12, 141e9, 2, 2e-6),
+    Device("b200", "NVIDIA B200, 180 GB", 2250e12, 8.0e12, 180e9, 2, 2e-6),
+)
+HERE = "cpu"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one session asks of a device in one tick. Counts, not bytes: those depend on the precision."""
+
+    name: str
+    parameters: int
+    active: int  # parameters that take part in one tick
+    flops: int  # of one session in a tick without video
+    frame_flops: int  # more when a video frame came
+    weights: int  # numbers read once a step, whoever is in it; without experts
+    expert_weights: int  # numbers of one expert, all blocks together
+    experts: int
+    experts_active: int
+    remembered: int  # numbers of keys and values that a session's step reads
+    state: int  # numbers that a session holds
+    state_flags: int  # bytes beside them
+    growth: int  # numbers that an ordinary cache would add each tick
+    operators: int
+
+    def step_s(self, sessions: int, device: Device) -> tuple[float, float, float]:
+        """Seconds for all sessions: of arithmetic, of memory traffic, of starting operators."""
+        total = [0.0, 0.0, 0.0]
+        full, rest = divmod(sessions, MOST_ROWS)
+        for rows, times in ((MOST_ROWS, full), (rest, 1 if rest else 0)):
+            if not times:
+                continue
+            touched = 0.0
+            if self.experts:
+                touched = self.experts * (1 - (1 - self.experts_active / self.experts) ** rows)
+            numbers = self.weights + touched * self.expert_weights + rows * self.remembered
+            total[0] += times * rows * self.flops / (device.flops * device.share[0])
+            total[1] += times * numbers * device.number_bytes / (device.bytes_s * device.share[1])
+            total[2] += times * self.operators * device.operator_s
+        return total[0], total[1], total[2]
+
+    def all_s(self, sessions: int, device: Device) -> float:
+        arithmetic, traffic, operators = self.step_s(sessions, device)
+        return max(arithmetic, traffic) + operators
+
+    def state_bytes(self, number_bytes: int) -> int:
+        return self.state * number_bytes + self.state_flags
+
+    def held_bytes(self, sessions: int, number_bytes: int) -> int:
+        return self.parameters * number_bytes + sessions * self.state_bytes(number_bytes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One config on one kind of device."""
+
+    device: Device
+    devices: int  # how many it takes to hold the weights
+    sessions: int  # that all of them hold together
+    step_ms: float  # with that many
+    limit: str
+    asked: int  # sessions that were asked about
+    asked_ms: float
+    asked_bytes: int
+
+    @property
+    def asked_fit(self) -> bool:
+        return self.asked <= self.sessions
+
+
+@dataclass(frozen=True)
+class Check:
+    """Planned against measured, on this machine."""
+
+    sessions: int
+    planned_ms: float
+    measured_ms: float
+
+    @property
+    def ratio(self) -> float:
+        return self.measured_ms / self.planned_ms
+
+
+def cost_of(c: ModelConfig) -> Cost:
+    with torch.device("meta"):
+        network = Network(c)
+        state = network.backbone.allocate(1)  # and its scratch slot: two rows
+    cells = (c.tile // 8) ** 2
+    tiles = c.tiles[0] * c.tiles[1]
+    # How often a matrix is used in a tick, where that is not once.
+    uses = {"ears.pair": FRAMES // PAIR, "ears.blocks": FRAMES // PAIR}
+    uses |= {"eyes.patch": tiles * cells * 4, "eyes.merge": tiles * cells, "eyes.join": tiles}
+    uses |= {
+        f"{head}.{part}": c.say_pieces for head in ("say", "hear") for part in ("from_piece", "from_state")
+    }
+    pieces = network.pieces.weight.numel()
+    flops, weights = 2 * 2 * c.say_pieces * pieces, pieces  # both heads spell with the table of pieces
+    frame_flops = 0
+    for name, module in network.named_modules():
+        if not isinstance(module, nn.Linear):
+            continue
+        times = next((n for start, n in uses.items() if name.startswith(start)), 1)
+        if name.startswith("eyes."):
+            frame_flops += 2 * times * module.weight.numel()
+        else:
+            flops += 2 * times * module.weight.numel()
+            weights += module.weight.numel()
+    routed = [m for m in network.modules() if isinstance(m, Routed)]
+    expert = sum((m.up_EDF.numel() + m.down_EFD.numel()) // c.experts for m in routed)
+    flops += 2 * c.experts_active * expert + 4 * c.layers * c.heads * c.head_dim * c.keys
+    parameters = sum(p.numel() for p in network.parameters())
+    tensors = vars(state).values()
+    return Cost(
+        name=c.name,
+        parameters=parameters,
+        active=parameters - (c.experts - c.experts_active) * expert,
+        flops=flops,
+        frame_flops=frame_flops,
+        weights=weights,
+        expert_weights=expert,
+        experts=c.experts,
+        experts_active=c.experts_active,
+        remembered=2 * c.layers * c.kv_heads * c.head_dim * c.keys,
+        state=sum(t.numel() for t in tensors if t.is_floating_point()) // 2
+        + CONTEXT
+        + c.ear_blocks * (c.ear_kernel - 1) * c.ear_dim,
+        state_flags=sum(t.nbytes for t in tensors if not t.is_floating_point()) // 2
+        + 8 * (2 * c.say_pieces + 2),
+        growth=2 * c.layers * c.kv_heads * c.head_dim,
+        operators=FIXED_OPERATORS
+        + c.layers * BLOCK_OPERATORS
+        + len(routed) * (ROUTE_OPERATORS + EXPERT_OPERATORS * c.experts_active)
+        + c.ear_blocks * EAR_OPERATORS,
+    )
+
+
+def plan(cost: Cost, device: Device, asked: int, budget_ms: float = BUDGET_MS) -> Plan:
+    """The most sessions whose steps fit the budget, on as few devices as hold the weights."""
+    count = 1
+    while cost.held_bytes(1, device.number_bytes) > count * device.memory:
+        count *= 2
+    # An ideal split: nothing is lost on the links between them.
+    group = replace(
+        device, flops=count * device.flops, bytes_s=count * device.bytes_s, memory=count * device.memory
+    )
+
+    def fits(sessions: int) -> bool:
+        in_memory = cost.held_bytes(sessions, device.number_bytes) <= group.memory
+        return in_memory and cost.all_s(sessions, group) * 1000 <= budget_ms
+
+    most = 0
+    for step in (1 << shift for shift in reversed(range(24))):
+        if fits(most + step):
+            most += step
+    at = max(most, 1)
+    times = dict(zip(("arithmetic", "bandwidth", "operators"), cost.step_s(at, group), strict=True))
+    full = cost.held_bytes(most + 1, device.number_bytes) > group.memory
+    return Plan(
+        device=device,
+        devices=count,
+        sessions=most,
+        step_ms=1000 * cost.all_s(at, group),
+        limit="memory" if full else max(times, key=times.__getitem__),
+        asked=asked,
+        asked_ms=1000 * cost.all_s(asked, group),
+        asked_bytes=cost.held_bytes(asked, device.number_bytes),
+    )
+
+
+def this_machine() -> Device:
+    """Arithmetic, memory and the start of an operator, measured now with the threads that torch has."""
+    from microturn.bench.roof import best_s, measure_machine
+
+    machine = measure_machine()
+    few = torch.zeros(4, 64)
+
+    def many() -> None:
+        with torch.inference_mode():
+            for _ in range(1000):
+                torch.add(few, few)
+
+    threads = f"{machine.threads} thread{'s' if machine.threads > 1 else ''}, measured"
+    return Device(
+        HERE,
+        threads,
+        machine.gflops * 1e9,
+        machine.gbytes_s * 1e9,
+        _memory_here(),
+        4,
+        best_s(many) / 1000,
+        (1.0, 1.0),
+    )
+
+
+def check(c: ModelConfig, cost: Cost, here: Device) -> list[Check]:
+    """Step random weights on this machine, some sessions at a time."""
+    from microturn.bench.roof import best_s
+    from microturn.model.interaction import random_model
+    from microturn.streams import TickInput
+
+    model = random_model(c)
+    checks = []
+    for rows in ROWS_CHECKED:
+        model.allocate(rows)
+        batch = TickInput.empty(rows, model.spec)
+        batch.has_audio[:] = True
+        slots = np.arange(rows)
+        for _ in range(3):
+            model.step(slots, batch)
+        measured = best_s(lambda s=slots, b=batch: model.step(s, b), rounds=10)  # type: ignore[misc]
+        checks.append(Check(rows, 1000 * cost.all_s(rows, here), 1000 * measured))
+    return checks
+
+
+def _memory_here() -> float:
+    import os
+
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+# ---- the command ----
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    names = ", ".join((HERE, *(d.name for d in DEVICES)))
+    parser.description = "What a model costs, and how many sessions a device holds."
+    parser.add_argument("config", help=f"{', '.join(CONFIGS)} or a JSON file")
+    parser.add_argument("--device", metavar="NAME", help=f"one of {names} (default: all)")
+    parser.add_argument(
+        "--sessions", type=int, default=1, metavar="N", help="sessions to ask about (default: 1)"
+    )
+    parser.add_argument("--minutes", type=float, metavar="M", help="age of a call (default: 1, 10 and 60)")
+    parser.add_argument(
+        "--budget-ms", type=float, default=BUDGET_MS, metavar="MS", help="default: %(default)g"
+    )
+    parser.add_argument("--measure", action="store_true", help="step the model here and compare")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    c = find_config(args.config)
+    known = {d.name for d in DEVICES} | {HERE}
+    if args.device is not None and args.device not in known:
+        raise ValueError(f"no device named {args.device!r}: use {', '.join(sorted(known))}")
+    if (
+        args.sessions < 1
+        or not 0 < args.budget_ms <= TICK_MS
+        or not (args.minutes is None or args.minutes > 0)
+    ):
+        raise ValueError(f"--sessions, --minutes must be positive and --budget-ms at most {TICK_MS}")
+    cost = cost_of(c)
+    if args.measure and cost.parameters > MEASURABLE:
+        raise ValueError(
+            f"{c.name} has {_parameters(cost.parameters)} parameters, too many to be measured here"
+        )
+    here = this_machine() if args.measure or args.device in (None, HERE) else None
+    devices = [d for d in (here, *DEVICES) if d is not None and args.device in (None, d.name)]
+    plans = [plan(cost, d, args.sessions, args.budget_ms) for d in devices]
+    checks = check(c, cost, here) if args.measure and here is not None else []
+    moments = MOMENTS if args.minutes is None else (args.minutes,)
+    if args.json:
+        caches = [
+            {"minutes": m, "constant": cost.state_bytes(2), "growing": _growing(cost, m)} for m in moments
+        ]
+        report = {"cost": asdict(cost), "plans": [asdict(p) for p in plans], "cache_bytes_bf16": caches}
+        report["checks"] = [{**asdict(one), "ratio": one.ratio} for one in checks]
+        print(json.dumps(report, indent=1))
+    else:
+        print("\n".join(_lines(cost, plans, checks, moments, args.budget_ms)))
+    return 0
+
+
+def _growing(cost: Cost, minutes: float) -> int:
+    """Bytes of an ordinary cache in bf16 that keeps every tick."""
+    return round(cost.growth * minutes * 60 * TICKS_PER_SECOND * 2)
+
+
+def _lines(
+    cost: Cost, plans: list[Plan], checks: list[Check], moments: tuple[float, ...], budget_ms: float
+) -> list[str]:
+    whole, active = _parameters(cost.parameters), _parameters(cost.active)
+    flops, seeing = _short(cost.flops), _short(cost.flops + cost.frame_flops)
+    lines = [
+        f"{cost.name}: {whole} parameters, {active} active in a tick",
+        f"  arithmetic  {flops}FLOP a session a tick, {seeing}FLOP with a video frame",
+        f"  traffic     {_short(2 * cost.weights)}B of weights a step"
+        + (f" and {_short(2 * cost.expert_weights)}B an expert" if cost.experts else "")
+        + f", {_short(2 * cost.remembered)}B a session (bf16; twice that in fp32)",
+        f"  state       {_short(cost.state_bytes(2))}B a session, for ever; a cache that keeps every tick: "
+        + ", ".join(f"{_short(_growing(cost, m))}B after {m:g} min" for m in moments),
+        "",
+        f"sessions whose steps fit in {budget_ms:g} ms of every {TICK_MS}:",
+        f"  {'device':<14} {'sessions':>9} {'a device':>9} {'step':>10}  {'limit':<11} {'memory':>8}",
+    ]
+    for p in plans:
+        name = p.device.name if p.devices == 1 else f"{p.devices} × {p.device.name}"
+        held = cost.held_bytes(p.sessions, p.device.number_bytes)
+        counts = f"{p.sessions:>9} {p.sessions / p.devices:>9.4g} {p.step_ms:>7.1f} ms"
+        lines.append(f"  {name:<14} {counts}  {p.limit:<11} {_short(held):>7}B  {p.device.what}")
+    if any(p.asked > 1 for p in plans):
+        lines += ["", f"{plans[0].asked} sessions:"]
+        lines += [
+            f"  {p.device.name:<14} {'fit' if p.asked_fit else 'too many':<9} {p.asked_ms:>7.1f} ms a tick, "
+            f"{_short(p.asked_bytes)}B"
+            for p in plans
+        ]
+    if checks:
+        lines += ["", "measured here, a step of random weights against the plan:"]
+        lines += [
+            f"  {k.sessions:>4} sessions  planned {k.planned_ms:7.1f} ms  measured {k.measured_ms:7.1f} ms  "
+            f"ratio {k.ratio:.2f}"
+            for k in checks
+        ]
+    shares = f"{ARITHMETIC_SHARE:.0%} of peak arithmetic and {BANDWIDTH_SHARE:.0%} of peak bandwidth"
+    lines += ["", f"Published devices are credited with {shares}; groups of devices with ideal links."]
+    return lines
+
+
+def _short(number: float) -> str:
+    """Three digits and a unit prefix, one blank between them."""
+    if number <= 0:
+        return "0 "
+    power = min(max(int(math.log10(number)) // 3, 0), 5)
+    return f"{number / 1000**power:.3g} {' kMGTP'[power].strip()}"
+
+
+def _parameters(number: int) -> str:
+    return _short(number).replace("G", "B").strip()
