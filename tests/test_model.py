@@ -209,6 +209,15 @@ def test_a_snapshot_continues_as_if_nothing_had_happened(cut: int, slot: int) ->
     assert [copy_of(other.step(np.array([slot]), b), 0) for b in steps[cut:]] == rest
 
 
+def test_the_static_path_that_graphs_capture_is_the_same_to_the_bit() -> None:
+    quick, static = model_of(tiny()), model_of(tiny())
+    static.static = True
+    slots = np.array([3, 1, 6, -1])
+    for batch in world(quick, 4, 60, seed=5):
+        expected = [copy_of(quick.step(slots, batch), row) for row in range(3)]
+        assert [copy_of(static.step(slots, batch), row) for row in range(3)] == expected
+
+
 def test_a_snapshot_of_other_weights_or_damaged_is_refused_in_one_line() -> None:
     model, other = model_of(tiny()), model_of(tiny(), seed=1)
     kept = model.snapshot(0)

@@ -205,7 +205,9 @@ class Backbone(nn.Module):
         state.seen[slot, at : at + n] = True
         state.pinned[slot] += n
 
-    def step(self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor) -> Tensor:
+    def step(
+        self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor, static: bool = False
+    ) -> Tensor:
         """One tick of the sessions in `slots_B` (padding rows name the scratch slot). `leave` goes before."""
         c = self.c
         tick_B = state.tick[slots_B]
@@ -213,7 +215,7 @@ class Backbone(nn.Module):
         state.seen[slots_B, place_B] = True
         state.keep[slots_B, tick_B % c.ring] = keep_B
         cos, sin = turns(tick_B[:, None, None], c)  # [B, 1, 1, half]
-        rows = self._rows(state, slots_B)
+        rows = slots_B if static else self._rows(state, slots_B)
         mask = state.seen[rows][:, None, None]
         x = x_BD[:, None]
         for layer, block in enumerate(self.blocks):
@@ -233,8 +235,6 @@ class Backbone(nn.Module):
 
         Padding rows look at whatever slot comes next; nobody reads what they give.
         """
-        if slots_B.is_cuda:  # a captured graph takes one path for ever
-            return slots_B
         first, batch, scratch = int(slots_B[0]), len(slots_B), len(state.tick) - 1
         run = torch.arange(first, first + batch)
         if first + batch <= scratch and bool(((slots_B == run) | (slots_B == scratch)).all()):

@@ -20,6 +20,8 @@ from microturn.model.network import Network
 from microturn.model.tokenizer import PieceTokenizer
 
 RELEASED = "nano"
+VOICE = "voice."  # weights whose names begin so are the mouth
+VOICED = "voiced"  # in the story of weights that have learned to speak
 SMALLEST_PACKED = 4096  # numbers; smaller tensors stay as they are
 
 
@@ -27,6 +29,8 @@ def save_weights(network: Network, stem: Path, story: dict[str, str], packed: bo
     """`story` is kept with the weights: recipe, minutes, scores."""
     tensors: dict[str, Tensor] = {}
     for name, weight in network.state_dict().items():
+        if name.startswith(VOICE) and VOICED not in story:
+            continue  # an untrained voice is not worth its bytes
         weight = weight.detach().cpu().contiguous()
         if packed and weight.ndim >= 2 and weight.numel() >= SMALLEST_PACKED:
             scale = weight.abs().amax(-1, keepdim=True).clamp_min(1e-8) / 127
@@ -60,11 +64,13 @@ def load_weights(network: Network, path: Path) -> dict[str, str]:
     """Fill the network; anything missing, left over or of another shape is named in one line."""
     tensors, story = read_tensors(path.with_suffix(".safetensors"))
     own = network.state_dict()
+    if VOICED not in story:
+        own = {name: weight for name, weight in own.items() if not name.startswith(VOICE)}
     wrong = [n for n in own if n not in tensors or tensors[n].shape != own[n].shape]
     wrong += [n for n in tensors if n not in own]
     if wrong:
         raise ValueError(f"{path}: does not fit config {network.c.name}: {', '.join(sorted(wrong)[:4])} …")
-    network.load_state_dict(tensors)
+    network.load_state_dict(tensors, strict=False)
     return story
 
 
@@ -77,8 +83,8 @@ def load_model(name: str = RELEASED, device: str = "cpu") -> Interaction:
     if not config.exists():
         raise ValueError(f"no model named {name!r}: give the path of a checkpoint")
     network = Network(ModelConfig.from_json(config.read_text("utf-8")))
-    load_weights(network, stem)
-    return Interaction(network, PieceTokenizer.load(), device)
+    story = load_weights(network, stem)
+    return Interaction(network, PieceTokenizer.load(), device, voiced=VOICED in story)
 
 
 def story_of(path: Path) -> dict[str, str]:

@@ -50,7 +50,7 @@ class ModelConfig:
     say_pieces: int = 4  # T
     lead_ticks: int = LEAD_TICKS
     # voice
-    voice_dim: int = 256
+    voice_dim: int = 192
     vocoder_dim: int = 224
     vocoder_blocks: int = 7
 

@@ -73,15 +73,15 @@ class DepthDecoder(nn.Module):
         return total, count
 
     @torch.no_grad()
-    def spell(self, hidden_RD: Tensor, active_R: Tensor) -> Tensor:
-        """Greedy pieces [R, T] for the active rows, 0 for the others."""
+    def spell(self, hidden_RD: Tensor, active_R: Tensor, static: bool = False) -> Tensor:
+        """Greedy pieces [R, T] for the active rows, 0 for the others. Static: all T steps, whoever has ended."""
         out = torch.zeros(len(hidden_RD), self.pieces, dtype=torch.long, device=hidden_RD.device)
         state = torch.tanh(self.start(hidden_RD))
         direct = self.from_hidden(hidden_RD)
         x = self.first.expand_as(state)
         going = active_R
         for t in range(self.pieces):
-            if not going.is_cuda and not bool(going.any()):
+            if not static and not bool(going.any()):
                 break
             state = self._next(x, state)
             piece = torch.where(going, self._logits(state, direct).argmax(-1), 0)

@@ -13,6 +13,7 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -23,10 +24,14 @@ from microturn.model.config import ModelConfig
 from microturn.model.ears import CONTEXT, FRAMES, PowerMel, to_levels
 from microturn.model.network import CANCELLED, NO_DECISION, Network, Own, Percept
 from microturn.model.packed import can_pack, pack
+from microturn.model.phonemes import to_phonemes
+from microturn.model.replay import Replay
+from microturn.model.speech import SpeechState
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, TickOutput
 
 SNAPSHOT_FORMAT = 1
+PHONEMES_A_PIECE = 12
 
 
 @dataclass
@@ -38,13 +43,23 @@ class Slots:
     said: Tensor  # [S, T] what it said, heard and decided in the last tick
     heard: Tensor  # [S, T]
     decided: Tensor  # [S]
-    seed: Tensor  # [S]
 
 
 class Interaction:
     """The embedded interaction model behind the engine's seam."""
 
-    def __init__(self, network: Network, tokenizer: PieceTokenizer, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        network: Network,
+        tokenizer: PieceTokenizer,
+        device: str = "cpu",
+        static: bool | None = None,
+        voiced: bool = True,
+    ) -> None:
+        """`static`: the path that CUDA graphs capture. `voiced`: the voice is trained; else it keeps silent."""
+        self.voiced = voiced
+        self.static = device != "cpu" if static is None else static
+        self._replays: dict[int, Replay] = {}
         self.network = network.to(device).eval().requires_grad_(False)
         self.config: ModelConfig = network.c
         self._fingerprint = fingerprint(network)
@@ -60,6 +75,7 @@ class Interaction:
         self._outputs = {b: TickOutput.empty(b, self._spec) for b in self._spec.batch_sizes}
         self.slots: Slots
         self.backbone: BackboneState
+        self.speech: SpeechState
 
     @property
     def spec(self) -> ModelSpec:
@@ -81,9 +97,10 @@ class Interaction:
             said=zeros(s, c.say_pieces, dtype=torch.long),
             heard=zeros(s, c.say_pieces, dtype=torch.long),
             decided=torch.full((s,), NO_DECISION, device=self.device),
-            seed=zeros(s, dtype=torch.long),
         )
         self.backbone = self.network.backbone.allocate(slots)
+        self.speech = self.network.voice.allocate(slots)
+        self._replays.clear()
 
     def _parts(self) -> list[tuple[str, Tensor, int]]:
         """Every tensor of the state: name, tensor, which axis counts slots."""
@@ -92,13 +109,14 @@ class Interaction:
             ("backbone." + f.name, getattr(self.backbone, f.name), int(f.name in ("k", "v", "weight")))
             for f in fields(BackboneState)
         ]
-        return own + deep
+        voice = [("voice." + name, tensor, 0) for name, tensor in self.speech.tensors()]
+        return own + deep + (voice if self.voiced else [])
 
     def reset(self, slot: int, seed: int = 0) -> None:
         for _, tensor, axis in self._parts():
             tensor.select(axis, slot).zero_()
         self.slots.decided[slot] = NO_DECISION
-        self.slots.seed[slot] = seed
+        self.speech.reset(slot, seed)
 
     @torch.inference_mode()
     def read(self, slot: int, text: str, channel: Channel) -> None:
@@ -115,26 +133,49 @@ class Interaction:
     @torch.inference_mode()
     def step(self, slots: Ints, batch: TickInput) -> TickOutput:
         out = self._outputs[len(slots)]
-        index = torch.from_numpy(slots).to(self.device)
-        index = torch.where(index < 0, len(self.slots.seed) - 1, index)
-        self.network.backbone.leave(self.backbone, index)
-        has_frame = torch.from_numpy(batch.has_frame)
-        decision, odds, said, heard = self._core(
-            index,
-            torch.from_numpy(batch.audio).to(self.device),
-            torch.from_numpy(batch.has_audio).to(self.device),
-            torch.from_numpy(batch.frame)[has_frame].to(self.device),
-            has_frame.to(self.device),
-            torch.from_numpy(batch.text).to(self.device),
-            torch.from_numpy(batch.channel).to(self.device),
-            torch.from_numpy(batch.cancelled).to(self.device),
-            torch.from_numpy(batch.eagerness).to(self.device),
-        )
+        inputs = self._inputs(slots, batch)
+        self.network.backbone.leave(self.backbone, inputs[0])
+        run = self._replay(inputs) if self.static else self._core
+        decision, odds, said, heard, hidden = run(*inputs)
         out.decision[:] = decision.numpy(force=True)
         out.odds[:] = odds.numpy(force=True)
         out.say[:] = said.numpy(force=True)
         out.hear[:] = heard.numpy(force=True)
+        if self.voiced:
+            phonemes, counts = self._phonemes(out.say)
+            speech, sounding = self.network.voice.step(
+                self.speech, inputs[0], hidden, decision, phonemes.to(self.device), counts.to(self.device)
+            )
+            out.speech[:] = speech.numpy(force=True)
+            out.voiced[:] = sounding.numpy(force=True)
         return out
+
+    def _phonemes(self, said: Ints) -> tuple[Tensor, Tensor]:
+        """How the pieces said in this tick are pronounced, [B, P] and how many each."""
+        room = PHONEMES_A_PIECE * said.shape[1]
+        phonemes, counts = np.zeros((len(said), room), np.int64), np.zeros(len(said), np.int64)
+        for row in np.flatnonzero(said.any(1)):
+            words = self._tokenizer.decode(said[row].tolist()).split()
+            ids = [i for word in words for i in to_phonemes(word)][:room]
+            phonemes[row, : len(ids)], counts[row] = ids, len(ids)
+        return torch.from_numpy(phonemes), torch.from_numpy(counts)
+
+    def _inputs(self, slots: Ints, batch: TickInput) -> tuple[Tensor, ...]:
+        """The batch as tensors on the model's device; padding rows name the scratch slot."""
+        index = torch.from_numpy(slots)
+        index = torch.where(index < 0, len(self.slots.decided) - 1, index)
+        frames = batch.frame if self.static else batch.frame[batch.has_frame]
+        rest = (batch.audio, batch.has_audio, frames, batch.has_frame, batch.text, batch.channel)
+        rest += (batch.cancelled, batch.eagerness)
+        return tuple(t.to(self.device) for t in (index, *map(torch.from_numpy, rest)))
+
+    def _replay(self, inputs: tuple[Tensor, ...]) -> Replay:
+        rows = len(inputs[0])
+        if rows not in self._replays:
+            idle = tuple(torch.zeros_like(t) for t in inputs)
+            idle[0].fill_(len(self.slots.decided) - 1)
+            self._replays[rows] = Replay(self._core, idle, capture=self.device.type == "cuda")
+        return self._replays[rows]
 
     def _core(
         self,
@@ -147,8 +188,8 @@ class Interaction:
         channel: Tensor,
         cancelled: Tensor,
         eagerness: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The tensors of one step. No shape and, on CUDA, no branch in here depends on what the rows hold."""
+    ) -> tuple[Tensor, ...]:
+        """The tensors of one step. On the static path no shape and no branch depends on what the rows hold."""
         s, net = self.slots, self.network
         audio = torch.where(has_audio[:, None], audio, 0)
         samples = torch.cat([s.samples[index], audio], 1)
@@ -166,19 +207,19 @@ class Interaction:
             said=torch.where(cancelled[:, None], 0, s.said[index])[:, None],
             heard=s.heard[index][:, None],
             decided=torch.where(cancelled, CANCELLED, s.decided[index])[:, None],
-            sounded=None,
+            sounded=net.voice.feedback(self.speech, index)[:, None] if self.voiced else None,
         )
         sensed, s.ears[index] = net.sense(percept, s.ears[index])
         x = net.compose(sensed, own)[:, 0]
-        hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0])
+        hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0], self.static)
 
         logits = net.decision(hidden)
         logits[:, Decision.SPEAK] += eagerness
         decision = logits.argmax(-1)
-        said = net.say.spell(hidden, decision == Decision.SPEAK)
-        heard = net.hear.spell(hidden, torch.ones_like(decision, dtype=torch.bool))
+        said = net.say.spell(hidden, decision == Decision.SPEAK, self.static)
+        heard = net.hear.spell(hidden, torch.ones_like(decision, dtype=torch.bool), self.static)
         s.said[index], s.heard[index], s.decided[index] = said, heard, decision
-        return decision, logits.softmax(-1), said, heard
+        return decision, logits.softmax(-1), said, heard, hidden
 
     # ---- snapshots ----
 

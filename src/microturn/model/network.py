@@ -19,9 +19,11 @@ from microturn.model.config import ModelConfig
 from microturn.model.heads import DepthDecoder
 from microturn.model.layers import RMSNorm, SwiGLU
 from microturn.model.senses import Ears, Eyes, Pieces
+from microturn.model.speech import FRAMES, SpeechConfig, SpeechHead
+from microturn.model.vocoder import CHANNELS
 from microturn.streams import Channel, Decision
 
-PATCH = 16 * 82  # frames of speech in a tick × (80 mel, log-F0, voicing)
+PATCH = FRAMES * CHANNELS  # of speech in a tick: 16 × (80 mel, log-F0, voicing)
 NO_DECISION = len(Decision)  # before the first tick
 CANCELLED = len(Decision) + 1  # the last action never reached its listener
 
@@ -32,8 +34,8 @@ class Percept:
 
     levels: Tensor  # [B, N, FRAMES, BINS] dMel levels
     has_audio: Tensor  # [B, N]
-    frames: Tensor  # [M, H, W, 3] only the video frames that came, in row order
-    has_frame: Tensor  # [B, N], M of them true
+    frames: Tensor  # [M, H, W, 3] the video frames that came, in row order, or one for every tick
+    has_frame: Tensor  # [B, N]
     text: Tensor  # [B, N, R]
     channel: Tensor  # [B, N, R]
 
@@ -73,6 +75,15 @@ class Network(nn.Module):
         self.decision = nn.Linear(c.d_model, len(Decision))
         self.say = DepthDecoder(c, self.pieces)
         self.hear = DepthDecoder(c, self.pieces)
+        self.voice = SpeechHead(
+            SpeechConfig(
+                width=c.voice_dim,
+                flow_width=2 * c.voice_dim,
+                vocoder_width=c.vocoder_dim,
+                vocoder_blocks=c.vocoder_blocks,
+            ),
+            c.d_model,
+        )
         if self.order.weight.device.type != "meta":
             self._start()
 
@@ -87,7 +98,10 @@ class Network(nn.Module):
     def sense(self, p: Percept, ears_past: Tensor) -> tuple[Tensor, Tensor]:
         """What the world brought in [B, N] ticks → [B, N, D], and the frames that the ears carry on."""
         x, carried = self.ears(p.levels, p.has_audio, ears_past)
-        if p.frames.shape[0]:
+        if p.frames.shape[0] == p.has_frame.numel():  # one for every tick, wanted or not
+            seen = torch.where(p.has_frame[..., None], self.eyes(p.frames).view_as(x), self.no_frame)
+            x = x + seen
+        elif p.frames.shape[0]:
             seen = self.no_frame.expand_as(x).clone()
             seen[p.has_frame] = self.eyes(p.frames)
             x = x + seen

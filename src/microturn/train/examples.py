@@ -17,7 +17,7 @@ import torch
 from microturn.clock import TICKS_PER_SECOND
 from microturn.model.config import ModelConfig
 from microturn.model.tokenizer import PieceTokenizer
-from microturn.scenes import SCENES
+from microturn.scenes import compose, write
 from microturn.scenes.episode import Clip, Episode, Expected, Placed
 from microturn.train import sound
 from microturn.train.bank import Bank
@@ -51,9 +51,9 @@ class Examples:
         self.bank, self.plain, self.real = bank, plain, real
         self.scripts = bank.scripts()
         voices = bank.voices()
-        self.noises = [bank[i].mel for v in voices if v.startswith("noise") for i in bank.clips_of(v)]
+        self.noises = bank.noises()
         self.people = [v for v in voices if v.split("-")[0] in PEOPLE]
-        self.made = [v for v in voices if v not in set(self.people) and not v.startswith("noise")]
+        self.made = [v for v in voices if v not in set(self.people)]
         # a script made for 45 s has most of its matter cut away in 12: prefer those that fit
         self.fitting = {s: [i for i, k in enumerate(self.scripts) if k.seconds <= s * 1.3] for s in LENGTHS}
 
@@ -64,10 +64,11 @@ class Examples:
             return self._plain(rng, warps, seconds)
         index = scripts[rng.randrange(len(scripts))]
         kept = self.scripts[index]
-        scene = SCENES[kept.scene]
-        script = scene.script(random.Random(kept.seed), "train", kept.seconds)
+        script = write(kept.scene, kept.seed, "train", kept.seconds)
+        if [line.text for line in script.lines] != [text for text, _ in kept.lines]:
+            return self._plain(rng, warps, seconds)  # the scene was changed since; the voices are still good
         clips = self._varied(self.bank.script_clips(index), warps)
-        return scene.compose(script, clips, rng, seconds)
+        return compose(script, clips, seconds, take=seed)
 
     def _varied(self, clips: list[Clip], warps: np.random.Generator) -> list[Clip]:
         """Every speaker of the episode sounds a little different each time, the same throughout."""

@@ -64,7 +64,7 @@ class Run:
 
     def _resume(self) -> None:
         kept = torch.load(self.state, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(kept["network"])
+        self.network.load_state_dict(kept["network"], strict=False)
         for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self.step, self.minutes, self.ticks = kept["step"], kept["minutes"], kept["ticks"]

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from microturn.model.checkpoint import VOICE
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic Newton–Schulz iteration (Jordan et al. 2024)
 
 
@@ -62,6 +64,8 @@ def optimizers(network: nn.Module, rate: float, muon_rate: float) -> list[torch.
     """Muon for the matrices between vectors, AdamW for tables, vectors and outputs (for all if muon_rate is 0)."""
     matrices, rest = [], []
     for name, weight in network.named_parameters():
+        if name.startswith(VOICE):
+            continue  # the mouth learns by itself
         hidden = weight.ndim == 2 and any(part in name for part in HIDDEN)
         is_matrix = hidden and not name.endswith(("worth", "taps")) and muon_rate > 0
         (matrices if is_matrix else rest).append(weight)

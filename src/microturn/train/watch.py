@@ -18,7 +18,7 @@ from microturn.clock import TICK_MS
 from microturn.model.config import ModelConfig
 from microturn.model.network import Network
 from microturn.model.tokenizer import PieceTokenizer
-from microturn.scenes import SCENES
+from microturn.scenes import compose, write
 from microturn.scenes.episode import Episode, Word
 from microturn.streams import Decision
 from microturn.train import sound
@@ -131,9 +131,8 @@ def held_out(folder: Path, rng: random.Random) -> dict[str, list[Episode]]:
     for number, kept in enumerate(bank.scripts()):
         if kept.seconds > 20 or len(sets.setdefault(kept.scene, [])) >= 16:
             continue
-        scene = SCENES[kept.scene]
-        script = scene.script(random.Random(kept.seed), "test", kept.seconds)
-        sets[kept.scene].append(scene.compose(script, bank.script_clips(number), random.Random(number), 20.0))
+        script = write(kept.scene, kept.seed, "test", kept.seconds)
+        sets[kept.scene].append(compose(script, bank.script_clips(number), 20.0))
     return sets
 
 

@@ -35,6 +35,8 @@ VOICED_HZ = 40.0  # hibari's F0 below this means unvoiced
 LINKED_S = 0.11  # a gap shorter than this is no pause
 PAUSES = ",.;:!?—… "
 
+STRESS = "ˈˌː"
+
 Doubles = NDArray[np.float64]
 
 # How learners and neighbours of American English say it; each accent draws a few of these.
@@ -86,6 +88,12 @@ def speaker(name: str) -> Speaker:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    start: float  # seconds
+    end: float
+
+
+@dataclass(frozen=True)
 class Said:
     """Plain hibari: sound with its F0 and word times."""
 
@@ -121,22 +129,45 @@ class Teacher:
             raise ValueError(f"no pronunciation for a word in {text!r}")
         return alone
 
+    def phone_ends(self, groups: list[str], pace: float) -> list[Stretch]:
+        """When each phone is said, in seconds: stress belongs to its vowel, a linking space to both sides."""
+        known, ids = self.numbers(groups)
+        lasts = self._net.run([DURATIONS], {"ids": ids, "speed": np.asarray([pace], np.float32)})[0]
+        ends = np.cumsum(np.asarray(lasts).reshape(-1)) * 2 * FRAME_MS / 1000
+        stretches: list[Stretch] = []
+        start = float(ends[0])
+        for at, (symbol, _) in enumerate(known, start=1):
+            end = float(ends[at])
+            if symbol in STRESS:
+                continue
+            if symbol == " " and stretches and end - stretches[-1].end < LINKED_S:
+                start = (stretches[-1].end + end) / 2
+                stretches[-1] = Stretch(stretches[-1].start, start)
+            elif symbol in PAUSES:
+                start = end
+            else:
+                stretches.append(Stretch(start, end))
+                start = end
+        return stretches
+
+    def numbers(self, groups: list[str]) -> tuple[list[tuple[str, int]], NDArray[np.int64]]:
+        vocabulary: dict[str, int] = self._tts.vocab
+        known = [(c, vocabulary[c]) for c in " ".join(groups) if c in vocabulary]
+        return known, np.asarray([[0, *(i for _, i in known), 0]], np.int64)
+
     def say(self, groups: list[str], pace: float = 1.0, seed: int = 0) -> Said:
         from hibari import dsp
 
-        phonemes = " ".join(groups)
-        vocabulary: dict[str, int] = self._tts.vocab
-        known = [(c, vocabulary[c]) for c in phonemes if c in vocabulary]
-        ids = np.asarray([[0, *(i for _, i in known), 0]], np.int64)
+        known, ids = self.numbers(groups)
         *parts, lasts = self._net.run(None, {"ids": ids, "speed": np.asarray([pace], np.float32)})
         lh, theta, ln, lr, phi, f0 = (part[0] for part in parts)
         sound = dsp.synth(lh, theta, ln, lr, phi, f0, np.random.default_rng(seed))
         samples = np.asarray(soxr.resample(sound, dsp.SR, HEAR_RATE), np.float32)
         ends = np.cumsum(np.asarray(lasts).reshape(-1)) * 2 * FRAME_MS / 1000
-        return Said(samples, np.where(f0 > VOICED_HZ, f0, 0.0).astype(np.float64), _spans(known, ends))
+        return Said(samples, np.where(f0 > VOICED_HZ, f0, 0.0).astype(np.float64), spans_of(known, ends))
 
 
-def _spans(known: list[tuple[str, int]], ends: Doubles) -> tuple[tuple[float, float], ...]:
+def spans_of(known: list[tuple[str, int]], ends: Doubles) -> tuple[tuple[float, float], ...]:
     """Start and end of each word from when each phoneme ends; `ends[0]` belongs to the leading pad."""
     spans: list[tuple[float, float]] = []
     inside = False
