@@ -42,14 +42,16 @@ class Cast:
     _families: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        missing: dict[str, list[str]] = {}
         for name in self.names:
             try:
                 self.clip("hello", name)
             except (ImportError, OSError, ValueError) as error:
                 why = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self.notes.append(f"voice {name} is left out: {why}")
+                missing.setdefault(why, []).append(name)
             else:
                 self._families.setdefault(name.split("-")[0], []).append(name)
+        self.notes += [f"left out: {', '.join(names)} ({why})" for why, names in missing.items()]
         if not self._families:
             raise ValueError(
                 "no test voice can speak here: install a synthesiser (make bank lists them); "

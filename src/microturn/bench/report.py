@@ -93,23 +93,30 @@ def _table(result: Result) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for row in result.rows:
-        table.add_column(row.name, justify="right")
+        table.add_column(_short(row.name), justify="right", no_wrap=True)
+        if row.name == "model":
+            table.add_column("95 %", justify="right", no_wrap=True)
     for i, measure in enumerate(result.rows[0].measures):
-        cells = [_cell(row.measures[i], interval=j == 0) for j, row in enumerate(result.rows)]
+        cells = [_cell(row.measures[i]) for row in result.rows]
+        cells.insert(1, _interval(measure))
         table.add_row(measure.name, *cells, style="bold" if i == 0 else "")
     return table
 
 
-def _cell(m: Measure, interval: bool) -> str:
+def _short(name: str) -> str:
+    return name.split("-")[0]
+
+
+def _cell(m: Measure) -> str:
     if m.value is None:
         return "–"
     if m.unit == "ms":
         return f"{m.value:.0f} ms"
-    text = f"{m.value:.2f}{m.unit}" if m.unit else f"{m.value:.3f}"
-    if interval and m.low is not None and m.high is not None:
-        digits = 2 if m.unit else 3
-        text += f" [{m.low:.{digits}f}, {m.high:.{digits}f}]"
-    return text
+    return f"{m.value:.2f}{m.unit}"
+
+
+def _interval(m: Measure) -> str:
+    return "" if m.low is None or m.high is None else f"{m.low:.2f}–{m.high:.2f}"
 
 
 def _summary(results: list[Result]) -> Table:
@@ -117,9 +124,12 @@ def _summary(results: list[Result]) -> Table:
     table = Table(title="scores", title_justify="left")
     table.add_column("suite")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(_short(name), justify="right")
+        if name == "model":
+            table.add_column("95 %", justify="right")
     for result in results:
         rows: dict[str, Row] = {row.name: row for row in result.rows}
-        cells = [_cell(rows[name].score, interval=name == "model") if name in rows else "" for name in names]
+        cells = [_cell(rows[name].score) if name in rows else "" for name in names]
+        cells.insert(1, _interval(result.rows[0].score))
         table.add_row(result.suite, *cells)
     return table

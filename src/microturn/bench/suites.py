@@ -33,6 +33,7 @@ from microturn.bench.waves import CLEAN, Case, Surroundings, make_case, voices
 from microturn.model.interaction import Interaction
 from microturn.scenes import SCENES, write
 from microturn.scenes.episode import Episode
+from microturn.train.real import noise
 
 SECONDS = 24.0
 SEED_STEP = 100_003  # suites with neighbouring seeds share no script
@@ -115,6 +116,14 @@ def _scene(scene: str, wanted: Wanted, seconds: float = SECONDS) -> Make:
     return lambda n, seed, cast: _cases(episodes(scene, n, seed, cast, wanted, seconds), seed)
 
 
+def _noisy() -> Surroundings:
+    """A kitchen, where there is a recording of one."""
+    try:
+        return Surroundings(kitchen=noise("test"), kitchen_snr_db=10.0)
+    except ValueError:
+        return NOISY
+
+
 def _false(n: int, seed: int, cast: Cast) -> list[Case]:
     """Strangers, silence and plain talk, half of it in noise; a third of it asks something, as a control."""
     asked = max(1, n // 3)
@@ -123,7 +132,7 @@ def _false(n: int, seed: int, cast: Cast) -> list[Case]:
     questions = episodes("converse", asked, seed + 1, cast, has("reply"))
     return [
         *_cases(quiet[half:], seed),
-        *_cases(quiet[:half], seed + 1, NOISY),
+        *_cases(quiet[:half], seed + 1, _noisy()),
         *_cases(questions, seed + 2),
     ]
 
