@@ -6,7 +6,9 @@ Four things are measured in one run, on one set of weights:
   rivals   the same tick as others would do it, after so many minutes of conversation (see bench/rivals.py):
            the whole conversation computed again, an ordinary cache that grows, one session at a time;
   roof     the fastest that this machine could do the arithmetic and the memory traffic of a step.
-Speed does not depend on what the weights are, so random ones do; `--model` takes others.
+Speed does not depend on what the weights are, so random ones do; `--model` takes others. Loads are timed by
+the wall clock. The hour and the rivals, which are about work and not about waiting, by the processor's
+own, so that whatever else runs on the machine does not change the factors.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import numpy as np
 import torch
 
 from microturn.bench.rivals import GrowingCache, OneAtATime, Recompute, backbone_of
-from microturn.bench.roof import Machine, Work, best_s, measure_machine, measure_work
+from microturn.bench.roof import Machine, Work, measure_machine, measure_work
 from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND
 from microturn.engine import Engine, EngineFull, Pace, Session, Spread
 from microturn.model.checkpoint import load_model
@@ -55,7 +57,7 @@ class Minute:
     """One session after so many minutes."""
 
     minute: int
-    engine_ms: float  # median tick of this engine
+    engine_ms: float  # processor time of the median tick of this engine
     recompute_ms: float
     growing_ms: float
     session_mb: float  # what the session keeps in memory here
@@ -137,26 +139,30 @@ def measure_minutes(model: Interaction, minutes: list[int]) -> tuple[Minute, ...
     for minute, (engine_ms, rss) in zip(minutes, marks, strict=True):
         ticks = minute * TICKS_PER_MINUTE
         recompute, growing = _rival_ms(model, Recompute, ticks), _rival_ms(model, GrowingCache, ticks)
+        _say(f"  minute {minute}: recomputed {recompute:.0f} ms, growing cache {growing:.1f} ms")
         place_mb = 2 * 4 * c.layers * c.kv_heads * c.head_dim / 1e6  # keys and values of one position
         rows.append(Minute(minute, engine_ms, recompute, growing, c.keys * place_mb, ticks * place_mb, rss))
     return tuple(rows)
 
 
 def _hour(model: Interaction, minutes: list[int]) -> list[tuple[float, float]]:
-    """Median tick (ms) and memory (MB) in the last quarter minute before each of `minutes`."""
+    """Median tick (ms) of the minute that ends at each of `minutes`, and memory (MB) then."""
     engine = Engine(model, slots=1)
     session = engine.open(pace=Pace.DRIVEN, listener=_take)
     sound = _sound(16)
     marks = []
     recent: list[float] = []
     for tick in range(max(minutes) * TICKS_PER_MINUTE):
-        began = time.perf_counter()
+        began = time.process_time()
         session.push_audio(sound[tick % len(sound)])
         engine.run_once()
-        recent.append(1000 * (time.perf_counter() - began))
+        recent.append(1000 * (time.process_time() - began))
         if (tick + 1) % TICKS_PER_MINUTE == 0:
             if (tick + 1) // TICKS_PER_MINUTE in minutes:
-                marks.append((float(np.median(recent[-TICKS_PER_MINUTE // 4 :])), rss_mb()))
+                marks.append((float(np.median(recent)), rss_mb()))
+                _say(
+                    f"  minute {(tick + 1) // TICKS_PER_MINUTE}: {marks[-1][0]:.1f} ms, {marks[-1][1]:.0f} MB"
+                )
             recent.clear()
     engine.close()
     return marks
@@ -170,10 +176,10 @@ def _rival_ms(model: Interaction, kind: type[Recompute] | type[GrowingCache], ti
         sound = _sound(1)[0]
         spent: list[float] = []
         while len(spent) < 2 or (sum(spent) < 1500 and len(spent) < 30):
-            began = time.perf_counter()
+            began = time.process_time()
             session.push_audio(sound)
             engine.run_once()
-            spent.append(1000 * (time.perf_counter() - began))
+            spent.append(1000 * (time.process_time() - began))
         engine.close()
     return float(np.median(spent[1:]))  # the first one warms up
 
@@ -193,9 +199,13 @@ def _tick_ms(model: Interaction, sessions: int) -> float:
         engine.drain()
 
     tick()
-    spent = [best_s(tick, 1) for _ in range(7)]
+    spent = []
+    for _ in range(7):
+        began = time.process_time()
+        tick()
+        spent.append(1000 * (time.process_time() - began))
     engine.close()
-    return 1000 * float(np.median(spent))
+    return float(np.median(spent))
 
 
 def measure_admission(model: Interaction, slots: int) -> int:
