@@ -8,17 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from microturn.bench.roof import measure_work
 from microturn.cli import main
+from microturn.cost import cost_of
 from microturn.model.config import CONFIGS, NANO, TML_INTERACTION_SMALL, ModelConfig, tiny
 from microturn.model.interaction import random_model
-from microturn.model.network import PATCH
-from microturn.plan import DEVICES, Device, cost_of, plan
-from microturn.streams import TickInput
+from microturn.model.network import PATCH, Network
+from microturn.plan import DEVICES, Device, all_s, plan
+from microturn.streams import Decision, TickInput
 
 COSTS = {name: cost_of(CONFIGS[name]) for name in ("nano", "base")}
 SMALL = Device("small", "a device for tests", 1e12, 1e11, 4e9, 4, 1e-6)
@@ -31,6 +34,19 @@ def test_arithmetic_and_weights_are_what_a_counter_sees(c: ModelConfig) -> None:
     assert cost.remembered * 4 == work.row_bytes
     own_speech = 2 * PATCH * c.d_model  # the counter hears silence
     assert work.row_flops <= cost.flops <= 1.1 * work.row_flops + own_speech
+
+
+def test_the_arithmetic_of_speaking_and_seeing_is_what_a_counter_sees() -> None:
+    network = Network(NANO).eval()
+    state, slots = network.voice.allocate(4), torch.arange(4)
+    hidden, speak = torch.zeros(4, NANO.d_model), torch.full((4,), Decision.SPEAK)
+    phonemes, counts = torch.ones(4, 8, dtype=torch.long), torch.full((4,), 8)
+    with torch.no_grad(), FlopCounterMode(display=False) as spoken:
+        network.voice.step(state, slots, hidden, speak, phonemes, counts)
+    with torch.no_grad(), FlopCounterMode(display=False) as seen:
+        network.eyes(torch.zeros(4, *NANO.frame_size, 3, dtype=torch.uint8))
+    assert COSTS["nano"].voice_flops == pytest.approx(spoken.get_total_flops() / 4, rel=0.02)
+    assert COSTS["nano"].frame_flops == seen.get_total_flops() / 4
 
 
 def test_a_session_holds_what_the_model_allocates_for_it() -> None:
@@ -55,6 +71,7 @@ def test_operators_are_counted_right() -> None:
         model = random_model(c)
         model.allocate(4)
         batch = TickInput.empty(4, model.spec)
+        batch.eagerness[:] = 1000  # all speak
         with Count() as count:
             model.step(np.arange(4), batch)
         assert cost_of(c).operators == pytest.approx(count.seen, rel=0.3)
@@ -88,7 +105,7 @@ def test_one_session_more_would_not_fit(
         assert planned.step_ms <= budget_ms
         assert cost.held_bytes(planned.sessions, 4) <= memory
     more = planned.sessions + 1
-    assert 1000 * cost.all_s(more, device) > budget_ms or cost.held_bytes(more, 4) > memory
+    assert 1000 * all_s(cost, more, device) > budget_ms or cost.held_bytes(more, 4) > memory
 
 
 def test_state_is_constant_and_an_ordinary_cache_is_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,6 @@
 """`microturn plan`: what a model costs and how many sessions a device holds, before anything is built.
 
-The config is built on the meta device, where tensors have shapes but no numbers, so the largest is planned in
-a second. A step of B sessions takes at the least
+A step of B sessions takes at the least
 
     max(B · arithmetic ÷ FLOP/s, (weights + B · remembered) ÷ bytes/s) + operators · time to start one
 
@@ -18,14 +17,10 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from microturn.clock import TICK_MS, TICKS_PER_SECOND
+from microturn.cost import Cost, cost_of
 from microturn.model.config import CONFIGS, ModelConfig, find_config
-from microturn.model.ears import CONTEXT, FRAMES
-from microturn.model.layers import Routed
-from microturn.model.network import Network
-from microturn.model.senses import PAIR
 
 BUDGET_MS = TICK_MS / 2  # for the steps of all sessions; the rest of a tick is gathering, sending and slack
 MOST_ROWS = 128  # in one step
@@ -33,9 +28,6 @@ ARITHMETIC_SHARE, BANDWIDTH_SHARE = 0.5, 0.75  # of published peaks
 MOMENTS = (1.0, 10.0, 60.0)  # minutes
 ROWS_CHECKED = (4, 16, 64)  # what --measure steps
 MEASURABLE = 2e9  # parameters; more do not fit an ordinary machine's memory
-
-# Operators that are more than a view in one step of Interaction, counted; tests/test_plan.py counts again.
-FIXED_OPERATORS, BLOCK_OPERATORS, EAR_OPERATORS, ROUTE_OPERATORS, EXPERT_OPERATORS = 171, 100, 20, 7, 8
 
 
 @dataclass(frozen=True)
@@ -58,52 +50,6 @@ DEVICES = (
     Device("b200", "NVIDIA B200, 180 GB", 2250e12, 8.0e12, 180e9, 2, 2e-6),
 )
 HERE = "cpu"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one session asks of a device in one tick. Counts, not bytes: those depend on the precision."""
-
-    name: str
-    parameters: int
-    active: int  # parameters that take part in one tick
-    flops: int  # of one session in a tick without video
-    frame_flops: int  # more when a video frame came
-    weights: int  # numbers read once a step, whoever is in it; without experts
-    expert_weights: int  # numbers of one expert, all blocks together
-    experts: int
-    experts_active: int
-    remembered: int  # numbers of keys and values that a session's step reads
-    state: int  # numbers that a session holds
-    state_flags: int  # bytes beside them
-    growth: int  # numbers that an ordinary cache would add each tick
-    operators: int
-
-    def step_s(self, sessions: int, device: Device) -> tuple[float, float, float]:
-        """Seconds for all sessions: of arithmetic, of memory traffic, of starting operators."""
-        total = [0.0, 0.0, 0.0]
-        full, rest = divmod(sessions, MOST_ROWS)
-        for rows, times in ((MOST_ROWS, full), (rest, 1 if rest else 0)):
-            if not times:
-                continue
-            touched = 0.0
-            if self.experts:
-                touched = self.experts * (1 - (1 - self.experts_active / self.experts) ** rows)
-            numbers = self.weights + touched * self.expert_weights + rows * self.remembered
-            total[0] += times * rows * self.flops / (device.flops * device.share[0])
-            total[1] += times * numbers * device.number_bytes / (device.bytes_s * device.share[1])
-            total[2] += times * self.operators * device.operator_s
-        return total[0], total[1], total[2]
-
-    def all_s(self, sessions: int, device: Device) -> float:
-        arithmetic, traffic, operators = self.step_s(sessions, device)
-        return max(arithmetic, traffic) + operators
-
-    def state_bytes(self, number_bytes: int) -> int:
-        return self.state * number_bytes + self.state_flags
-
-    def held_bytes(self, sessions: int, number_bytes: int) -> int:
-        return self.parameters * number_bytes + sessions * self.state_bytes(number_bytes)
 
 
 @dataclass(frozen=True)
@@ -137,57 +83,26 @@ class Check:
         return self.measured_ms / self.planned_ms
 
 
-def cost_of(c: ModelConfig) -> Cost:
-    with torch.device("meta"):
-        network = Network(c)
-        state = network.backbone.allocate(1)  # and its scratch slot: two rows
-    cells = (c.tile // 8) ** 2
-    tiles = c.tiles[0] * c.tiles[1]
-    # How often a matrix is used in a tick, where that is not once.
-    uses = {"ears.pair": FRAMES // PAIR, "ears.blocks": FRAMES // PAIR}
-    uses |= {"eyes.patch": tiles * cells * 4, "eyes.merge": tiles * cells, "eyes.join": tiles}
-    uses |= {
-        f"{head}.{part}": c.say_pieces for head in ("say", "hear") for part in ("from_piece", "from_state")
-    }
-    pieces = network.pieces.weight.numel()
-    flops, weights = 2 * 2 * c.say_pieces * pieces, pieces  # both heads spell with the table of pieces
-    frame_flops = 0
-    for name, module in network.named_modules():
-        if not isinstance(module, nn.Linear):
+def step_s(cost: Cost, sessions: int, device: Device) -> tuple[float, float, float]:
+    """Seconds when all speak and none sees: of arithmetic, of memory traffic, of starting operators."""
+    total = [0.0, 0.0, 0.0]
+    full, rest = divmod(sessions, MOST_ROWS)
+    for rows, times in ((MOST_ROWS, full), (rest, 1 if rest else 0)):
+        if not times:
             continue
-        times = next((n for start, n in uses.items() if name.startswith(start)), 1)
-        if name.startswith("eyes."):
-            frame_flops += 2 * times * module.weight.numel()
-        else:
-            flops += 2 * times * module.weight.numel()
-            weights += module.weight.numel()
-    routed = [m for m in network.modules() if isinstance(m, Routed)]
-    expert = sum((m.up_EDF.numel() + m.down_EFD.numel()) // c.experts for m in routed)
-    flops += 2 * c.experts_active * expert + 4 * c.layers * c.heads * c.head_dim * c.keys
-    parameters = sum(p.numel() for p in network.parameters())
-    tensors = vars(state).values()
-    return Cost(
-        name=c.name,
-        parameters=parameters,
-        active=parameters - (c.experts - c.experts_active) * expert,
-        flops=flops,
-        frame_flops=frame_flops,
-        weights=weights,
-        expert_weights=expert,
-        experts=c.experts,
-        experts_active=c.experts_active,
-        remembered=2 * c.layers * c.kv_heads * c.head_dim * c.keys,
-        state=sum(t.numel() for t in tensors if t.is_floating_point()) // 2
-        + CONTEXT
-        + c.ear_blocks * (c.ear_kernel - 1) * c.ear_dim,
-        state_flags=sum(t.nbytes for t in tensors if not t.is_floating_point()) // 2
-        + 8 * (2 * c.say_pieces + 2),
-        growth=2 * c.layers * c.kv_heads * c.head_dim,
-        operators=FIXED_OPERATORS
-        + c.layers * BLOCK_OPERATORS
-        + len(routed) * (ROUTE_OPERATORS + EXPERT_OPERATORS * c.experts_active)
-        + c.ear_blocks * EAR_OPERATORS,
-    )
+        touched = 0.0
+        if cost.experts:
+            touched = cost.experts * (1 - (1 - cost.experts_active / cost.experts) ** rows)
+        numbers = cost.weights + touched * cost.expert_weights + rows * cost.remembered
+        total[0] += times * rows * (cost.flops + cost.voice_flops) / (device.flops * device.share[0])
+        total[1] += times * numbers * device.number_bytes / (device.bytes_s * device.share[1])
+        total[2] += times * cost.operators * device.operator_s
+    return total[0], total[1], total[2]
+
+
+def all_s(cost: Cost, sessions: int, device: Device) -> float:
+    arithmetic, traffic, operators = step_s(cost, sessions, device)
+    return max(arithmetic, traffic) + operators
 
 
 def plan(cost: Cost, device: Device, asked: int, budget_ms: float = BUDGET_MS) -> Plan:
@@ -202,23 +117,23 @@ def plan(cost: Cost, device: Device, asked: int, budget_ms: float = BUDGET_MS) -
 
     def fits(sessions: int) -> bool:
         in_memory = cost.held_bytes(sessions, device.number_bytes) <= group.memory
-        return in_memory and cost.all_s(sessions, group) * 1000 <= budget_ms
+        return in_memory and all_s(cost, sessions, group) * 1000 <= budget_ms
 
     most = 0
     for step in (1 << shift for shift in reversed(range(24))):
         if fits(most + step):
             most += step
     at = max(most, 1)
-    times = dict(zip(("arithmetic", "bandwidth", "operators"), cost.step_s(at, group), strict=True))
+    times = dict(zip(("arithmetic", "bandwidth", "operators"), step_s(cost, at, group), strict=True))
     full = cost.held_bytes(most + 1, device.number_bytes) > group.memory
     return Plan(
         device=device,
         devices=count,
         sessions=most,
-        step_ms=1000 * cost.all_s(at, group),
+        step_ms=1000 * all_s(cost, at, group),
         limit="memory" if full else max(times, key=times.__getitem__),
         asked=asked,
-        asked_ms=1000 * cost.all_s(asked, group),
+        asked_ms=1000 * all_s(cost, asked, group),
         asked_bytes=cost.held_bytes(asked, device.number_bytes),
     )
 
@@ -260,11 +175,12 @@ def check(c: ModelConfig, cost: Cost, here: Device) -> list[Check]:
         model.allocate(rows)
         batch = TickInput.empty(rows, model.spec)
         batch.has_audio[:] = True
+        batch.eagerness[:] = 1000  # all speak
         slots = np.arange(rows)
         for _ in range(3):
             model.step(slots, batch)
         measured = best_s(lambda s=slots, b=batch: model.step(s, b), rounds=10)  # type: ignore[misc]
-        checks.append(Check(rows, 1000 * cost.all_s(rows, here), 1000 * measured))
+        checks.append(Check(rows, 1000 * all_s(cost, rows, here), 1000 * measured))
     return checks
 
 
@@ -335,17 +251,17 @@ def _lines(
     cost: Cost, plans: list[Plan], checks: list[Check], moments: tuple[float, ...], budget_ms: float
 ) -> list[str]:
     whole, active = _parameters(cost.parameters), _parameters(cost.active)
-    flops, seeing = _short(cost.flops), _short(cost.flops + cost.frame_flops)
+    flops, voice, seeing = (_short(n) for n in (cost.flops, cost.voice_flops, cost.frame_flops))
     lines = [
         f"{cost.name}: {whole} parameters, {active} active in a tick",
-        f"  arithmetic  {flops}FLOP a session a tick, {seeing}FLOP with a video frame",
+        f"  arithmetic  {flops}FLOP a session a tick, {voice}FLOP more to speak, {seeing}FLOP more to see",
         f"  traffic     {_short(2 * cost.weights)}B of weights a step"
         + (f" and {_short(2 * cost.expert_weights)}B an expert" if cost.experts else "")
         + f", {_short(2 * cost.remembered)}B a session (bf16; twice that in fp32)",
         f"  state       {_short(cost.state_bytes(2))}B a session, for ever; a cache that keeps every tick: "
         + ", ".join(f"{_short(_growing(cost, m))}B after {m:g} min" for m in moments),
         "",
-        f"sessions whose steps fit in {budget_ms:g} ms of every {TICK_MS}:",
+        f"sessions whose steps fit in {budget_ms:g} ms of every {TICK_MS} even when all speak:",
         f"  {'device':<14} {'sessions':>9} {'a device':>9} {'step':>10}  {'limit':<11} {'memory':>8}",
     ]
     for p in plans:

@@ -1,0 +1,122 @@
+"""What one tick of a model costs: arithmetic, numbers read, numbers kept, all counted from its config alone.
+
+The config is built on the meta device, where tensors have shapes but no numbers, so the largest is counted in
+a second. tests/test_plan.py holds every count against what a counter sees while the model runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from microturn.model import speech
+from microturn.model.config import ModelConfig
+from microturn.model.ears import CONTEXT, FRAMES
+from microturn.model.layers import Routed
+from microturn.model.network import Network
+from microturn.model.senses import PAIR
+
+# Operators that are more than a view in one step of Interaction, counted; tests/test_plan.py counts again.
+FIXED_OPERATORS, BLOCK_OPERATORS, EAR_OPERATORS, ROUTE_OPERATORS, EXPERT_OPERATORS = 360, 56, 24, 9, 8
+VOICE_OPERATORS, VOCODER_OPERATORS = 571, 28
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one session asks of a device in one tick. Counts, not bytes: those depend on the precision."""
+
+    name: str
+    parameters: int
+    active: int  # parameters that take part in one tick
+    flops: int  # of one session in a silent tick without video
+    voice_flops: int  # more when it speaks
+    frame_flops: int  # more when a video frame came
+    weights: int  # numbers read once a step, whoever is in it; without experts
+    expert_weights: int  # numbers of one expert, all blocks together
+    experts: int
+    experts_active: int
+    remembered: int  # numbers of keys and values that a session's step reads
+    state: int  # numbers that a session holds
+    state_flags: int  # bytes beside them
+    growth: int  # numbers that an ordinary cache would add each tick
+    operators: int
+
+    def state_bytes(self, number_bytes: int) -> int:
+        return self.state * number_bytes + self.state_flags
+
+    def held_bytes(self, sessions: int, number_bytes: int) -> int:
+        return self.parameters * number_bytes + sessions * self.state_bytes(number_bytes)
+
+
+def cost_of(c: ModelConfig) -> Cost:
+    with torch.device("meta"):
+        network = Network(c)
+        # One slot and the scratch slot: two rows.
+        held = [*vars(network.backbone.allocate(1)).values()]
+        held += [tensor for _, tensor in network.voice.allocate(1).tensors()]
+    pieces = network.pieces.weight.numel()
+    flops, weights = 2 * 2 * c.say_pieces * pieces, pieces  # both heads spell with the table of pieces
+    voice_flops = frame_flops = 0
+    uses = _uses(c, network)
+    for name, module in network.named_modules():
+        if not isinstance(module, nn.Linear):
+            continue
+        times = next((n for start, n in uses.items() if name.startswith(start)), 1)
+        products = 2 * times * module.weight.numel()
+        if name.startswith("eyes."):
+            frame_flops += products
+            continue
+        weights += module.weight.numel()
+        if name.startswith("voice."):
+            voice_flops += products
+        else:
+            flops += products
+    routed = [m for m in network.modules() if isinstance(m, Routed)]
+    expert = sum((m.up_EDF.numel() + m.down_EFD.numel()) // c.experts for m in routed)
+    flops += 2 * c.experts_active * expert + 4 * c.layers * c.heads * c.head_dim * c.keys
+    parameters = sum(p.numel() for p in network.parameters())
+    return Cost(
+        name=c.name,
+        parameters=parameters,
+        active=parameters - (c.experts - c.experts_active) * expert,
+        flops=flops,
+        voice_flops=voice_flops,
+        frame_flops=frame_flops,
+        weights=weights,
+        expert_weights=expert,
+        experts=c.experts,
+        experts_active=c.experts_active,
+        remembered=2 * c.layers * c.kv_heads * c.head_dim * c.keys,
+        state=sum(t.numel() for t in held if t.is_floating_point()) // 2
+        + CONTEXT
+        + c.ear_blocks * (c.ear_kernel - 1) * c.ear_dim,
+        state_flags=sum(t.nbytes for t in held if not t.is_floating_point()) // 2
+        + 8 * (2 * c.say_pieces + 1),
+        growth=2 * c.layers * c.kv_heads * c.head_dim,
+        operators=FIXED_OPERATORS
+        + c.layers * BLOCK_OPERATORS
+        + len(routed) * (ROUTE_OPERATORS + EXPERT_OPERATORS * c.experts_active)
+        + c.ear_blocks * EAR_OPERATORS
+        + VOICE_OPERATORS
+        + c.vocoder_blocks * VOCODER_OPERATORS,
+    )
+
+
+def _uses(c: ModelConfig, network: Network) -> dict[str, int]:
+    """How often a matrix is used in a tick, by the beginning of its name, where that is not once."""
+    cells, tiles = (c.tile // 8) ** 2, c.tiles[0] * c.tiles[1]
+    uses = {"ears.pair": FRAMES // PAIR, "ears.blocks": FRAMES // PAIR}
+    uses |= {"eyes.patch": tiles * cells * 4, "eyes.merge": tiles * cells, "eyes.join": tiles}
+    for head in ("say", "hear"):
+        uses |= {f"{head}.from_piece": c.say_pieces, f"{head}.from_state": c.say_pieces}
+    voice = network.voice.config
+    uses |= {"voice.durations": voice.looked_at, "voice.decoder.heard": speech.FRAMES}
+    window = speech.FRAMES + speech.SPAN
+    for i in range(voice.blocks):  # each block shortens the window
+        uses[f"voice.decoder.blocks.{i}."] = window - (i + 1) * (speech.Shrink.BEFORE + speech.Shrink.AFTER)
+    uses |= {"voice.decoder.outward": speech.FRAMES, "voice.vocoder": speech.FRAMES}
+    flow = speech.GROUPS * voice.flow_steps
+    uses |= {f"voice.flow.{part}": flow for part in ("moving", "blocks", "outward")}
+    return uses | {"voice.flow.given": speech.GROUPS, "voice.flow.time": voice.flow_steps}
