@@ -89,9 +89,7 @@ def test_a_voice_that_is_not_installed_is_left_out_in_one_line(tmp_path: Path) -
             raise ImportError("No module named 'deep'")
         return Hummer(name)
 
-    assert Cast(("hum-a", "deep-a"), tmp_path, load).notes == [
-        "left out: deep-a (No module named 'deep')"
-    ]
+    assert Cast(("hum-a", "deep-a"), tmp_path, load).notes == ["left out: deep-a (No module named 'deep')"]
     with pytest.raises(ValueError, match="no test voice can speak here"):
         Cast(("deep-a",), tmp_path, load)
 
