@@ -74,7 +74,7 @@ def cost_of(c: ModelConfig) -> Cost:
         else:
             flops += products
     routed = [m for m in network.modules() if isinstance(m, Routed)]
-    expert = sum((m.up_EDF.numel() + m.down_EFD.numel()) // c.experts for m in routed)
+    expert = sum((m.up_EFD.numel() + m.down_EDF.numel()) // c.experts for m in routed)
     flops += 2 * c.experts_active * expert + 4 * c.layers * c.heads * c.head_dim * c.keys
     parameters = sum(p.numel() for p in network.parameters())
     return Cost(

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-GATHER_ROWS = 64  # below this many rows, gathering the chosen experts' weights beats grouping rows by expert
+LARGEST_BATCH = 128  # rows of a serving step
 
 
 class RMSNorm(nn.Module):
@@ -37,18 +37,22 @@ class SwiGLU(nn.Module):
 
 
 class Routed(nn.Module):
-    """Top-k of E experts plus shared ones. Two ways to compute the same thing; `forward` picks by row count."""
+    """Top-k of E experts plus shared ones. Two ways to compute the same thing; `forward` picks by row count.
+
+    While serving, the way must not depend on who else is in the batch, so every batch a server steps is gathered;
+    training and long episodes are grouped.
+    """
 
     def __init__(self, dim: int, width: int, experts: int, active: int, shared: int) -> None:
         super().__init__()
         self.active = active
         self.router = nn.Linear(dim, experts, bias=False)
-        self.up_EDF = nn.Parameter(torch.empty(experts, dim, 2 * width))
-        self.down_EFD = nn.Parameter(torch.empty(experts, width, dim))
+        self.up_EFD = nn.Parameter(torch.empty(experts, 2 * width, dim))
+        self.down_EDF = nn.Parameter(torch.empty(experts, dim, width))
         self.shared = SwiGLU(dim, width * shared) if shared else None
-        if self.up_EDF.device.type != "meta":
-            nn.init.normal_(self.up_EDF, std=dim**-0.5)
-            nn.init.normal_(self.down_EFD, std=width**-0.5)
+        if self.up_EFD.device.type != "meta":
+            nn.init.normal_(self.up_EFD, std=dim**-0.5)
+            nn.init.normal_(self.down_EDF, std=width**-0.5)
 
     def route(self, x_RD: Tensor) -> tuple[Tensor, Tensor]:
         odds_RE = self.router(x_RD).softmax(-1)
@@ -56,32 +60,41 @@ class Routed(nn.Module):
         return weight_RA / weight_RA.sum(-1, keepdim=True), expert_RA
 
     def gathered(self, x_RD: Tensor, weight_RA: Tensor, expert_RA: Tensor) -> Tensor:
-        """Matrix-vector products with gathered weights: reads only what the rows chose."""
+        """Matrix-vector products with the chosen experts' weights, which are read once and never copied.
+
+        On a CPU that is a loop: gathering into one batched product copies the weights first and loses everywhere.
+        """
+        if not x_RD.is_cuda:
+            rows = []
+            for x_D, weights, chosen in zip(x_RD, weight_RA, expert_RA.tolist(), strict=True):
+                parts = []
+                for e in chosen:
+                    gate, value = torch.mv(self.up_EFD[e], x_D).chunk(2)
+                    parts.append(torch.mv(self.down_EDF[e], F.silu(gate) * value))
+                rows.append((torch.stack(parts) * weights[:, None]).sum(0))
+            return torch.stack(rows)
         out_RD = torch.zeros_like(x_RD)
         for a in range(self.active):
-            chosen = expert_RA[:, a]
-            gate, value = torch.bmm(x_RD[:, None], self.up_EDF[chosen])[:, 0].chunk(2, -1)
-            y_RD = torch.bmm((F.silu(gate) * value)[:, None], self.down_EFD[chosen])[:, 0]
+            chosen_R = expert_RA[:, a]
+            gate, value = torch.bmm(self.up_EFD[chosen_R], x_RD[..., None])[..., 0].chunk(2, -1)
+            y_RD = torch.bmm(self.down_EDF[chosen_R], (F.silu(gate) * value)[..., None])[..., 0]
             out_RD = out_RD + weight_RA[:, a, None] * y_RD
         return out_RD
 
     def grouped(self, x_RD: Tensor, weight_RA: Tensor, expert_RA: Tensor) -> Tensor:
-        """One matrix product per expert over the rows that chose it."""
+        """One matrix product per chosen expert over the rows that chose it."""
         out_RD = torch.zeros_like(x_RD)
-        for e in range(self.up_EDF.shape[0]):
+        for e in expert_RA.unique().tolist():
             rows, place = (expert_RA == e).nonzero(as_tuple=True)
-            if rows.numel() == 0:
-                continue
-            gate, value = (x_RD[rows] @ self.up_EDF[e]).chunk(2, -1)
-            y = (F.silu(gate) * value) @ self.down_EFD[e]
+            gate, value = F.linear(x_RD[rows], self.up_EFD[e]).chunk(2, -1)
+            y = F.linear(F.silu(gate) * value, self.down_EDF[e])
             out_RD = out_RD.index_add(0, rows, weight_RA[rows, place, None] * y)
         return out_RD
 
     def forward(self, x: Tensor) -> Tensor:
         x_RD = x.reshape(-1, x.shape[-1])
         weight_RA, expert_RA = self.route(x_RD)
-        # While serving the answer must not depend on the row count, so only training groups.
-        group = self.training or x_RD.shape[0] > GATHER_ROWS
+        group = self.training or x_RD.shape[0] > LARGEST_BATCH
         out = (self.grouped if group else self.gathered)(x_RD, weight_RA, expert_RA)
         if self.shared is not None:
             out = out + self.shared(x_RD)
