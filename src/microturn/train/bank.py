@@ -1,14 +1,15 @@
 """The bank on disk: spoken lines as mel bytes with exact word times, and the scripts that they belong to.
 
-A bank is a folder of parts. A part is written once and never changed, so several builders can add parts while
-training reads those that are there, and a builder that was stopped loses at most the part it was filling:
+A bank is a folder of parts. A part is written once and never changed, so several builders can add parts
+while training reads those that are there, and a builder that was stopped loses at most the part it was
+filling:
 
     NAME.mel.npy       uint8 [frames, 64]   the clips one after another, ears.to_bytes at 10 ms; memory-mapped
     NAME.index.npz     where each clip starts, its word times, text and voice
     NAME.scripts.jsonl scripts whose lines are all in this bank (may be empty)
 
-The index is written last and by renaming: a part exists when its index does. Words are not stored, only their
-times: the words are those of the text.
+The index is written last and by renaming: a part exists when its index does. Words are not stored, only
+their times: the words are those of the text.
 """
 
 from __future__ import annotations

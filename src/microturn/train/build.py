@@ -1,12 +1,12 @@
-"""Fills a bank: `python -m microturn.train.build talk|scripts|real --out bank …`.
+"""Fills a bank: `python -m microturn.train.build talk|scripts|phones|real --out bank …`.
 
-Three sources, all resumable and all safe to run side by side under different `--worker` numbers:
-
-    real     recordings of people (see real.py)
     talk     sentences that people wrote to each other, each by a random voice
     scripts  whole scripts of the scenes: one voice for the user, another for bystanders
+    phones   learns, from what is there, to time the words of real people (see voices/phones.py)
+    real     recordings of people (see real.py)
 
-Everything is drawn from fixed seeds, so a builder that starts again goes on where it stopped.
+All are resumable and safe to run side by side under different `--worker` numbers. Everything is drawn from fixed
+seeds, so a builder that starts again goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ import torch
 from microturn.clock import HEAR_RATE
 from microturn.model.ears import power_mel, to_bytes
 from microturn.train.bank import INDEX, PART_CLIPS, Bank, BankScript, Part, Request
-from microturn.train.voices import RESERVED, Spoken, load_voice, voice_names
+from microturn.train.voices import RESERVED, Spoken, load_voice, phones, voice_names
 
+PHONES = "phones.pt"
 FAMILY_SHARES = {"hibari": 0.88, "espeak": 0.07, "flite": 0.05}
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a script, share
 PLAIN = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
 
 
 class Builder:
-    """Adds parts "NAME-0000", "NAME-0001" … to a folder; what earlier parts of that name hold is not made again."""
+    """Adds parts "NAME-0000", "NAME-0001" … to a folder; what those there hold is not made again."""
 
     def __init__(self, folder: Path, name: str, part_clips: int = PART_CLIPS) -> None:
         self.folder, self.name, self.part_clips = folder, name, part_clips
@@ -71,7 +72,9 @@ class Builder:
     def add_script(self, script: BankScript) -> None:
         if (script.scene, script.seed) in self.have_scripts:
             return
-        if all([self.add(Request(text, voice)) for text, voice in script.lines]):  # all of them, even after a failure
+        if all(
+            [self.add(Request(text, voice)) for text, voice in script.lines]
+        ):  # all of them, even after a failure
             self.part.scripts.append(script)
             self.have_scripts.add((script.scene, script.seed))
 
@@ -108,11 +111,11 @@ def any_voice(rng: random.Random, shares: dict[str, float], but: str = "") -> st
     return rng.choice(names)
 
 
-def talk(count: int, worker: int, workers: int, shares: dict[str, float], salt: str = "talk") -> Iterator[Request]:
+def talk(numbers: Iterable[int], shares: dict[str, float], salt: str = "talk") -> Iterator[Request]:
     """Sentences of the chitchat dataset, each by a random voice."""
     sentences = chitchat()
     random.Random(salt).shuffle(sentences)
-    for number in range(worker, count, workers):
+    for number in numbers:
         rng = random.Random(f"{salt}-{number}")
         yield Request(sentences[number % len(sentences)], any_voice(rng, shares))
 
@@ -155,6 +158,8 @@ def real(builder: Builder, folder: Path | None, kind: str) -> None:
     """Recordings of people, a whole speaker at a time: a part never ends within a speaker."""
     from microturn.train.real import noise, own, recorded
 
+    learned = builder.folder / PHONES
+    aligner = phones.PhoneAligner.load(learned) if learned.is_file() else None
     done = {request.voice for request in builder.have}
     lines = own(folder) if folder else (line for line in recorded("train") if line.voice.startswith(kind))
     for voice, said in itertools.groupby(lines, key=lambda line: line.voice):
@@ -162,17 +167,22 @@ def real(builder: Builder, folder: Path | None, kind: str) -> None:
             continue
         for line in said:
             try:
-                builder.take(Request(line.text, line.voice), line.spoken())
+                builder.take(Request(line.text, line.voice), line.spoken(aligner))
             except ValueError as error:
                 print(f"skipped: {error}", file=sys.stderr)
         builder.write_when_full()
     if not folder:
-        np.save(builder.folder / "kitchen.noise.npy", to_bytes(power_mel(torch.from_numpy(noise("train")))).numpy())
+        np.save(
+            builder.folder / "kitchen.noise.npy",
+            to_bytes(power_mel(torch.from_numpy(noise("train")))).numpy(),
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", choices=("real", "talk", "scripts"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", choices=("talk", "scripts", "phones", "real"))
     parser.add_argument("--out", type=Path, default=Path("bank"))
     parser.add_argument("--count", type=int, default=6000, help="sentences or scripts")
     parser.add_argument("--first", type=int, default=0, help="seed of the first script")
@@ -184,16 +194,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shares = {args.family: 1.0} if args.family else FAMILY_SHARES
     started = str(args.first) if args.first else ""
     kind = "-".join(part for part in (args.source, args.family, started, str(args.worker)) if part)
+    seeds = range(args.first + args.worker, args.first + args.count, args.workers)
+    if args.source == "phones":
+        phones.learn(Bank(args.out)).save(args.out / PHONES)
+        return
     builder = Builder(args.out, kind)
     if args.source == "real":
         real(builder, args.folder, args.family)
     elif args.source == "talk":
-        salt = f"talk{args.family}"
-        for request in talk(args.count, args.worker, args.workers, shares, salt):
+        for request in talk(seeds, shares, f"talk{args.family}"):
             builder.add(request)
             builder.write_when_full()
     else:
-        seeds = range(args.first + args.worker, args.first + args.count, args.workers)
         for script in scripts(seeds, shares):
             builder.add_script(script)
             builder.write_when_full()

@@ -1,16 +1,18 @@
 """Recordings of people, cut into lines with word times.
 
-The data folder is named by MICROTURN_DATA (default: shared/data beside the project) and holds what docs/data.md
-lists. `recorded("train")` may enter a bank; `recorded("test")` is only for measuring and holds other people.
-A folder of your own recordings works the same way: *.wav, *.flac, *.opus beside a transcripts.jsonl whose lines
-are {"file": "a.wav", "text": "what was said", "speaker": "anna"} (speaker may be left out).
+The data folder is named by MICROTURN_DATA (default: shared/data beside the project) and holds what
+docs/data.md lists. `recorded("train")` may enter a bank; `recorded("test")` is only for measuring and holds
+other people. A folder of your own recordings works the same way: *.wav, *.flac, *.opus beside a
+transcripts.jsonl whose lines are {"file": "a.wav", "text": "what was said", "speaker": "anna"} (speaker may
+be left out).
 
-Single words are the part of the recording that stands out; sentences are aligned, see voices/align.py, and a
-recording whose alignment is poor (something else was said) is left out.
+Single words are the part of the recording that stands out; sentences are aligned, see voices/align.py, and
+a recording whose alignment is poor (something else was said) is left out.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -26,6 +28,7 @@ import soxr
 from microturn.clock import HEAR_RATE
 from microturn.streams import Floats
 from microturn.train.voices.align import align, speech_span
+from microturn.train.voices.phones import PhoneAligner
 from microturn.train.voices.spoken import Spoken, finish, plain_words
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -45,7 +48,7 @@ class Recorded:
     text: str
     cut: Callable[[], Floats]
 
-    def spoken(self) -> Spoken:
+    def spoken(self, aligner: PhoneAligner | None = None) -> Spoken:
         samples = self.cut()
         words = plain_words(self.text)
         if len(samples) < HEAR_RATE // 10:
@@ -54,8 +57,8 @@ class Recorded:
             return finish(samples, self.text, _by_letters(speech_span(samples, one=True), words))
         if len(words) == 1:
             return finish(samples, self.text, [speech_span(samples, one=True)])
-        found = align(samples, self.text)
-        if found.cost > WORST_COST:
+        found = aligner.align(samples, self.text) if aligner else align(samples, self.text)
+        if found.cost > (WORST_PHONES if aligner else WORST_COST):
             raise ValueError(f"{self.voice} does not seem to say {self.text!r}")
         return finish(samples, self.text, found.spans)
 
@@ -158,4 +161,4 @@ def _by_letters(span: Span, words: list[str]) -> list[Span]:
     """Words share the time by their letters: for languages that nothing here can align."""
     edges = np.cumsum([0, *(len(word) + 1 for word in words)])
     at = span[0] + (span[1] - span[0]) * edges / edges[-1]
-    return [(float(a), float(b)) for a, b in zip(at[:-1], at[1:], strict=True)]
+    return [(float(a), float(b)) for a, b in itertools.pairwise(at)]

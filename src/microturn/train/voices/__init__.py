@@ -1,7 +1,7 @@
-"""Voices that speak any line, with exact word times. Used to fill banks and to run benchmarks, never to serve.
+"""Voices that speak any line, with exact word times: to fill banks and run benchmarks, never to serve.
 
-May import `scenes.episode` and `model.ears`. Where each voice comes from and its licence is in docs/data.md.
-The voices in `RESERVED` are only for tests: no bank may hold them, and no mixture may be made of them.
+May import `scenes.episode` and `model.ears`. Where each comes from and its licence is in docs/data.md. The voices in
+`RESERVED` are only for tests: no bank may hold them, and no mixture may be made of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from microturn.train.voices.spoken import Spoken, Voice
 __all__ = ["RESERVED", "Spoken", "Voice", "load_voice", "voice_names"]
 
 KOKORO_TRAIN = (
-    "af_alloy", "af_aoede", "af_bella", "af_heart", "af_jessica", "af_kore", "af_nova", "af_river", "af_sarah",
+    "af_alloy", "af_aoede", "af_bella", "af_heart", "af_jessica", "af_kore", "af_nova", "af_river",
+    "af_sarah",
     "am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam", "am_onyx", "am_santa",
     "bf_alice", "bf_isabella", "bf_lily", "bm_daniel", "bm_fable", "bm_lewis",
 )  # fmt: skip

@@ -1,11 +1,11 @@
 """When was each word said? Dynamic time warping against hibari's rendering of the same text.
 
 hibari knows its own word times. A recording of the same words is aligned frame by frame (10 ms) with that
-rendering, its spectrum stretched in turn to that of a man, a woman and a child, and the cheapest path carries the
-word times over. The path's cost tells when somebody read something else.
+rendering, its spectrum stretched in turn to that of a man, a woman and a child, and the cheapest path
+carries the word times over. The path's cost tells when somebody read something else.
 
-The table is filled along anti-diagonals, so numpy does a whole diagonal at once: about 10 ms for 3 s of speech.
-Shapes: R frames of the rendering, T frames of the recording, C cepstral coefficients.
+The table is filled along anti-diagonals, so numpy does a whole diagonal at once: about 10 ms for 3 s of
+speech. Shapes: R frames of the rendering, T frames of the recording, C cepstral coefficients.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def align(samples: Floats, text: str) -> Alignment:
 
 
 def _features(samples: Floats, tract: float = 1.0) -> Doubles:
-    """Cepstra with their loudness and slopes, normalised over the recording: [T, 2·C] of about unit length."""
+    """Cepstra with their loudness and slopes, normalised over the recording, [T, 2·C]."""
     log_TB = power_mel(torch.from_numpy(samples)).clamp_min(1e-9).log10().numpy().astype(np.float64)
     bins = log_TB.shape[1]
     if tract != 1.0:
@@ -103,11 +103,13 @@ def _warp(rendered_RC: Doubles, heard_TC: Doubles) -> tuple[NDArray[np.int64], f
         i = np.arange(max(1, diagonal - columns), min(rows, diagonal - 1) + 1)
         j = diagonal - i
         here = near_RT[i - 1, j - 1]
-        ways = np.stack([
-            total[i - 1, j - 1] + 2 * here,
-            total[i - 1, j] + here + SIDE_STEP,
-            total[i, j - 1] + here + SIDE_STEP,
-        ])
+        ways = np.stack(
+            [
+                total[i - 1, j - 1] + 2 * here,
+                total[i - 1, j] + here + SIDE_STEP,
+                total[i, j - 1] + here + SIDE_STEP,
+            ]
+        )
         best = ways.argmin(0)
         total[i, j] = ways[best, np.arange(len(i))]
         came[i, j] = best

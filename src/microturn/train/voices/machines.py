@@ -1,7 +1,8 @@
 """Robotic voices of Debian's flite and espeak-ng. Few are enough: they teach that voices differ, not how.
 
-flite (BSD-like, recordings of people cut up) gives no word times, so its words are found by `align`. espeak-ng
-(GPL-3, the program) tells when each word begins through its library's events.
+flite (BSD-like, recordings of people cut up) prints when each phone ends; how many phones a word has is
+found by speaking it alone. espeak-ng (GPL-3, the program) tells when each word begins through its library's
+events.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ctypes
 import ctypes.util
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,8 +26,45 @@ from microturn.train.voices.spoken import Spoken, finish, plain_words
 
 FLITE = ("awb", "slt", "kal16")
 ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-029")
-VARIANTS = ("m1", "m2", "m3", "m5", "m7", "f1", "f2", "f3", "f4", "f5", "croak", "whisper", "klatt2", "klatt4")
+VARIANTS = (
+    "m1",
+    "m2",
+    "m3",
+    "m5",
+    "m7",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "croak",
+    "whisper",
+    "klatt2",
+    "klatt4",
+)
 ESPEAK_VARIANTS = tuple(f"{ACCENTS[i % len(ACCENTS)]}+{v}" for i, v in enumerate(VARIANTS * 2))
+
+
+@dataclass(frozen=True)
+class Phone:
+    name: str
+    end_s: float
+
+
+def _flite(voice: str, text: str, path: str) -> list[Phone]:
+    """Speak into a file; which phones were said until when."""
+    command = ["flite", "-voice", voice, "-t", text, "-psdur", "-o", path]
+    try:
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        raise ValueError("flite is not installed: apt-get install flite") from None
+    pairs = [mark.rsplit(":", 1) for mark in printed.split()]
+    return [Phone(name, float(end)) for name, end in pairs]
+
+
+@lru_cache(maxsize=20_000)
+def _phone_count(voice: str, word: str) -> int:
+    return sum(phone.name != "pau" for phone in _flite(voice, word, "none"))
 
 
 class FliteVoice:
@@ -36,14 +75,22 @@ class FliteVoice:
         self._voice = voice
 
     def speak(self, text: str) -> Spoken:
-        plain_words(text)
+        words = plain_words(text)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "said.wav"
-            command = ["flite", "-voice", self._voice, "-t", text, "-o", str(path)]
-            subprocess.run(command, check=True, capture_output=True)
+            phones = _flite(self._voice, text, str(path))
             samples, rate = soundfile.read(path, dtype="float32")
         sound: Floats = np.asarray(soxr.resample(samples, rate, HEAR_RATE), np.float32)
-        return finish(sound, text, align(sound, text).spans)
+        starts = [0.0, *(phone.end_s for phone in phones)]
+        said = [(starts[at], phone.end_s) for at, phone in enumerate(phones) if phone.name != "pau"]
+        counts = [_phone_count(self._voice, word) for word in words]
+        if sum(counts) != len(said):
+            return finish(sound, text, align(sound, text).spans)  # a word is said otherwise within a sentence
+        spans, at = [], 0
+        for count in counts:
+            spans.append((said[at][0], said[at + count - 1][1]))
+            at += count
+        return finish(sound, text, spans)
 
 
 class _Event(ctypes.Structure):
@@ -63,7 +110,9 @@ class _Event(ctypes.Structure):
 
 _WORD_EVENT, _LIST_END = 1, 0
 _RETRIEVAL, _UTF8, _RATE = 1, 1, 1
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
 
 
 class Espeak:
@@ -82,8 +131,8 @@ class Espeak:
 
     def _take(self, samples: object, count: int, events: object) -> int:
         if samples and count:
-            block = np.ctypeslib.as_array(samples, shape=(count,))  # type: ignore[arg-type]
-            self._sound.append(block.astype(np.float32) / 32768)
+            block = np.ctypeslib.as_array(samples, shape=(count,))
+            self._sound.append(np.asarray(block, np.float32) / np.float32(32768))
         number = 0
         while events[number].type != _LIST_END:  # type: ignore[index]
             event = events[number]  # type: ignore[index]

@@ -1,9 +1,10 @@
 """A small phone recogniser, only to find when each word of a known sentence was said by a person.
 
-Warping against one synthetic reading (align.py) is exact for synthetic voices and up to 0.3 s off for children
-with an accent. So a little convolutional network learns, from the bank's many hibari speakers whose phone times are
-known, which phone each 10 ms frame belongs to; Viterbi then walks through the sentence's phones, with an optional
-silence between words. Accented speakers are labelled with the phone that they meant. Trained in a minute or two.
+Warping against one synthetic reading (align.py) is exact for synthetic voices and up to 0.3 s off for
+children with an accent. So a little convolutional network learns, from the bank's many hibari speakers
+whose phone times are known, which phone each 10 ms frame belongs to; Viterbi then walks through the
+sentence's phones, with an optional silence between words. Accented speakers are labelled with the phone
+that they meant. Trained in a minute or two.
 
 Shapes: B pieces, T frames of 10 ms, P phones (0 is silence), S states of a sentence.
 """
@@ -39,7 +40,11 @@ class PhoneNet(nn.Module):
         layers: list[nn.Module] = []
         size = BINS
         for spread in (1, 2, 4, 1):
-            layers += [nn.Conv1d(size, width, 5, padding=2 * spread, dilation=spread), nn.BatchNorm1d(width), nn.GELU()]
+            layers += [
+                nn.Conv1d(size, width, 5, padding=2 * spread, dilation=spread),
+                nn.BatchNorm1d(width),
+                nn.GELU(),
+            ]
             size = width
         self.body = nn.Sequential(*layers, nn.Dropout(0.1), nn.Conv1d(width, phones, 1))
 
@@ -64,7 +69,9 @@ class PhoneAligner:
     prior_P: Tensor  # log share of frames
 
     def save(self, path: Path) -> None:
-        torch.save({"net": self.net.state_dict(), "phones": json.dumps(self.phones), "prior": self.prior_P}, path)
+        torch.save(
+            {"net": self.net.state_dict(), "phones": json.dumps(self.phones), "prior": self.prior_P}, path
+        )
 
     @classmethod
     def load(cls, path: Path) -> PhoneAligner:
@@ -75,7 +82,7 @@ class PhoneAligner:
         return cls(net.eval(), phones, kept["prior"])
 
     def align(self, samples: Floats, text: str) -> Alignment:
-        """Where in `samples` (16 kHz) each word is. The cost is minus the mean log-likelihood ratio of a frame."""
+        """Where in `samples` (16 kHz) each word is. The cost is minus the mean score of a frame."""
         words = [_phones(group) for group in teacher().phonemes(text)]
         with torch.no_grad():
             seen = view(power_mel(torch.from_numpy(samples)))
@@ -100,7 +107,7 @@ class PhoneAligner:
 
 
 def _walk(scores_TS: NDArray[np.float64], states: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
-    """The best path through the states, in order, each at least one frame, silences between words optional."""
+    """The best path through the states in order; only silences between words may be left out."""
     frames, count = scores_TS.shape
     quiet = states == 0
     enter = np.where(quiet, ENTER_SILENCE, 0.0)
@@ -162,9 +169,13 @@ def _piece(powers: list[Tensor], labels: list[Tensor], rng: np.random.Generator)
     label = nn.functional.pad(labels[at], (before, after))
     start = int(rng.integers(0, max(1, len(labels[at]) + before - PIECE // 2)))
     power, label = power[start : start + PIECE], label[start : start + PIECE]
-    hum = np.interp(np.linspace(0, 1, BINS), np.linspace(0, 1, 5), rng.normal(0, 0.5, 5)) + rng.uniform(-6.5, -3.2)
+    hum = np.interp(np.linspace(0, 1, BINS), np.linspace(0, 1, 5), rng.normal(0, 0.5, 5)) + rng.uniform(
+        -6.5, -3.2
+    )
     floor = torch.from_numpy(10**hum).float() * torch.empty(PIECE, BINS).exponential_()
-    tone = torch.from_numpy(np.interp(np.linspace(0, 1, BINS), np.linspace(0, 1, 6), rng.normal(0, 0.4, 6))).float()
+    tone = torch.from_numpy(
+        np.interp(np.linspace(0, 1, BINS), np.linspace(0, 1, 6), rng.normal(0, 0.4, 6))
+    ).float()
     tail = float(rng.choice([0.0, rng.uniform(0.0, 0.75)]))  # share of the power left after 20 ms: a room
     echo = power.clone()
     for _ in range(4 if tail else 0):
@@ -188,7 +199,9 @@ def _frame_phones(clip: Clip) -> list[str] | None:
     threshold = np.percentile(db, 95) - SILENCE_DB
     symbols = [""] * len(db)
     for phone, stretch in zip(meant, timed, strict=True):
-        for t in range(max(0, round((stretch.start + shift) * 100)), min(len(db), round((stretch.end + shift) * 100))):
+        for t in range(
+            max(0, round((stretch.start + shift) * 100)), min(len(db), round((stretch.end + shift) * 100))
+        ):
             symbols[t] = phone if db[t] > threshold else ""
     return symbols
 
@@ -196,4 +209,3 @@ def _frame_phones(clip: Clip) -> list[str] | None:
 def _phones(group: str) -> list[str]:
     """A word's phones: no stress, no punctuation."""
     return [c for c in group if c not in STRESS and c not in PAUSES]
-

@@ -1,7 +1,7 @@
 """What a voice is: a name, a family, and text → sound with exact word times.
 
-Everything leaves a voice the same way: 16 kHz, the same loudness, a short quiet margin before the first word and
-after the last, and one `Word` for every word of the text. `finish` makes it so.
+Everything leaves a voice the same way: 16 kHz, the same loudness, a short quiet margin before the first
+word and after the last, and one `Word` for every word of the text. `finish` makes it so.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def finish(samples: Floats, text: str, spans: Sequence[tuple[float, float]]) -> 
 
 
 def _end_with_the_sound(samples: Floats, spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Before a pause and at the end, durations tend to cover silence: end those words where they fall silent."""
+    """Before a pause and at the end, durations cover silence: end those words where they fall silent."""
     power = np.square(samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK)).mean(1)
     if not len(power):
         raise ValueError("a voice gave no sound")
