@@ -46,14 +46,14 @@ NOISES = 1024
 class SpeechConfig:
     width: int = 192
     blocks: int = 4  # taps and blocks are tied to the 40-frame window
-    flow_width: int = 384
+    flow_width: int = 320
     flow_blocks: int = 2
     flow_steps: int = 2  # 0 leaves the L1 decoder alone
     temperature: float = 0.5
     queue: int = 96  # phonemes that can wait
     looked_at: int = 16  # K: phonemes that can begin within one tick's span
     vocoder_width: int = 224
-    vocoder_blocks: int = 7
+    vocoder_blocks: int = 6
 
 
 @dataclass
@@ -123,8 +123,8 @@ class Shrink(nn.Module):
         super().__init__()
         self.taps = nn.Parameter(torch.empty(self.BEFORE + 1 + self.AFTER, width))
         self.norm = RMSNorm(width)
-        self.up = nn.Linear(width, 3 * width)
-        self.down = nn.Linear(3 * width, width)
+        self.up = nn.Linear(width, 2 * width)
+        self.down = nn.Linear(2 * width, width)
         if self.taps.device.type != "meta":
             nn.init.normal_(self.taps, std=len(self.taps) ** -0.5)
 

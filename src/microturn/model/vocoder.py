@@ -131,7 +131,7 @@ class Vocoder(nn.Module):
     noise_K2: Tensor
     ramp: Tensor
 
-    def __init__(self, width: int = 224, blocks: int = 7, kernel: int = 7) -> None:
+    def __init__(self, width: int = 224, blocks: int = 6, kernel: int = 7) -> None:
         super().__init__()
         self.width, self.kernel = width, kernel
         self.inward = nn.Linear(CHANNELS, width)
