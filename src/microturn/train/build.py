@@ -5,8 +5,8 @@
     phones   learns, from what is there, to time the words of real people (see voices/phones.py)
     real     recordings of people (see real.py)
 
-All are resumable and safe to run side by side under different `--worker` numbers. Everything is drawn from fixed
-seeds, so a builder that starts again goes on where it stopped.
+All are resumable and safe to run side by side under different `--worker` numbers. Everything is drawn from
+fixed seeds, so a builder that starts again goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -72,9 +72,8 @@ class Builder:
     def add_script(self, script: BankScript) -> None:
         if (script.scene, script.seed) in self.have_scripts:
             return
-        if all(
-            [self.add(Request(text, voice)) for text, voice in script.lines]
-        ):  # all of them, even after a failure
+        failed = [line for line in script.lines if not self.add(Request(*line))]
+        if not failed:
             self.part.scripts.append(script)
             self.have_scripts.add((script.scene, script.seed))
 

@@ -35,6 +35,7 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 TRAIN_DIGITS = ("jackson", "nicolas", "theo")
 TEST_DIGITS = ("lucas",)
 WORST_COST = 1.1  # of an alignment: accents and children come near 1, unrelated words lie above
+WORST_PHONES = 0.0  # the same of an alignment by phones, see voices/phones.py
 NOISE_TRAIN = 0.8  # the first part of the noise trains, the rest measures
 
 Span = tuple[float, float]
