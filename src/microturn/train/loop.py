@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from microturn.model.checkpoint import load_weights, save_weights
+from microturn.model.checkpoint import VOICE, load_weights, save_weights
 from microturn.model.config import find_config
 from microturn.model.network import Network, Own
 from microturn.model.tokenizer import PieceTokenizer
@@ -64,7 +64,8 @@ class Run:
 
     def _resume(self) -> None:
         kept = torch.load(self.state, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(kept["network"], strict=False)
+        own = {n: w for n, w in kept["network"].items() if not n.startswith(VOICE)}
+        self.network.load_state_dict(own, strict=False)
         for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self.step, self.minutes, self.ticks = kept["step"], kept["minutes"], kept["ticks"]
