@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -197,3 +198,23 @@ def _packed(texts: Sequence[str]) -> Bytes:
 
 def _unpacked(stored: Bytes) -> list[str]:
     return stored.tobytes().decode().split("\n") if len(stored) else []
+
+
+def main() -> None:
+    """What a bank holds, family by family."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "bank")
+    bank = Bank(folder)
+    print(f"{'family':<10}{'voices':>8}{'clips':>9}{'hours':>8}")
+    families = sorted({voice.partition("-")[0] for voice in bank.voices()})
+    for family in families:
+        voices = [voice for voice in bank.voices() if voice.partition("-")[0] == family]
+        clips = sum(len(bank.clips_of(voice)) for voice in voices)
+        hours = sum(bank.seconds_of(voice) for voice in voices) / 3600
+        print(f"{family:<10}{len(voices):>8}{clips:>9}{hours:>8.2f}")
+    size = sum(path.stat().st_size for path in folder.glob("*.np[yz]"))
+    print(f"{'all':<10}{len(bank.voices()):>8}{len(bank):>9}{bank.seconds / 3600:>8.2f}")
+    print(f"{len(bank.scripts())} scripts, {size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Voices that speak any line, with exact word times: to fill banks and run benchmarks, never to serve.
 
-May import `scenes.episode` and `model.ears`. Where each comes from and its licence is in docs/data.md. The voices
+May import `scenes.episode` and `model.ears`. Where each comes from, and its licence: docs/data.md. The voices
 in `RESERVED` are only for tests: no bank may hold them, and no mixture may be made of them.
 """
 
