@@ -38,8 +38,9 @@ COMMANDS = (
 )
 BENCHMARKS = (
     Command("engine", "microturn.bench.engine", "speed and memory of the engine"),
-    Command("suites", "microturn.bench.suites", "what the model can do"),
+    Command("experts", "microturn.bench.experts", "gathering experts' weights against grouping rows"),
 )
+SUITES = "microturn.bench.suites"  # `bench NAME` of any other name: what the model can do
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,10 +65,20 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"microturn {microturn.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add(commands, COMMANDS, given[:1])
-    if any(command.exists() for command in BENCHMARKS):
-        bench = commands.add_parser("bench", help="measure", description="Measure.")
-        _add(bench.add_subparsers(metavar="WHAT", required=True), BENCHMARKS, given[1:2])
+    _add_bench(commands, given)
     return parser
+
+
+def _add_bench(commands: Any, given: Sequence[str]) -> None:
+    """`bench engine` and its like have options of their own; every other name is a suite."""
+    names = [command.name for command in BENCHMARKS]
+    bench = commands.add_parser("bench", help="measure", epilog=f"also: bench {' | '.join(names)}, with --help")
+    if given[:1] == ["bench"] and given[1:2] and given[1] in names:
+        _add(bench.add_subparsers(metavar="WHAT", required=True), BENCHMARKS, given[1:2])
+    elif given[:1] == ["bench"]:
+        module = importlib.import_module(SUITES)
+        module.add_arguments(bench)
+        bench.set_defaults(run=module.run)
 
 
 def _add(commands: Any, known: Sequence[Command], asked: Sequence[str]) -> None:

@@ -172,6 +172,7 @@ SUITES: dict[str, Suite] = {
         Suite("read", "real people's sentences", _read, scores.read, people=True),
     )
 }
+STDOUT = "-"
 LOSS = "loss"  # the main suites again with a tenth of the ticks lost
 LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
 
@@ -291,25 +292,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=None, help="a checkpoint; by default the released model")
     parser.add_argument("--n", type=int, default=24, help="cases of each suite (24)")
     parser.add_argument("--seed", type=int, default=1, help="which cases (1)")
-    parser.add_argument("--json", type=Path, help="write the results here as well")
+    parser.add_argument(
+        "--json", nargs="?", const=STDOUT, help="the results as JSON: into this file, or printed if none is named"
+    )
     parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
 
 
 def run(args: argparse.Namespace) -> int:
-    from microturn.bench.report import Report
+    from rich.console import Console
+
+    from microturn.bench.report import Report, to_json
     from microturn.model.checkpoint import load_model
 
     if args.n < 1:
         raise ValueError("--n must be 1 or more")
     interaction = load_model(args.model) if args.model else load_model()
     names = (*SUITES, LOSS) if args.suite == "all" else (args.suite,)
-    with Report(interaction.config.name) as report:
+    with Report(interaction.config.name, Console(stderr=args.json == STDOUT)) as report:
         for name in names:
             with report.working(name, args.n) as progress:
                 result = evaluate(
                     interaction, name, args.n, args.seed, baselines=not args.no_baselines, progress=progress
                 )
             report.add(result)
-            if args.json:
-                report.write(args.json)
+            if args.json and args.json != STDOUT:
+                report.write(Path(args.json))
+    if args.json == STDOUT:
+        print(to_json(interaction.config.name, report.results))
     return 0
