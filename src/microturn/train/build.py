@@ -187,6 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first script")
     parser.add_argument("--worker", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--part", type=int, default=PART_CLIPS, help="clips of one part; fewer for slow voices"
+    )
     parser.add_argument("--family", default="", help="only voices whose names begin so, e.g. kokoro")
     parser.add_argument("--folder", type=Path, help="real: a folder of your own recordings")
     args = parser.parse_args(arguments)
@@ -197,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.source == "phones":
         phones.learn(Bank(args.out)).save(args.out / PHONES)
         return
-    builder = Builder(args.out, kind)
+    builder = Builder(args.out, kind, args.part)
     if args.source == "real":
         real(builder, args.folder, args.family)
     elif args.source == "talk":
