@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from microturn.model.layers import Routed
 from microturn.model.memory import left_by, schedule
 from microturn.model.network import NO_DECISION, Network, Own, Percept
 from microturn.model.tokenizer import PieceTokenizer
-from microturn.streams import Channel, Ints, TickInput, TickOutput
+from microturn.streams import Channel, TickInput, TickOutput
 
 torch.set_num_threads(1)
 PIECES = PieceTokenizer.load()
@@ -29,7 +32,7 @@ def model_of(config: ModelConfig, seed: int = 0, slots: int = 8) -> Interaction:
     network = Network(config)
     with torch.no_grad():
         for weight in network.parameters():
-            weight += 0.1 * torch.randn_like(weight)
+            weight.add_(torch.randn_like(weight), alpha=0.1)
     model = Interaction(network, PIECES)
     model.allocate(slots)
     for slot in range(slots):
@@ -55,7 +58,7 @@ def world(model: Interaction, rows: int, ticks: int, seed: int) -> list[TickInpu
     return out
 
 
-def only(batch: TickInput, row: int, rows: int, spec_rows: int = 1) -> TickInput:
+def only(batch: TickInput, row: int, rows: int) -> TickInput:
     """One row of a batch alone, padded to `rows`."""
     picked = {k: np.concatenate([v[row : row + 1]] * rows) for k, v in vars(batch).items()}
     return TickInput(**picked)
@@ -74,40 +77,33 @@ class Taps:
     own: list[Own] = field(default_factory=list)
     hidden: list[torch.Tensor] = field(default_factory=list)
 
-    def listen_to(self, network: Network) -> None:
-        sense, compose, step = network.sense, network.compose, network.backbone.step
+    @contextmanager
+    def on(self, network: Network) -> Iterator[None]:
+        def tap(
+            method: Callable[..., Any], keep: Callable[[tuple[Any, ...], Any], None]
+        ) -> Callable[..., Any]:
+            def tapped(*args: Any) -> Any:
+                out = method(*args)
+                keep(args, out)
+                return out
 
-        def tapped_sense(p: Percept, past: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            self.percepts.append(p)
-            return sense(p, past)
+            return tapped
 
-        def tapped_compose(x: torch.Tensor, own: Own) -> torch.Tensor:
-            self.own.append(own)
-            return compose(x, own)
-
-        def tapped_step(*args: object) -> torch.Tensor:
-            self.hidden.append(step(*args))  # type: ignore[arg-type]
-            return self.hidden[-1]
-
-        network.sense, network.compose, network.backbone.step = (  # type: ignore[method-assign]
-            tapped_sense,
-            tapped_compose,
-            tapped_step,
-        )
-        self.undo = lambda: setattr_all(network, sense, compose, step)
-
-
-def setattr_all(network: Network, sense: object, compose: object, step: object) -> None:
-    network.sense, network.compose = sense, compose  # type: ignore[assignment,method-assign]
-    network.backbone.step = step  # type: ignore[assignment,method-assign]
+        with pytest.MonkeyPatch.context() as patch:
+            sense = tap(network.sense, lambda args, out: self.percepts.append(args[0]))
+            patch.setattr(network, "sense", sense)
+            compose = tap(network.compose, lambda args, out: self.own.append(args[1]))
+            patch.setattr(network, "compose", compose)
+            step = tap(network.backbone.step, lambda args, out: self.hidden.append(out))
+            patch.setattr(network.backbone, "step", step)
+            yield
 
 
 def joined(taps: Taps, rows: int) -> tuple[Percept, Own]:
-    frames = []
+    frames: list[torch.Tensor] = []
     for row in range(rows):
-        for p in taps.percepts:
-            if p.has_frame[row, 0]:
-                frames.append(p.frames[int(p.has_frame[:row].sum())])
+        came = [p for p in taps.percepts if p.has_frame[row, 0]]
+        frames += [p.frames[int(p.has_frame[:row].sum())] for p in came]
 
     def cat(parts: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat(parts, 1)
@@ -142,7 +138,9 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("ticks", "instructions"), [(6, ""), (90, "always be kind"), (140, "")])
-def test_a_whole_episode_at_once_is_the_same_as_tick_by_tick(shape: str, ticks: int, instructions: str) -> None:
+def test_a_whole_episode_at_once_is_the_same_as_tick_by_tick(
+    shape: str, ticks: int, instructions: str
+) -> None:
     """Across window, memory and re-merging boundaries, with missing inputs and pinned instructions."""
     config = SHAPES[shape]
     model = model_of(config)
@@ -151,10 +149,9 @@ def test_a_whole_episode_at_once_is_the_same_as_tick_by_tick(shape: str, ticks: 
         if instructions:
             model.read(int(slot), instructions, Channel.INSTRUCTIONS)
     taps = Taps()
-    taps.listen_to(model.network)
-    for batch in world(model, 4, ticks, seed=ticks):
-        model.step(slots, batch)
-    taps.undo()
+    with taps.on(model.network):
+        for batch in world(model, 4, ticks, seed=ticks):
+            model.step(slots, batch)
     percept, own = joined(taps, 4)
     packed = PIECES.pack(instructions, config.read_pieces)
     setup = torch.zeros(4, len(packed), config.read_pieces, dtype=torch.long)
@@ -278,7 +275,10 @@ def test_any_text_survives_the_tokenizer(text: str) -> None:
 def test_reading_keeps_words_whole_wherever_they_fit() -> None:
     positions = PIECES.pack("every time i say watermelon say elephant", 4)
     assert all(0 < len(p) <= 4 for p in positions)
-    assert PIECES.decode([piece for p in positions for piece in p]) == " every time i say watermelon say elephant"
+    assert (
+        PIECES.decode([piece for p in positions for piece in p])
+        == " every time i say watermelon say elephant"
+    )
     assert all(PIECES.piece(p[0]).startswith(" ") for p in positions)
 
 
@@ -287,7 +287,7 @@ def test_a_tone_lands_in_its_bin_at_0_db() -> None:
     power = power_mel(torch.sin(2 * torch.pi * 1000 * seconds))
     assert power.shape == (100, 64)
     assert float(power[50:].max()) == pytest.approx(1.0, abs=0.35)
-    assert 5 * FRAMES == len(power)
+    assert len(power) == 5 * FRAMES
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -295,7 +295,9 @@ def test_configs_travel_as_json(name: str) -> None:
     assert ModelConfig.from_json(CONFIGS[name].to_json()) == CONFIGS[name]
 
 
-@pytest.mark.parametrize("bad", ["nope", '{"format": 1, "name": "x", "wings": 2}', '{"format": 99, "name": "x"}'])
+@pytest.mark.parametrize(
+    "bad", ["nope", '{"format": 1, "name": "x", "wings": 2}', '{"format": 99, "name": "x"}']
+)
 def test_a_bad_config_gets_one_clear_line(bad: str) -> None:
     with pytest.raises(ValueError, match="config") as error:
         ModelConfig.from_json(bad)

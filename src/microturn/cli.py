@@ -72,7 +72,9 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 def _add_bench(commands: Any, given: Sequence[str]) -> None:
     """`bench engine` and its like have options of their own; every other name is a suite."""
     names = [command.name for command in BENCHMARKS]
-    bench = commands.add_parser("bench", help="measure", epilog=f"also: bench {' | '.join(names)}, with --help")
+    bench = commands.add_parser(
+        "bench", help="measure", epilog=f"also: bench {' | '.join(names)}, with --help"
+    )
     if given[:1] == ["bench"] and given[1:2] and given[1] in names:
         _add(bench.add_subparsers(metavar="WHAT", required=True), BENCHMARKS, given[1:2])
     elif given[:1] == ["bench"]:

@@ -77,10 +77,18 @@ def run(args: argparse.Namespace) -> int:
     found = measure(args.dim, args.width, args.experts, args.active)
     slower = [r.rows for r in found if r.factor < 1]
     if args.json:
-        print(json.dumps({"stops_to_pay_at": slower[0] if slower else None, "rows": [asdict(r) for r in found]}))
+        print(
+            json.dumps({"stops_to_pay_at": slower[0] if slower else None, "rows": [asdict(r) for r in found]})
+        )
         return 0
-    print(f"{args.experts} experts of {args.dim}×{args.width}, {args.active} active, {args.threads} thread(s)")
+    print(
+        f"{args.experts} experts of {args.dim}×{args.width}, {args.active} active, {args.threads} thread(s)"
+    )
     for r in found:
-        print(f"{r.rows:4d} rows: gathered {r.gathered_ms:8.2f} ms, grouped {r.grouped_ms:8.2f} ms, ×{r.factor:.2f}")
-    print(f"gathering stops to pay at {slower[0]} rows" if slower else f"gathering pays up to {ROWS[-1]} rows")
+        print(
+            f"{r.rows:4d} rows: gathered {r.gathered_ms:8.2f} ms, grouped {r.grouped_ms:8.2f} ms, ×{r.factor:.2f}"
+        )
+    print(
+        f"gathering stops to pay at {slower[0]} rows" if slower else f"gathering pays up to {ROWS[-1]} rows"
+    )
     return 0

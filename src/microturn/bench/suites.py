@@ -293,7 +293,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, default=24, help="cases of each suite (24)")
     parser.add_argument("--seed", type=int, default=1, help="which cases (1)")
     parser.add_argument(
-        "--json", nargs="?", const=STDOUT, help="the results as JSON: into this file, or printed if none is named"
+        "--json",
+        nargs="?",
+        const=STDOUT,
+        help="the results as JSON: into this file, or printed if none is named",
     )
     parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
 

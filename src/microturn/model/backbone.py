@@ -106,6 +106,9 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.layers))
         self.norm = RMSNorm(c.d_model)
 
+    def layers(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
+
     # ---- a whole episode at once ----
 
     def forward(self, x: Tensor, setup_BS: Tensor, keep_BN: Tensor) -> Tensor:
@@ -115,8 +118,7 @@ class Backbone(nn.Module):
         entries = memory.schedule(n, self.c) if n >= self.c.ring else []
         keep_BN = keep_BN & (setup_BS.sum(1, keepdim=True) + keep_BN.cumsum(1) <= self.c.pinned)
         mask = self._mask(setup_BS, keep_BN, entries)
-        for block in self.blocks:
-            assert isinstance(block, Block)
+        for block in self.layers():
             q, k, v = block.attention.project(block.attention_norm(x))
             q = torch.cat([q[:, :, :s], rotate(q[:, :, s:], cos, sin)], 2)
             keys = [content_only(k[:, :, :s], self.c), rotate(k[:, :, s:], cos, sin)]
@@ -194,8 +196,7 @@ class Backbone(nn.Module):
             )
         x = x_SD[None]
         mask = torch.tril(x.new_ones(n, at + n, dtype=torch.bool), diagonal=at)
-        for layer, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
+        for layer, block in enumerate(self.layers()):
             q, k, v = block.attention.project(block.attention_norm(x))
             state.k[layer, slot, :, at : at + n] = content_only(k[0], self.c)
             state.v[layer, slot, :, at : at + n] = v[0]
@@ -218,8 +219,7 @@ class Backbone(nn.Module):
         rows = slots_B if static else self._rows(state, slots_B)
         mask = state.seen[rows][:, None, None]
         x = x_BD[:, None]
-        for layer, block in enumerate(self.blocks):
-            assert isinstance(block, Block)
+        for layer, block in enumerate(self.layers()):
             q, k, v = block.attention.project(block.attention_norm(x))
             keys, values = state.k[layer], state.v[layer]
             keys[slots_B, :, place_B] = rotate(k, cos, sin)[:, :, 0]
@@ -264,7 +264,7 @@ class Backbone(nn.Module):
                 state.v[:, slots, :, at] = value[:, picked, :, g].movedim(0, 1)
                 state.seen[slots, at] = True
                 state.pinned[slots] += 1
-        worth = torch.stack([b.attention.worth for b in self.blocks])  # type: ignore[union-attr]
+        worth = torch.stack([block.attention.worth for block in self.layers()])
         score = (key[..., c.rotary_dim :] * worth[:, None, :, None]).sum(-1)
         score = score.masked_fill(keep_EG[None, :, None], memory.PINNED_SCORE)
         span = slice(c.pinned, c.pinned + c.memory)

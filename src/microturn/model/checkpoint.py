@@ -45,7 +45,7 @@ def save_weights(network: Network, stem: Path, story: dict[str, str], packed: bo
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
-        with safe_open(path, "pt") as stored:  # type: ignore[no-untyped-call]
+        with safe_open(path, "pt") as stored:
             story = stored.metadata() or {}
             raw = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except Exception as error:
@@ -89,5 +89,3 @@ def load_model(name: str = RELEASED, device: str = "cpu") -> Interaction:
 
 def story_of(path: Path) -> dict[str, str]:
     return read_tensors(path.with_suffix(".safetensors"))[1]
-
-

@@ -62,14 +62,16 @@ class PowerMel(torch.nn.Module):
         frames = samples.unfold(-1, WINDOW, HOP) * self.window
         spectrum = torch.fft.rfft(frames, n=FFT)
         power = spectrum.real.square() + spectrum.imag.square()
-        return power @ self.filters
+        mel: Tensor = power @ self.filters
+        return mel
 
 
 def power_mel(samples: Tensor) -> Tensor:
     """A whole recording at once, [n] → [n // HOP, BINS], silence before its start."""
     padded = torch.nn.functional.pad(samples[: samples.shape[-1] // HOP * HOP], (CONTEXT, 0))
     with torch.no_grad():
-        return _POWER_MEL(padded[None])[0]
+        mel: Tensor = _POWER_MEL(padded[None])[0]
+    return mel
 
 
 _POWER_MEL = PowerMel()

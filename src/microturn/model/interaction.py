@@ -165,9 +165,9 @@ class Interaction:
         index = torch.from_numpy(slots)
         index = torch.where(index < 0, len(self.slots.decided) - 1, index)
         frames = batch.frame if self.static else batch.frame[batch.has_frame]
-        rest = (batch.audio, batch.has_audio, frames, batch.has_frame, batch.text, batch.channel)
-        rest += (batch.cancelled, batch.eagerness)
-        return tuple(t.to(self.device) for t in (index, *map(torch.from_numpy, rest)))
+        arrived = [batch.audio, batch.has_audio, frames, batch.has_frame, batch.text, batch.channel]
+        rest = [*arrived, batch.cancelled, batch.eagerness]
+        return tuple(t.to(self.device) for t in (index, *(torch.from_numpy(a) for a in rest)))
 
     def _replay(self, inputs: tuple[Tensor, ...]) -> Replay:
         rows = len(inputs[0])
@@ -263,4 +263,3 @@ def random_model(config: ModelConfig, seed: int = 0, device: str = "cpu") -> Int
     """A model with random weights: for tests, benchmarks of speed, and as the baseline that must fail."""
     torch.manual_seed(seed)
     return Interaction(Network(config), PieceTokenizer.load(), device)
-

@@ -84,7 +84,7 @@ class Routed(nn.Module):
     def grouped(self, x_RD: Tensor, weight_RA: Tensor, expert_RA: Tensor) -> Tensor:
         """One matrix product per chosen expert over the rows that chose it."""
         out_RD = torch.zeros_like(x_RD)
-        for e in expert_RA.unique().tolist():
+        for e in sorted(set(expert_RA.flatten().tolist())):
             rows, place = (expert_RA == e).nonzero(as_tuple=True)
             gate, value = F.linear(x_RD[rows], self.up_EFD[e]).chunk(2, -1)
             y = F.linear(F.silu(gate) * value, self.down_EDF[e])

@@ -27,7 +27,9 @@ def pool(key: Tensor, value: Tensor, score: Tensor) -> tuple[Tensor, Tensor, Ten
     return (weight * key).sum(-2), (weight * value).sum(-2), score.logsumexp(-1)
 
 
-def merge(a: tuple[Tensor, Tensor, Tensor], b: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def merge(
+    a: tuple[Tensor, Tensor, Tensor], b: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Two entries → one."""
     total = torch.logaddexp(a[2], b[2])
     wa, wb = (a[2] - total).exp()[..., None], (b[2] - total).exp()[..., None]
@@ -89,7 +91,9 @@ def build(key: Tensor, value: Tensor, score: Tensor, entries: list[Entry]) -> tu
     made: list[tuple[Tensor, Tensor, Tensor]] = []
     for entry in entries:
         if entry.children is None:
-            made.append((leaves[0][:, :, entry.first], leaves[1][:, :, entry.first], leaves[2][:, :, entry.first]))
+            made.append(
+                (leaves[0][:, :, entry.first], leaves[1][:, :, entry.first], leaves[2][:, :, entry.first])
+            )
         else:
             made.append(merge(made[entry.children[0]], made[entry.children[1]]))
     return torch.stack([m[0] for m in made], 2), torch.stack([m[1] for m in made], 2)

@@ -129,7 +129,7 @@ class Network(nn.Module):
         """Composed ticks x [B, N, D] behind set-up pieces [B, S, R] → the hidden state of every tick."""
         if setup.shape[1]:
             x = torch.cat([self.set_up(setup, setup_channel), x], 1)
-        hidden = self.backbone(x, (setup != 0).any(-1), p.keep())
+        hidden: Tensor = self.backbone(x, (setup != 0).any(-1), p.keep())
         return hidden[:, setup.shape[1] :]
 
     def forward(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> Tensor:

@@ -1,7 +1,8 @@
 """What arrived in a tick, as vectors: sound, picture and text. Encoder-free: every weight is trained with the rest.
 
 Sound: each 10 ms frame is the sum of one table row per (bin, level), the tables shared by all frames; a few causal
-convolutions over 20 ms frames then make a word look the same wherever in a tick it falls. Picture: tiles of 40×40 pixels through a hierarchical MLP.
+convolutions over 20 ms frames then make a word look the same wherever in a tick it falls. Picture: tiles of 40×40
+pixels through a hierarchical MLP.
 
 Shape suffixes: B episodes or sessions, N ticks, K frames of the past, D width.
 """

@@ -63,7 +63,7 @@ def stack(
     for i, m in enumerate(made):
         setup[i, : len(m.setup)], setup_channel[i, : len(m.setup)] = m.setup[:s], m.setup_channel[:s]
 
-    def whole(arrays: list[np.ndarray]) -> Tensor:  # type: ignore[type-arg]
+    def whole(arrays: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(arrays))
 
     percept = Percept(

@@ -24,7 +24,6 @@ from microturn.train.bank import Bank
 from microturn.train.batch import Batch, stack
 from microturn.train.recipe import Recipe
 
-
 PEOPLE = ("read", "digits", "words")  # families of recorded people
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
 
@@ -39,9 +38,7 @@ def listen(clips: list[Clip], rng: random.Random, seconds: float, scene: str = "
         placed.append(Placed(clip, round(now)))
         now = placed[-1].end_ms + rng.uniform(100, 1500)
     ticks = round(seconds * TICKS_PER_SECOND)
-    return Episode(
-        scene, 0, ticks, tuple(placed), expected=(Expected("quiet", 0, round(seconds * 1000)),)
-    )
+    return Episode(scene, 0, ticks, tuple(placed), expected=(Expected("quiet", 0, round(seconds * 1000)),))
 
 
 class Examples:
@@ -88,7 +85,9 @@ class Examples:
         """Episodes of one length, as many as make up `seconds_in_all`."""
         rng = np.random.default_rng(seed)
         seconds = float(rng.choice(list(LENGTHS), p=list(LENGTHS.values())))
-        episodes = [self.episode(seed * 1_000_003 + i, seconds) for i in range(round(seconds_in_all / seconds))]
+        episodes = [
+            self.episode(seed * 1_000_003 + i, seconds) for i in range(round(seconds_in_all / seconds))
+        ]
         return stack(episodes, rng, c, pieces, self.noises, sound.Hardship(1.0))
 
 

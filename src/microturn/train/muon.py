@@ -31,29 +31,34 @@ def orthogonal(x: Tensor, steps: int) -> Tensor:
 
 class Muon(torch.optim.Optimizer):
     def __init__(
-        self, weights: Iterable[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.01, steps: int = 4
+        self,
+        weights: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        decay: float = 0.01,
+        steps: int = 4,
     ) -> None:
         super().__init__(weights, {"lr": lr, "momentum": momentum, "decay": decay, "steps": steps})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            shapes: dict[torch.Size, list[Tensor]] = {}
+            shapes: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for weight in group["params"]:
                 if weight.grad is not None:
-                    shapes.setdefault(weight.shape, []).append(weight)
-            for shape, weights in shapes.items():
+                    shapes.setdefault(weight.shape, []).append((weight, weight.grad))
+            for shape, pairs in shapes.items():
                 ahead = []
-                for weight in weights:
+                for weight, slope in pairs:
                     state = self.state[weight]
                     if not state:
                         state["momentum"] = torch.zeros_like(weight)
-                    state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
-                    ahead.append(torch.lerp(weight.grad, state["momentum"], group["momentum"]))
+                    state["momentum"].lerp_(slope, 1 - group["momentum"])
+                    ahead.append(torch.lerp(slope, state["momentum"], group["momentum"]))
                 update = orthogonal(torch.stack(ahead), group["steps"])
                 # An orthogonal matrix of this size has the root mean square of an AdamW step at 0.2 × √max.
                 scale = group["lr"] * 0.2 * max(shape) ** 0.5
-                for weight, change in zip(weights, update, strict=True):
+                for (weight, _), change in zip(pairs, update, strict=True):
                     weight.mul_(1 - group["lr"] * group["decay"]).add_(change, alpha=-scale)
 
 
@@ -62,14 +67,17 @@ HIDDEN = ("backbone.blocks", "ears.blocks", "ears.out", "ears.pair", "mix.")
 
 def optimizers(network: nn.Module, rate: float, muon_rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices between vectors, AdamW for tables, vectors and outputs (for all if muon_rate is 0)."""
-    matrices, rest = [], []
+    matrices: list[Tensor] = []
+    rest: list[Tensor] = []
     for name, weight in network.named_parameters():
         if name.startswith(VOICE):
             continue  # the mouth learns by itself
         hidden = weight.ndim == 2 and any(part in name for part in HIDDEN)
         is_matrix = hidden and not name.endswith(("worth", "taps")) and muon_rate > 0
         (matrices if is_matrix else rest).append(weight)
-    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)]
+    made: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+    ]
     if matrices:
         made.append(Muon(matrices, muon_rate))
     return made

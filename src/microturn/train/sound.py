@@ -66,10 +66,14 @@ def _room(power: Floats, rng: np.random.Generator) -> Floats:
 
 def _hiss(frames: int, rng: np.random.Generator) -> Floats:
     """Steady or slowly moving noise of a random colour, with the fluctuation that mel powers of noise have."""
-    colour = _colour(rng, 6.0) * np.power(10.0, -rng.uniform(0, 3) * np.linspace(0, 1, BINS)).astype(np.float32)
+    colour = _colour(rng, 6.0) * np.power(10.0, -rng.uniform(0, 3) * np.linspace(0, 1, BINS)).astype(
+        np.float32
+    )
     grain = rng.gamma(4.0, 0.25, (frames, BINS)).astype(np.float32)
     swing = np.interp(
-        np.arange(frames), np.arange(0, frames + 200, 100), rng.normal(0, 0.25, len(range(0, frames + 200, 100)))
+        np.arange(frames),
+        np.arange(0, frames + 200, 100),
+        rng.normal(0, 0.25, len(range(0, frames + 200, 100))),
     )
     return np.asarray(grain * colour * np.power(10.0, swing)[:, None], np.float32)
 
@@ -126,7 +130,9 @@ def mix(
         total *= _colour(rng, 3.0)
     floor = 10 ** rng.uniform(-9.0, -6.0)
     loudness = rng.normal(0, 8) if hardship.level else 0.0
-    total = total * np.float32(10 ** (loudness / 10)) + rng.gamma(4.0, 0.25 * floor, total.shape).astype(np.float32)
+    total = total * np.float32(10 ** (loudness / 10)) + rng.gamma(4.0, 0.25 * floor, total.shape).astype(
+        np.float32
+    )
     arrived = np.ones(episode.ticks, np.bool_)
     if rng.random() < 0.15 * hardship.level:
         share, burst = rng.uniform(0.01, 0.15), rng.integers(1, 4)
@@ -136,4 +142,5 @@ def mix(
 
 
 def to_levels(log_power: Floats, levels: int) -> Bytes:
-    return np.clip(np.floor((log_power - LOW) / (HIGH - LOW) * levels), 0, levels - 1).astype(np.uint8)
+    exact = (log_power - LOW) / (HIGH - LOW) * levels
+    return np.asarray(np.clip(np.floor(exact), 0, levels - 1), np.uint8)

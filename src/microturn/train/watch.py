@@ -71,7 +71,10 @@ class Watch:
             return
         mean = {k: sum(r[k] for r in self._recent) / len(self._recent) for k in numbers}
         self._recent, self._printed = [], time.monotonic()
-        print(f"step {step:6d} {minutes:6.1f} min  " + "  ".join(f"{k} {v:.3f}" for k, v in mean.items()), flush=True)
+        print(
+            f"step {step:6d} {minutes:6.1f} min  " + "  ".join(f"{k} {v:.3f}" for k, v in mean.items()),
+            flush=True,
+        )
         self._write({"step": step, "minutes": minutes, **mean})
 
     def _write(self, row: dict[str, object]) -> None:
@@ -134,5 +137,3 @@ def held_out(folder: Path, rng: random.Random) -> dict[str, list[Episode]]:
         script = write(kept.scene, kept.seed, "test", kept.seconds)
         sets[kept.scene].append(compose(script, bank.script_clips(number), 20.0))
     return sets
-
-
