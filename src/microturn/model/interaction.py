@@ -135,6 +135,7 @@ class Interaction:
         out = self._outputs[len(slots)]
         inputs = self._inputs(slots, batch)
         self.network.backbone.leave(self.backbone, inputs[0])
+        before = torch.where(inputs[7][:, None], 0, self.slots.said[inputs[0]])
         run = self._replay(inputs) if self.static else self._core
         decision, odds, said, heard, hidden = run(*inputs)
         out.decision[:] = decision.numpy(force=True)
@@ -142,7 +143,8 @@ class Interaction:
         out.say[:] = said.numpy(force=True)
         out.hear[:] = heard.numpy(force=True)
         if self.voiced:
-            phonemes, counts = self._phonemes(out.say)
+            # What was said a step ago sounds from now on: text leads sound by lead_ticks.
+            phonemes, counts = self._phonemes(before.numpy(force=True))
             speech, sounding = self.network.voice.step(
                 self.speech, inputs[0], hidden, decision, phonemes.to(self.device), counts.to(self.device)
             )
@@ -151,7 +153,7 @@ class Interaction:
         return out
 
     def _phonemes(self, said: Ints) -> tuple[Tensor, Tensor]:
-        """How the pieces said in this tick are pronounced, [B, P] and how many each."""
+        """How the pieces said in one tick are pronounced, [B, P] and how many each."""
         room = PHONEMES_A_PIECE * said.shape[1]
         phonemes, counts = np.zeros((len(said), room), np.int64), np.zeros(len(said), np.int64)
         for row in np.flatnonzero(said.any(1)):

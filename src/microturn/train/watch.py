@@ -37,7 +37,7 @@ def played(done: Rollout, row: int, pieces: PieceTokenizer, lead: int) -> Played
     heard: list[Heard] = []
     decisions = done.decision[row].tolist()
     for tick, (say, hear) in enumerate(zip(done.say[row].tolist(), done.hear[row].tolist(), strict=True)):
-        kept = all(d == Decision.SPEAK for d in decisions[tick : tick + lead])
+        kept = Decision.LISTEN not in decisions[tick : tick + lead]
         start = (tick + lead) * TICK_MS
         for text in (pieces.piece(p) for p in say if p and kept):
             if text.startswith(" ") or not said:
