@@ -115,7 +115,7 @@ class Run:
 
     def go(self) -> None:
         r = self.recipe
-        watch = Watch(self.folder, Path(r.bank), self.network.c, r.seed)
+        watch = Watch(self.folder, r.watched, r.seed)
         stream = batches(r, self.network.c, self.step)
         saved = watched = self.minutes
         for batch in stream:

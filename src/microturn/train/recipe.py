@@ -24,6 +24,7 @@ class Recipe:
     rolled_from: int = 300  # first such step
     holes: float = 0.15  # share of right answers that are hidden from the feedback
     watch_minutes: float = 10.0
+    watched: tuple[str, ...] = ("digits", "read")  # suites scored while it trains
     save_minutes: float = 4.0
     seed: int = 1
     threads: int = 2
@@ -36,4 +37,4 @@ class Recipe:
             raise ValueError(f"{path}: not a training recipe ({error})") from None
         if unknown := sorted(set(raw) - {f.name for f in fields(cls)}):
             raise ValueError(f"{path}: unknown fields {', '.join(unknown)}")
-        return cls(**raw)
+        return cls(**raw | {"watched": tuple(raw.get("watched", cls.watched))})

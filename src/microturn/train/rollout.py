@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from microturn.bench.metrics import Heard, Played
+from microturn.clock import TICK_MS
 from microturn.model.backbone import Backbone
 from microturn.model.network import NO_DECISION, Network, Own
-from microturn.streams import Decision
+from microturn.scenes.episode import Word
+from microturn.streams import Decision, Tokenizer
 from microturn.train.batch import Batch
 
 
@@ -64,3 +67,24 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
         steps.append((choice, say, hear))
         said, heard, decided = say[:, None], hear[:, None], choice[:, None]
     return Rollout(*(torch.stack(parts, 1) for parts in zip(*steps, strict=True)))
+
+
+def played(done: Rollout, row: int, pieces: Tokenizer, lead: int) -> Played:
+    """A row of a roll-out as the words that a listener got. A piece is heard unless a yield came first."""
+    said: list[Word] = []
+    heard: list[Heard] = []
+    decisions = done.decision[row].tolist()
+    for tick, (say, hear) in enumerate(zip(done.say[row].tolist(), done.hear[row].tolist(), strict=True)):
+        kept = Decision.LISTEN not in decisions[tick : tick + lead]
+        start = (tick + lead) * TICK_MS
+        for text in (pieces.piece(p) for p in say if p and kept):
+            if text.startswith(" ") or not said:
+                said.append(Word(text.strip(), start, start + TICK_MS))
+            else:
+                said[-1] = Word(said[-1].text + text, said[-1].start_ms, start + TICK_MS)
+        for text in (pieces.piece(p) for p in hear if p):
+            if text.startswith(" ") or not heard:
+                heard.append(Heard(text.strip(), tick))
+            else:
+                heard[-1] = Heard(heard[-1].text + text, tick)
+    return Played(tuple(said), tuple(heard))

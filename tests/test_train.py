@@ -1,0 +1,172 @@
+"""Training: targets say what the scenes expect, feedback is what really happened, weights survive the disk."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from microturn.bench import scores
+from microturn.bench.metrics import Run
+from microturn.model.checkpoint import load_model, load_weights, save_weights
+from microturn.model.config import NANO, tiny
+from microturn.model.network import Network
+from microturn.model.tokenizer import PieceTokenizer
+from microturn.scenes import compose, write
+from microturn.scenes.episode import Clip, Episode, Placed, Say, Word
+from microturn.streams import Decision
+from microturn.train import sound
+from microturn.train.batch import Batch, fed_back, stack
+from microturn.train.losses import losses
+from microturn.train.muon import optimizers, orthogonal
+from microturn.train.recipe import Recipe
+from microturn.train.rollout import Rollout, played, roll_out
+from microturn.train.targets import targets
+from test_scenes import timed
+
+torch.set_num_threads(1)
+PIECES = PieceTokenizer.load()
+SUITES = {
+    "time": scores.timespeak,
+    "cue": scores.cuespeak,
+    "interrupt": scores.interrupt,
+    "converse": scores.turns,
+}
+
+
+def episode(scene: str, seed: int, seconds: float = 20.0) -> Episode:
+    script = write(scene, seed, "train", seconds)
+    rng = random.Random(seed)
+    return compose(script, [timed(line, rng) for line in script.lines], seconds)
+
+
+def batch_of(count: int, seconds: float = 6.0) -> Batch:
+    episodes = [episode("converse", seed, seconds) for seed in range(count)]
+    return stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], sound.Hardship())
+
+
+@pytest.mark.parametrize("scene", SUITES)
+def test_whoever_does_what_the_targets_say_scores_everything(scene: str) -> None:
+    runs = []
+    for seed in range(40):
+        lived = episode(scene, seed)
+        t = targets(lived, PIECES, NANO.read_pieces, NANO.say_pieces)
+        done = Rollout(*(torch.from_numpy(x)[None] for x in (t.decision, t.say, t.hear)))
+        runs.append(Run(lived, played(done, 0, PIECES, NANO.lead_ticks)))
+    assert SUITES[scene](runs)[0].value == pytest.approx(1.0)
+
+
+def test_a_yield_is_a_step_of_its_own_and_drops_what_was_not_played() -> None:
+    says = (Say("one two three four five six", 2000, until_ms=3000), Say("okay", 3000))
+    t = targets(Episode("x", 0, 40, says=says), PIECES, 4, 4)
+    assert t.decision[3000 // 200 - 2] == Decision.LISTEN
+    assert t.decision[3000 // 200 - 1] == Decision.SPEAK
+    assert not t.say[t.decision != Decision.SPEAK].any()
+
+
+def test_feedback_is_of_the_tick_before() -> None:
+    said = torch.arange(1, 7).view(1, 6, 1)
+    own = fed_back(said, said, said[..., 0])
+    assert own.said[0, :, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert own.decided[0, 1:].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_a_roll_out_is_what_the_network_does_when_it_is_fed_that_roll_out() -> None:
+    """Free running tick by tick and one parallel pass over its own outputs must agree."""
+    torch.manual_seed(0)
+    network, batch = Network(tiny(window=64, group=8)), batch_of(3)
+    done = roll_out(network, batch)
+    with torch.no_grad():
+        hidden = network(
+            batch.setup, batch.setup_channel, batch.percept, fed_back(done.say, done.hear, done.decision)
+        )
+    assert torch.equal(network.decision(hidden).argmax(-1), done.decision)
+    spelled = network.hear.spell(hidden.flatten(0, 1), torch.ones(hidden.shape[:2].numel(), dtype=torch.bool))
+    assert torch.equal(spelled.view_as(done.hear), done.hear)
+
+
+def test_a_few_steps_lower_every_loss() -> None:
+    torch.manual_seed(0)
+    network, batch = Network(tiny(d_model=64)), batch_of(4)
+    made = optimizers(network, 3e-3, 3e-3)
+    history = []
+    for _ in range(12):
+        own = fed_back(batch.say, batch.hear, batch.decision)
+        each = losses(network, network(batch.setup, batch.setup_channel, batch.percept, own), batch)
+        each.total().backward()  # type: ignore[no-untyped-call]
+        for optimizer in made:
+            optimizer.step()
+            optimizer.zero_grad()
+        history.append((each.decision.item(), each.say.item(), each.hear.item()))
+    assert all(last < first for first, last in zip(history[0], history[-1], strict=True))
+
+
+def test_orthogonal_brings_singular_values_near_one() -> None:
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonal(torch.randn(2, 20, 50), steps=5))
+    assert float(values.min()) > 0.5
+    assert float(values.max()) < 1.5
+
+
+# ---- sound ----
+
+
+def clip(frames: int = 100) -> Clip:
+    mel = np.random.default_rng(0).integers(100, 255, (frames, 64)).astype(np.uint8)
+    return Clip("hi there", "anna", (Word("hi", 0, 400), Word("there", 450, 900)), mel)
+
+
+def test_another_rate_moves_the_words_with_the_sound() -> None:
+    varied = sound.vary(clip(), np.random.default_rng(3))
+    assert varied.ms != clip().ms
+    assert varied.words[1].end_ms / varied.ms == pytest.approx(0.9, abs=0.02)
+
+
+def test_mixing_is_deterministic_and_loud_where_somebody_speaks() -> None:
+    lived = Episode("hear", 0, 10, placed=(Placed(clip(50), 1000),))
+    for hardship in (0.0, 1.0):
+        first, arrived = sound.mix(lived, np.random.default_rng(1), [], sound.Hardship(hardship))
+        again, _ = sound.mix(lived, np.random.default_rng(1), [], sound.Hardship(hardship))
+        assert np.array_equal(first, again)
+        assert first.shape == (10, 20, 64)
+        assert len(arrived) == 10
+    clean, _ = sound.mix(lived, np.random.default_rng(1), [], sound.Hardship(0.0))
+    assert clean[5:7].mean() > clean[:5].mean() + 2
+
+
+# ---- disk ----
+
+
+def test_weights_survive_the_disk_exactly_and_packed_nearly(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Network(tiny())
+    save_weights(network, tmp_path / "whole", {"minutes": "1"})
+    save_weights(network, tmp_path / "small", {}, packed=True)
+    for name, slack in (("whole", 0.0), ("small", 1 / 127)):
+        other = Network(tiny())
+        load_weights(other, tmp_path / name)
+        for (key, a), b in zip(network.state_dict().items(), other.state_dict().values(), strict=True):
+            if not key.startswith("voice."):
+                assert float((a - b).abs().max()) <= slack * float(a.abs().max())
+    assert not load_model(str(tmp_path / "whole")).voiced
+
+
+def test_weights_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:
+    save_weights(Network(tiny()), tmp_path / "a", {})
+    (tmp_path / "b.safetensors").write_bytes(b"not weights")
+    for path, network in ((tmp_path / "a", Network(tiny(d_model=48))), (tmp_path / "b", Network(tiny()))):
+        with pytest.raises(ValueError, match=path.name) as error:
+            load_weights(network, path)
+        assert "\n" not in str(error.value)
+
+
+def test_a_recipe_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps({"model": "nano", "speed": 9}), "utf-8")
+    with pytest.raises(ValueError, match="speed"):
+        Recipe.load(tmp_path / "r.json")
+    assert replace(Recipe(), seed=2).seed == 2
