@@ -24,6 +24,9 @@ Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 
 
+LEAD_TICKS = 2  # a piece said by step k is played in tick k + LEAD_TICKS: words lead their sound
+
+
 class Decision(IntEnum):
     """What the model decided in one tick. The network's own output, never derived from anything else."""
 

@@ -13,7 +13,8 @@ from microturn.bench.waves import Case
 from microturn.clock import end_ms, start_ms, tick_of
 from microturn.model.config import ModelConfig
 from microturn.model.interaction import random_model
-from microturn.scenes.episode import LEAD_TICKS, Word
+from microturn.scenes.episode import Word
+from microturn.streams import LEAD_TICKS
 from microturn.train.targets import schedule
 
 NEVER, ALWAYS, RANDOM, ORACLE = "never-speak", "always-speak", "random-weights", "oracle"

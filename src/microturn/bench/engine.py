@@ -1,8 +1,9 @@
 """`microturn bench engine`: what a tick costs, how many sessions meet the deadline, and what an hour changes.
 
 Four things are measured in one run, on one set of weights:
-  load     sessions at once: the driven step, then real time: deadline misses and skipped ticks;
-  hour     one session, tick by tick through the whole hour: step time and memory then and at the start;
+  load     sessions at once, all speaking all the time: the driven step, then real time: deadline misses
+           and skipped ticks (--listening: all silent, which is what most sessions do most of the time);
+  hour     one silent session, tick by tick through the hour: step time and memory then and at the start;
   rivals   the same tick as others would do it, after so many minutes of conversation (see bench/rivals.py):
            the whole conversation computed again, an ordinary cache that grows, one session at a time;
   roof     the fastest that this machine could do the arithmetic and the memory traffic of a step.
@@ -34,6 +35,7 @@ from microturn.streams import Action, Floats
 
 TICKS_PER_MINUTE = 60 * TICKS_PER_SECOND
 MATRIX = 2048  # of the matrix product that measures arithmetic
+URGE = 100.0  # eagerness at which every tick speaks, or with a minus none does
 STREAM_BYTES = 256 << 20  # of the copy that measures memory
 
 
@@ -96,10 +98,10 @@ class EngineReport:
 # ---- the parts ----
 
 
-def measure_load(model: Interaction, sessions: int, seconds: float, roof_ms: float) -> Load:
+def measure_load(model: Interaction, sessions: int, seconds: float, roof_ms: float, urge: float) -> Load:
     engine = Engine(model, slots=sessions)
     engine.warm_up(2)
-    opened = [engine.open(pace=Pace.DRIVEN, listener=_take) for _ in range(sessions)]
+    opened = [engine.open(pace=Pace.DRIVEN, listener=_take, eagerness=urge) for _ in range(sessions)]
     sound = _sound(sessions)
     ticks, began = 0, time.perf_counter()
     while ticks < 10 or time.perf_counter() - began < seconds / 2:
@@ -112,7 +114,7 @@ def measure_load(model: Interaction, sessions: int, seconds: float, roof_ms: flo
     engine.close()
 
     engine = Engine(model, slots=sessions)
-    opened = [engine.open(listener=_take) for _ in range(sessions)]
+    opened = [engine.open(listener=_take, eagerness=urge) for _ in range(sessions)]
     _live(engine, opened, sound, seconds)
     live = engine.stats()
     engine.close()
@@ -148,7 +150,7 @@ def measure_minutes(model: Interaction, minutes: list[int]) -> tuple[Minute, ...
 def _hour(model: Interaction, minutes: list[int]) -> list[tuple[float, float]]:
     """Median tick (ms) of the minute that ends at each of `minutes`, and memory (MB) then."""
     engine = Engine(model, slots=1)
-    session = engine.open(pace=Pace.DRIVEN, listener=_take)
+    session = engine.open(pace=Pace.DRIVEN, listener=_take, eagerness=-URGE)
     sound = _sound(16)
     marks = []
     recent: list[float] = []
@@ -172,7 +174,7 @@ def _rival_ms(model: Interaction, kind: type[Recompute] | type[GrowingCache], ti
     with backbone_of(model, kind) as backbone:
         backbone.after(ticks)
         engine = Engine(model, slots=1)
-        session = engine.open(pace=Pace.DRIVEN, listener=_take)
+        session = engine.open(pace=Pace.DRIVEN, listener=_take, eagerness=-URGE)
         sound = _sound(1)[0]
         spent: list[float] = []
         while len(spent) < 2 or (sum(spent) < 1500 and len(spent) < 30):
@@ -247,6 +249,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", default="1,10,60", help="moments of a long call (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=10.0, help="real time for each load (default: 10)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a step (default: 1)")
+    parser.add_argument(
+        "--listening", action="store_true", help="nobody speaks (default: all do, all the time)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -266,9 +271,10 @@ def measure(args: argparse.Namespace) -> EngineReport:
         _say(f"one session through {max(minutes)} minutes, then its rivals")
         long = measure_minutes(model, minutes)
     loads, serial = [], []
+    urge = -URGE if args.listening else URGE
     for count in sessions:
         _say(f"{count} sessions")
-        loads.append(measure_load(model, count, args.seconds, work.roof_ms(count, machine)))
+        loads.append(measure_load(model, count, args.seconds, work.roof_ms(count, machine), urge))
         serial.append(measure_serial(model, count))
     _say("admission")
     admitted = measure_admission(model, max(sessions, default=1))

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from microturn.scenes.episode import LEAD_TICKS
+from microturn.streams import LEAD_TICKS
 
 FORMAT = 1  # of checkpoints; raised when weights of an older format can no longer be read
 

@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from microturn.clock import TICK_MS, start_ms, tick_of
-from microturn.streams import Bytes, Channel, Decision, Floats
+from microturn.streams import LEAD_TICKS, Bytes, Channel, Decision, Floats
 
-LEAD_TICKS = 2
 HEARD_MS = 80  # a word counts as heard this long after its end
 
 

@@ -11,7 +11,6 @@ from itertools import pairwise
 
 from microturn.clock import TICKS_PER_SECOND, start_ms
 from microturn.scenes.episode import (
-    LEAD_TICKS,
     Clip,
     Episode,
     Expected,
@@ -22,7 +21,7 @@ from microturn.scenes.episode import (
     pace,
     spoken_ms,
 )
-from microturn.streams import Channel
+from microturn.streams import LEAD_TICKS, Channel
 
 READ_CHARACTERS = 16  # at least so many characters of a text are read in a tick
 REPLY_MS = 2000  # an answer that begins later than this after its question is no answer

@@ -9,7 +9,7 @@ import contextlib
 import multiprocessing as mp
 import random
 from collections.abc import Iterator
-from queue import Empty
+from queue import Empty, Full
 
 import numpy as np
 import torch
@@ -95,9 +95,17 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> 
     torch.set_num_threads(1)
     examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real)
     pieces = PieceTokenizer.load()
+    trainer = mp.parent_process()
     while True:
-        queue.put(examples.batch(recipe.seed * 1_000_000 + step, recipe.seconds, c, pieces))
+        batch = examples.batch(recipe.seed * 1_000_000 + step, recipe.seconds, c, pieces)
         step += 1
+        while True:
+            try:
+                queue.put(batch, timeout=5)
+                break
+            except Full:  # a trainer that was killed cannot say goodbye
+                if trainer is None or not trainer.is_alive():
+                    return
 
 
 def batches(recipe: Recipe, c: ModelConfig, step: int) -> Iterator[Batch]:

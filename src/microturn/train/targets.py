@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from microturn.clock import TICK_MS, tick_of
-from microturn.scenes.episode import HEARD_MS, LEAD_TICKS, Episode, Say, Word, pace
-from microturn.streams import Channel, Decision, Flags, Ints
+from microturn.scenes.episode import HEARD_MS, Episode, Say, Word, pace
+from microturn.streams import LEAD_TICKS, Channel, Decision, Flags, Ints
 from microturn.streams import Tokenizer as Pieces
 
 
