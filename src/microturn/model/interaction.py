@@ -67,6 +67,7 @@ class Interaction:
             pack(network)
             network.say.pack_table()
             network.hear.pack_table()
+            network.voice.rows_multiple = 1
         self._tokenizer = tokenizer
         self.device = torch.device(device)
         self._power = PowerMel().to(device)

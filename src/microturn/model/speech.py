@@ -235,6 +235,7 @@ class SpeechHead(nn.Module):
     def __init__(self, config: SpeechConfig, d_model: int) -> None:
         super().__init__()
         self.config = config
+        self.rows_multiple = 4  # plain kernels differ below four rows; packed ones (1) never do
         self.durations = Durations()
         self.decoder = Decoder(config, d_model)
         self.flow = Flow(config)
@@ -277,7 +278,7 @@ class SpeechHead(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """One tick → sound [B, 4800] and whether each row has any. Only rows with sound cost anything.
 
-        B is a multiple of four. LISTEN drops the queue and fades out within 20 ms. SPEAK sounds; the other
+        LISTEN drops the queue and fades out within 20 ms. SPEAK sounds; the other
         decisions go on with what is queued.
         """
         batch = len(slots_B)
@@ -291,7 +292,7 @@ class SpeechHead(nn.Module):
         speech = hidden_BD.new_zeros(batch, SPEAK_SAMPLES)
         rows = sounding.nonzero()[:, 0]
         if len(rows):
-            count_sounding, padding = len(rows), -len(rows) % 4
+            count_sounding, padding = len(rows), -len(rows) % self.rows_multiple
             padded = torch.cat([rows, rows[:1].expand(padding)])
             used = torch.cat([slots_B[rows], rows.new_full((padding,), state.scratch)])
             part = state.take(used)
