@@ -13,7 +13,7 @@ import torch
 
 from microturn.bench import scores
 from microturn.bench.metrics import Run
-from microturn.model.checkpoint import load_model, load_weights, save_weights
+from microturn.model.checkpoint import load_model, load_weights, save_weights, story_of
 from microturn.model.config import NANO, tiny
 from microturn.model.network import Network
 from microturn.model.tokenizer import PieceTokenizer
@@ -25,6 +25,7 @@ from microturn.train.batch import Batch, fed_back, stack
 from microturn.train.losses import losses
 from microturn.train.muon import optimizers, orthogonal
 from microturn.train.recipe import Recipe
+from microturn.train.release import LARGEST_MB, WEIGHTS, release
 from microturn.train.rollout import Rollout, played, roll_out
 from microturn.train.targets import targets
 from test_scenes import timed
@@ -170,3 +171,18 @@ def test_a_recipe_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="speed"):
         Recipe.load(tmp_path / "r.json")
     assert replace(Recipe(), seed=2).seed == 2
+
+
+def test_released_weights_are_read_back_by_name(tmp_path: Path) -> None:
+    save_weights(Network(tiny()), tmp_path / "run" / "weights", {"minutes": "3"})
+    size = release(tmp_path / "run", "small", tmp_path / "released")
+    assert size < (tmp_path / "run" / "weights.safetensors").stat().st_size
+    model = load_model(str(tmp_path / "released" / "small"))
+    assert model.config == tiny()
+    assert story_of(tmp_path / "released" / "small")["minutes"] == "3"
+
+
+def test_the_package_carries_nano_and_less_than_it_may() -> None:
+    model = load_model()
+    assert model.config.name == "nano"
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < LARGEST_MB << 20

@@ -63,7 +63,9 @@ class Interaction:
         self.network = network.to(device).eval().requires_grad_(False)
         self.config: ModelConfig = network.c
         self._fingerprint = fingerprint(network)
+        sizes = ModelSpec.batch_sizes[2:]  # plain kernels round differently below four rows
         if device == "cpu" and can_pack():
+            sizes = ModelSpec.batch_sizes
             pack(network)
             network.say.pack_table()
             network.hear.pack_table()
@@ -72,7 +74,7 @@ class Interaction:
         self.device = torch.device(device)
         self._power = PowerMel().to(device)
         c = network.c
-        self._spec = ModelSpec(c.name, c.frame_size, c.read_pieces, c.say_pieces, c.lead_ticks)
+        self._spec = ModelSpec(c.name, c.frame_size, c.read_pieces, c.say_pieces, c.lead_ticks, sizes)
         self._outputs = {b: TickOutput.empty(b, self._spec) for b in self._spec.batch_sizes}
         self.slots: Slots
         self.backbone: BackboneState
@@ -125,7 +127,6 @@ class Interaction:
         packed = self._tokenizer.pack(text, room)
         if not packed:
             return
-        # Row counts below four run on other kernels: pad, and keep only the real positions.
         pieces = torch.tensor([p + [0] * (room - len(p)) for p in packed], device=self.device)
         first = int(self.backbone.pinned[slot])
         x = self.network.set_up(pieces[None], torch.full_like(pieces, channel)[None], first)
