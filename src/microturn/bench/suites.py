@@ -34,6 +34,7 @@ from microturn.model.interaction import Interaction
 from microturn.scenes import SCENES, write
 from microturn.scenes.episode import Episode
 from microturn.train.real import noise
+from microturn.train.voices import voice_names
 
 SECONDS = 24.0
 SEED_STEP = 100_003  # suites with neighbouring seeds share no script
@@ -182,6 +183,15 @@ def _test_cast() -> Cast:
     return test_cast()
 
 
+@lru_cache(maxsize=4)
+def _cast_of(names: str) -> Cast | None:
+    """The named voices, of those that are reserved for tests; None for all of them."""
+    wanted = tuple(name for name in names.split(",") if name)
+    if unknown := sorted(set(wanted) - set(voice_names("test"))):
+        raise ValueError(f"no reserved voice {', '.join(unknown)}: use {', '.join(voice_names('test'))}")
+    return Cast(wanted) if wanted else None
+
+
 def make_cases(suite: Suite, n: int, seed: int, cast: Cast | None = None) -> list[Case]:
     """The suite's cases; voices are only looked for where it needs any."""
     if suite.people:
@@ -298,6 +308,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=STDOUT,
         help="the results as JSON: into this file, or printed if none is named",
     )
+    parser.add_argument(
+        "--voices", default="", help="only these of the reserved voices, such as piper-joe,flite-rms"
+    )
     parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
 
 
@@ -315,7 +328,13 @@ def run(args: argparse.Namespace) -> int:
         for name in names:
             with report.working(name, args.n) as progress:
                 result = evaluate(
-                    interaction, name, args.n, args.seed, baselines=not args.no_baselines, progress=progress
+                    interaction,
+                    name,
+                    args.n,
+                    args.seed,
+                    cast=_cast_of(args.voices),
+                    baselines=not args.no_baselines,
+                    progress=progress,
                 )
             report.add(result)
             if args.json and args.json != STDOUT:
