@@ -18,7 +18,7 @@ from microturn.model.ears import FRAMES, power_mel
 from microturn.model.interaction import Interaction
 from microturn.model.layers import Routed
 from microturn.model.memory import left_by, schedule
-from microturn.model.network import NO_DECISION, Network, Own, Percept
+from microturn.model.network import Network, Own, Percept
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.streams import Channel, TickInput, TickOutput
 
@@ -308,4 +308,3 @@ def test_the_published_size_builds_on_the_meta_device() -> None:
     with torch.device("meta"):
         network = Network(CONFIGS["tml-interaction-small"])
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(276e9, rel=0.02)
-    assert NO_DECISION == 4
