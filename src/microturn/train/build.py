@@ -29,7 +29,7 @@ from microturn.train.bank import INDEX, PART_CLIPS, Bank, BankScript, Part, Requ
 from microturn.train.voices import RESERVED, Spoken, load_voice, phones, voice_names
 
 PHONES = "phones.pt"
-FAMILY_SHARES = {"hibari": 0.88, "espeak": 0.07, "flite": 0.05}
+FAMILY_SHARES = {"tape": 0.6, "hibari": 0.3, "espeak": 0.06, "flite": 0.04}
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a script, share
 PLAIN = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
 

@@ -21,6 +21,7 @@ from microturn.model.config import find_config
 from microturn.model.network import Network, Own
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.train.batch import Batch, fed_back
+from microturn.train.crew import Crew
 from microturn.train.examples import batches
 from microturn.train.losses import losses
 from microturn.train.muon import optimizers
@@ -43,6 +44,21 @@ def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> Own:
     own = fed_back(batch.say, batch.hear, batch.decision)
     hidden = torch.rand(batch.decision.shape, device=batch.decision.device) < holes
     return replace(own, heard=torch.where(hidden[..., None], 0, own.heard))
+
+
+def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str, float]:
+    """The gradients of one batch."""
+    rolled = step >= recipe.rolled_from and (step * 7919 % 1000) < recipe.rolled * 1000
+    own = feedback(network, batch, rolled, recipe.holes)
+    hidden = network(batch.setup, batch.setup_channel, batch.percept, own)
+    each = losses(network, hidden, batch)
+    each.total().backward()  # type: ignore[no-untyped-call]
+    return {
+        "decision": each.decision.item(),
+        "say": each.say.item(),
+        "hear": each.hear.item(),
+        "rolled": float(rolled),
+    }
 
 
 class Run:
@@ -87,40 +103,31 @@ class Run:
         story |= {"minutes": f"{self.minutes:.1f}", "hours_heard": f"{self.ticks / 18000:.1f}"}
         save_weights(self.network, self.folder / "weights", story)
 
-    def learn(self, batch: Batch) -> dict[str, float]:
+    def advance(self, batch: Batch, crew: Crew) -> dict[str, float]:
         """One step."""
         r = self.recipe
         share = rate_at(r, self.step, self.minutes)
         for optimizer, full in zip(self.optimizers, (r.rate, r.muon_rate), strict=False):
             for group in optimizer.param_groups:
                 group["lr"] = full * share
-        rolled = self.step >= r.rolled_from and (self.step * 7919 % 1000) < r.rolled * 1000
-        own = feedback(self.network, batch, rolled, r.holes)
-        hidden = self.network(batch.setup, batch.setup_channel, batch.percept, own)
-        each = losses(self.network, hidden, batch)
-        each.total().backward()  # type: ignore[no-untyped-call]
+        numbers = learn(self.network, batch, r, self.step)
+        self.ticks += batch.decision.numel() + crew.gather()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self.ticks += batch.decision.numel()
-        return {
-            "decision": each.decision.item(),
-            "say": each.say.item(),
-            "hear": each.hear.item(),
-            "norm": norm.item(),
-            "rolled": float(rolled),
-        }
+        return numbers | {"norm": norm.item()}
 
     def go(self) -> None:
         r = self.recipe
         watch = Watch(self.folder, r.watched, r.seed)
+        crew = Crew(learn, self.network, r, self.step)
         stream = batches(r, self.network.c, self.step)
         saved = watched = self.minutes
         for batch in stream:
             began = time.monotonic()
-            numbers = self.learn(batch.to(self.device))
+            numbers = self.advance(batch.to(self.device), crew)
             self.minutes += (time.monotonic() - began) / 60
             watch.log(self.step, self.minutes, numbers)
             if self.minutes - watched > r.watch_minutes:
@@ -131,6 +138,7 @@ class Run:
                 saved = self.minutes
             if self.minutes >= r.minutes:
                 break
+        crew.close()
         self.save()
         watch.look(self.network, self.step, self.minutes)
         stream.close()  # type: ignore[attr-defined]

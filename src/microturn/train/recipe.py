@@ -28,6 +28,7 @@ class Recipe:
     save_minutes: float = 4.0
     seed: int = 1
     threads: int = 2
+    mates: int = 0  # more processes that learn beside the first (train/crew.py), each with `threads`
 
     @classmethod
     def load(cls, path: Path) -> Recipe:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from microturn.train.voices.hibari import SPEAKERS, HibariVoice
+from microturn.train.voices.hibari import SPEAKERS, TAPES, HibariVoice
 from microturn.train.voices.machines import ESPEAK_VARIANTS, FLITE, EspeakVoice, FliteVoice
 from microturn.train.voices.spoken import Spoken, Voice
 
@@ -35,6 +35,7 @@ def voice_names(split: str) -> list[str]:
     return [
         "hibari",
         *(f"hibari-{number:03d}" for number in range(SPEAKERS)),
+        *(f"tape-{number:03d}" for number in range(TAPES)),
         *(f"flite-{name}" for name in FLITE),
         *(f"espeak-{variant}" for variant in ESPEAK_VARIANTS),
         *(f"kokoro-{style}" for style in KOKORO_TRAIN),
@@ -56,7 +57,7 @@ def _mixtures() -> list[str]:
 @lru_cache(maxsize=64)
 def load_voice(name: str) -> Voice:
     family, _, rest = name.partition("-")
-    if name == "hibari" or (family == "hibari" and re.fullmatch(r"\d{3}", rest)):
+    if name == "hibari" or (family in ("hibari", "tape") and re.fullmatch(r"\d{3}", rest)):
         return HibariVoice(name)
     if family == "flite" and rest in (*FLITE, "rms"):
         return FliteVoice(name, rest)
