@@ -52,11 +52,12 @@ voices: .venv/voices
 BUILD := OMP_NUM_THREADS=1 nice -n 19 $(BIN)/python -m microturn.train.build
 
 bank: voices
-	$(BUILD) talk --count 6000
+	$(BUILD) talk --count 12000
 	$(BUILD) phones
 	$(BUILD) real
-	$(BUILD) scripts --count 8000
-	$(BUILD) talk --family kokoro --count 800 --part 40
+	$(BUILD) scripts --count 12000
+	$(BUILD) talk --family hibari --count 300
+	$(BUILD) talk --family kokoro- --count 800 --part 40
 
 clean:
 	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

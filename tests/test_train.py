@@ -48,7 +48,7 @@ def episode(scene: str, seed: int, seconds: float = 20.0) -> Episode:
 
 def batch_of(count: int, seconds: float = 6.0) -> Batch:
     episodes = [episode("converse", seed, seconds) for seed in range(count)]
-    return stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], sound.Hardship())
+    return stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
 
 
 @pytest.mark.parametrize("scene", SUITES)
@@ -131,12 +131,12 @@ def test_another_rate_moves_the_words_with_the_sound() -> None:
 def test_mixing_is_deterministic_and_loud_where_somebody_speaks() -> None:
     lived = Episode("hear", 0, 10, placed=(Placed(clip(50), 1000),))
     for hardship in (0.0, 1.0):
-        first, arrived = sound.mix(lived, np.random.default_rng(1), [], sound.Hardship(hardship))
-        again, _ = sound.mix(lived, np.random.default_rng(1), [], sound.Hardship(hardship))
+        first, arrived = sound.mix(lived, np.random.default_rng(1), [], [], sound.Hardship(hardship))
+        again, _ = sound.mix(lived, np.random.default_rng(1), [], [], sound.Hardship(hardship))
         assert np.array_equal(first, again)
         assert first.shape == (10, 20, 64)
         assert len(arrived) == 10
-    clean, _ = sound.mix(lived, np.random.default_rng(1), [], sound.Hardship(0.0))
+    clean, _ = sound.mix(lived, np.random.default_rng(1), [], [], sound.Hardship(0.0))
     assert clean[5:7].mean() > clean[:5].mean() + 2
 
 

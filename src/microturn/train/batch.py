@@ -51,11 +51,12 @@ def stack(
     c: ModelConfig,
     pieces: Tokenizer,
     noises: Sequence[Bytes],
+    mouth: Sequence[Bytes],
     hardship: sound.Hardship,
 ) -> Batch:
     """All episodes must have the same number of ticks."""
     made: list[Targets] = [targets(e, pieces, c.read_pieces, c.say_pieces) for e in episodes]
-    heard = [sound.mix(e, rng, noises, hardship) for e in episodes]
+    heard = [sound.mix(e, rng, noises, mouth, hardship) for e in episodes]
     s = min(c.pinned, max(len(m.setup) for m in made))
     b, n = len(episodes), episodes[0].ticks
     setup = np.zeros((b, s, c.read_pieces), np.int64)

@@ -29,7 +29,7 @@ from microturn.train.bank import INDEX, PART_CLIPS, Bank, BankScript, Part, Requ
 from microturn.train.voices import RESERVED, Spoken, load_voice, phones, voice_names
 
 PHONES = "phones.pt"
-FAMILY_SHARES = {"tape": 0.6, "hibari": 0.3, "espeak": 0.06, "flite": 0.04}
+FAMILY_SHARES = {"tape-": 0.6, "hibari-": 0.3, "espeak-": 0.06, "flite-": 0.04}
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a script, share
 PLAIN = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
 
@@ -106,7 +106,10 @@ def build(requests: Iterable[Request], folder: Path | str, name: str = "lines") 
 
 def any_voice(rng: random.Random, shares: dict[str, float], but: str = "") -> str:
     family = rng.choices(list(shares), list(shares.values()))[0]
-    names = [name for name in voice_names("train") if name.startswith(family) and name != but]
+    known = voice_names("train")
+    if family in known:
+        return family
+    names = [name for name in known if name.startswith(family) and name != but]
     return rng.choice(names)
 
 
@@ -190,12 +193,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--part", type=int, default=PART_CLIPS, help="clips of one part; fewer for slow voices"
     )
-    parser.add_argument("--family", default="", help="only voices whose names begin so, e.g. kokoro")
+    parser.add_argument("--family", default="", help="one voice, or those whose names begin so, e.g. kokoro-")
     parser.add_argument("--folder", type=Path, help="real: a folder of your own recordings")
     args = parser.parse_args(arguments)
     shares = {args.family: 1.0} if args.family else FAMILY_SHARES
     started = str(args.first) if args.first else ""
-    kind = "-".join(part for part in (args.source, args.family, started, str(args.worker)) if part)
+    kind = "-".join(part for part in (args.source, args.family.strip("-"), started, str(args.worker)) if part)
     seeds = range(args.first + args.worker, args.first + args.count, args.workers)
     if args.source == "phones":
         phones.learn(Bank(args.out)).save(args.out / PHONES)

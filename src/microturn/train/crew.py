@@ -35,7 +35,8 @@ class Share:
 
 
 def _shared(zeros: Tensor) -> Tensor:
-    return zeros.share_memory_()  # type: ignore[no-untyped-call]
+    shared: Tensor = zeros.share_memory_()  # type: ignore[no-untyped-call]
+    return shared
 
 
 def _work(learn: Learn, network: Network, share: Share, recipe: Recipe, number: int, step: int) -> None:

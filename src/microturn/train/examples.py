@@ -24,6 +24,7 @@ from microturn.train.bank import Bank
 from microturn.train.batch import Batch, stack
 from microturn.train.recipe import Recipe
 
+OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
 
@@ -49,6 +50,7 @@ class Examples:
         self.scripts = bank.scripts()
         voices = bank.voices()
         self.noises = bank.noises()
+        self.mouth = [bank[i].mel for i in bank.clips_of(OWN_VOICE)] if OWN_VOICE in voices else []
         self.people = [v for v in voices if v.split("-")[0] in PEOPLE]
         self.made = [v for v in voices if v not in set(self.people)]
         # a script made for 45 s has most of its matter cut away in 12: prefer those that fit
@@ -88,7 +90,7 @@ class Examples:
         episodes = [
             self.episode(seed * 1_000_003 + i, seconds) for i in range(round(seconds_in_all / seconds))
         ]
-        return stack(episodes, rng, c, pieces, self.noises, sound.Hardship(1.0))
+        return stack(episodes, rng, c, pieces, self.noises, self.mouth, sound.Hardship(1.0))
 
 
 def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> None:

@@ -17,6 +17,7 @@ from scipy.signal import lfilter
 from microturn.model.ears import BINS, CLIP_LEVELS, FRAMES, HIGH, LOW
 from microturn.scenes.episode import Clip, Episode, Word
 from microturn.streams import Bytes, Flags, Floats
+from microturn.train.targets import schedule
 
 POWER = np.power(10.0, np.arange(256) / CLIP_LEVELS * (HIGH - LOW) + LOW).astype(np.float32)
 BAND_TOPS = {3400: 47, 4000: 51, 5500: 58, 7000: 63}  # Hz → first mel bin that is gone
@@ -79,20 +80,52 @@ def _hiss(frames: int, rng: np.random.Generator) -> Floats:
 
 
 def _events(frames: int, rng: np.random.Generator) -> Floats:
-    """Knocks, clicks, keys: short broadband bursts."""
+    """Knocks, clicks, keys, coughs: short broadband bursts, some of them in twos and threes."""
     out = np.zeros((frames, BINS), np.float32)
     for _ in range(rng.poisson(frames / 400)):
-        at, length = int(rng.integers(0, frames)), int(rng.integers(2, 25))
+        cough = rng.random() < 0.3
+        at, length = int(rng.integers(0, frames)), int(rng.integers(15, 40) if cough else rng.integers(2, 25))
         shape = np.power(10.0, -np.arange(length) / length * rng.uniform(1, 4)).astype(np.float32)
-        stop = min(frames, at + length)
-        out[at:stop] += (shape[: stop - at, None] * _colour(rng, 6.0)) * rng.uniform(0.1, 2.0)
+        burst = shape[:, None] * _colour(rng, 6.0) * np.float32(rng.uniform(0.1, 2.0))
+        for _ in range(int(rng.integers(1, 4)) if cough else 1):
+            stop = min(frames, at + length)
+            out[at:stop] += burst[: max(0, stop - at)]
+            at += length + int(rng.integers(5, 30))
     return out
+
+
+def _echo(episode: Episode, mouth: Sequence[Bytes], frames: int, rng: np.random.Generator) -> Floats:
+    """The model's own voice as a loudspeaker gives it back: not its words, but its voice whenever it speaks."""
+    out = np.zeros((frames, BINS), np.float32)
+    late = int(rng.integers(2, 21))
+    colour = _colour(rng, 3.0)
+    for word in schedule(episode.says)[0]:
+        clip = mouth[int(rng.integers(len(mouth)))]
+        at, length = word.start_ms // 10 + late, (word.end_ms - word.start_ms) // 10
+        first = int(rng.integers(0, max(1, len(clip) - length)))
+        part = POWER[clip[first : first + min(length, max(0, frames - at))]]
+        out[at : at + len(part)] += part * colour
+    return out
+
+
+def _clip(power: Floats, loud: float, rng: np.random.Generator) -> Floats:
+    """A microphone driven too far: loud frames are capped, and what is cut off smears over the spectrum."""
+    whole = power.sum(1, keepdims=True)
+    kept = np.minimum(1.0, loud * 10 ** rng.uniform(-1.0, 0.2) / np.maximum(whole, 1e-12))
+    return np.asarray(power * kept + whole * kept * (1 - kept) * (0.1 / BINS), np.float32)
+
+
+def _codec(power: Floats, rng: np.random.Generator) -> Floats:
+    """Few bits: bins far below the strongest of their frame are not sent."""
+    strongest = power.max(1, keepdims=True)
+    return np.where(power < strongest * np.float32(10 ** -rng.uniform(2.0, 4.5)), 0, power)
 
 
 def mix(
     episode: Episode,
     rng: np.random.Generator,
     noises: Sequence[Bytes],
+    mouth: Sequence[Bytes],
     hardship: Hardship,
 ) -> tuple[Floats, Flags]:
     """Log10 powers [N, FRAMES, BINS] and which ticks arrived [N]."""
@@ -123,11 +156,19 @@ def mix(
                 noise = noise * _colour(rng, 2.0)
             noise *= speech_power / max(float(noise.sum(1).mean()), 1e-9) * 10 ** (-snr / 10)
             total += noise
+        if mouth and episode.says and rng.random() < 0.4:
+            echo = _echo(episode, mouth, frames, rng)
+            level = speech_power * 10 ** rng.uniform(-3.0, -0.8)
+            total += echo * np.float32(level / max(1e-6, float(np.percentile(echo.sum(1), 98))))
         if rng.random() < 0.3:
             total += _events(frames, rng) * speech_power * np.float32(10 ** rng.uniform(-3, -1))
         if rng.random() < 0.25:
             total[:, rng.choice(list(BAND_TOPS.values())) :] *= 1e-4
         total *= _colour(rng, 3.0)
+        if rng.random() < 0.1:
+            total = _clip(total, speech_power, rng)
+        if rng.random() < 0.15:
+            total = _codec(total, rng)
     floor = 10 ** rng.uniform(-9.0, -6.0)
     loudness = rng.normal(0, 8) if hardship.level else 0.0
     total = total * np.float32(10 ** (loudness / 10)) + rng.gamma(4.0, 0.25 * floor, total.shape).astype(
