@@ -1,0 +1,153 @@
+"""The desk of one conversation: what was delegated, who works on it, and what came of it.
+
+Everything runs on the caller's asyncio loop, and nothing here ever makes a tick wait. The user moving on does
+not end a delegation; the model (`Decision.CANCEL`) or the client does. Without a backend the client owns the
+work: it is told of the delegation and appends what it finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Protocol
+
+from microturn.background.inbox import Inbox, Kind, Piece, When
+from microturn.background.package import ContextPackage, Earlier
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8  # open delegations of one conversation
+REMEMBERED = 32  # delegations that later packages tell of
+
+Say = Callable[[Piece], None]
+
+
+class Failure(Exception):
+    """Why work came to nothing, in one sentence fit for the user's ears. Never holds what a server sent."""
+
+
+class Backend(Protocol):
+    async def work(self, package: ContextPackage, say: Say) -> None:
+        """Says thinking and commentary, then one final piece. Raises Failure; may be cancelled."""
+
+
+class Words(Protocol):
+    async def __call__(self, wav: bytes) -> str:
+        """The words of a recording. Never on the way to a decision of the interaction model."""
+
+
+class State(StrEnum):
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass
+class Delegation:
+    number: int  # 1, 2, … as in the session's events
+    at_ms: int
+    state: State = State.OPEN
+    results: list[str] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None  # None: the client does the work
+
+
+@dataclass
+class Background:
+    inbox: Inbox
+    backend: Backend | None = None
+    words: Words | None = None
+    watch: Say | None = None  # sees every piece that goes into the inbox
+    late: int = 0  # pieces that came when their delegation was over
+    _all: dict[int, Delegation] = field(default_factory=dict)
+
+    def delegate(self, package: ContextPackage) -> Delegation:
+        """Begin work on a package; returns at once."""
+        delegation = self._all[package.delegation] = Delegation(package.delegation, package.at_ms)
+        if len(self.open) > AT_ONCE:
+            self._fail(delegation, "Too much is being worked on already.")
+        elif self.backend is not None:
+            delegation.task = asyncio.get_running_loop().create_task(
+                self._work(self.backend, delegation, package)
+            )
+        over = [d for d in self._all.values() if d.state is not State.OPEN]
+        for old in over[: max(0, len(self._all) - REMEMBERED)]:
+            del self._all[old.number]
+        return delegation
+
+    def append(self, piece: Piece) -> None:
+        """What a client says about a delegation of its own, or, with delegation 0, for the model to know."""
+        if piece.delegation:
+            delegation = self._all.get(piece.delegation)
+            if delegation is None:
+                raise ValueError(f"there is no delegation {piece.delegation}")
+            if delegation.task is not None:
+                raise ValueError(f"delegation {piece.delegation} is not the client's")
+            if delegation.state is not State.OPEN:
+                self.late += 1
+                raise ValueError(f"delegation {piece.delegation} is {delegation.state.value}")
+        self._deliver(piece)
+
+    def cancel(self, number: int | None = None) -> list[int]:
+        """Take back one delegation, or all that are open. What is unread of them is never read."""
+        taken = [d for d in self.open if number in (None, d.number)]
+        for delegation in taken:
+            delegation.state = State.CANCELLED
+            self.inbox.drop(delegation.number)
+            if delegation.task is not None:
+                delegation.task.cancel()
+        return [d.number for d in taken]
+
+    async def close(self) -> None:
+        """Cancel everything and wait until it has let go."""
+        self.cancel()
+        await asyncio.gather(*(d.task for d in self._all.values() if d.task), return_exceptions=True)
+
+    @property
+    def open(self) -> list[Delegation]:
+        return [d for d in self._all.values() if d.state is State.OPEN]
+
+    def earlier(self) -> tuple[Earlier, ...]:
+        return tuple(Earlier(d.number, d.at_ms, d.state.value, tuple(d.results)) for d in self._all.values())
+
+    async def _work(self, backend: Backend, delegation: Delegation, package: ContextPackage) -> None:
+        def say(piece: Piece) -> None:
+            if delegation.state is State.OPEN:
+                self._deliver(replace(piece, delegation=delegation.number))
+            else:
+                self.late += 1
+
+        try:
+            if self.words is not None and package.audio is not None:
+                try:
+                    package = replace(package, heard=await self.words(package.audio.wav))
+                except Exception as error:  # the package goes out with what the model itself heard
+                    log.warning("the words of delegation %d: %s", delegation.number, type(error).__name__)
+            await backend.work(package, say)
+            if delegation.state is State.OPEN:
+                raise Failure("The work ended without a result.")
+        except Failure as failure:
+            self._fail(delegation, str(failure))
+        except Exception as error:  # its text may hold what must not be told or logged
+            log.error("delegation %d: %s", delegation.number, type(error).__name__)
+            self._fail(delegation, "Something went wrong while working on it.")
+
+    def _fail(self, delegation: Delegation, sentence: str) -> None:
+        if delegation.state is State.OPEN:
+            self._deliver(Piece(Kind.FINAL, sentence, When.WHEN_IDLE, delegation=delegation.number))
+            delegation.state = State.FAILED
+
+    def _deliver(self, piece: Piece) -> None:
+        delegation = self._all.get(piece.delegation)
+        if delegation is not None and piece.kind is not Kind.THINKING:
+            if piece.revised:
+                delegation.results.clear()
+            delegation.results.append(piece.text)
+            if piece.kind is Kind.FINAL:
+                delegation.state = State.DONE
+        self.inbox.put(piece)
+        if self.watch is not None:
+            self.watch(piece)

@@ -1,0 +1,108 @@
+"""How results of background work reach the interaction model: as quoted text, oldest first, a little at a time.
+
+The inbox only delivers text; whether and when to speak about it is the model's decision. Text that the model
+has begun to read cannot be taken back, so the next one is handed over only when the last has had its ticks to
+be read: until then it may still be revised or dropped.
+
+Whatever comes back is untrusted: it is stripped to printable characters, capped and quoted, and is only ever
+read on the background channel. Lines, instructions and channels cannot be forged from inside the quotes.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from microturn.streams import Channel, TextIn
+
+LONGEST = 2_000  # characters of one piece; at four text pieces a tick that is about half a minute of reading
+SIP = 160  # characters handed over at once: 2 s of reading
+ROOM = 64  # unread sips; beyond it the oldest silent one is lost, or else the oldest
+
+
+class Kind(StrEnum):
+    THINKING = "thinking"  # silent: how the work goes
+    COMMENTARY = "commentary"  # may be spoken: part of the result
+    FINAL = "final"  # the result, or its last part; the delegation is over
+
+
+class When(StrEnum):
+    """What the sender asks of the model, which sees it and decides by itself."""
+
+    WHEN_IDLE = "when_idle"
+    INTERRUPT = "interrupt"  # also goes ahead of what is unread
+    SILENT = "silent"
+
+
+@dataclass(frozen=True)
+class Piece:
+    kind: Kind
+    text: str
+    when: When = When.WHEN_IDLE
+    revised: bool = False  # stands in for whatever of its delegation is still unread
+    delegation: int = 0  # 0: context that belongs to no delegation
+
+
+def clean(text: str, longest: int = LONGEST) -> str:
+    """One line of printable characters: no control, bidi or zero-width characters, no double quotes."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split())
+    line = line.replace('"', "'")
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+@dataclass
+class Inbox:
+    """`ticks_to_read` is the model's own pace: `lambda text: len(tokenizer.pack(text, spec.read_pieces))`."""
+
+    ticks_to_read: Callable[[str], int]
+    delivered: int = 0
+    dropped: int = 0  # unread when they were revised or their delegation was cancelled
+    lost: int = 0  # unread when too much came
+    _unread: list[tuple[Piece, str]] = field(default_factory=list)
+    _busy_ticks: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # filled by the loop, drained by ticks
+
+    def put(self, piece: Piece) -> None:
+        label = (
+            piece.kind.value if piece.when is When.WHEN_IDLE else f"{piece.kind.value}, {piece.when.value}"
+        )
+        sips = re.findall(rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", clean(piece.text))
+        with self._lock:
+            if piece.revised:
+                self._drop(piece.delegation)
+            at = len(self._unread)
+            if piece.when is When.INTERRUPT:
+                at = next((i for i, (p, _) in enumerate(self._unread) if p.when is not piece.when), at)
+            self._unread[at:at] = [(piece, f'{label}: "{sip}"') for sip in sips]
+            while len(self._unread) > ROOM:
+                silent = (i for i, (p, _) in enumerate(self._unread) if p.kind is Kind.THINKING)
+                del self._unread[next(silent, 0)]
+                self.lost += 1
+
+    def drop(self, delegation: int) -> None:
+        """Forget what is unread of a delegation."""
+        with self._lock:
+            self._drop(delegation)
+
+    def take(self) -> TextIn | None:
+        """What the model reads next. To be called once a tick; never waits."""
+        with self._lock:
+            self._busy_ticks -= self._busy_ticks > 0
+            if self._busy_ticks or not self._unread:
+                return None
+            _, text = self._unread.pop(0)
+            self.delivered += 1
+            self._busy_ticks = self.ticks_to_read(text)
+            return TextIn(text, Channel.BACKGROUND)
+
+    @property
+    def unread(self) -> int:
+        return len(self._unread)
+
+    def _drop(self, delegation: int) -> None:
+        kept = [(p, t) for p, t in self._unread if p.delegation != delegation]
+        self.dropped += len(self._unread) - len(kept)
+        self._unread = kept

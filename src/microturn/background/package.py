@@ -1,0 +1,245 @@
+"""The context package: everything that background work may need to know of a conversation, in bounded room.
+
+`Recent` keeps the conversation's events, sound and pictures as they happen; `build` makes the package of one
+delegation out of it. Words that the model said are those that were played, because events are listed so.
+`python -m microturn.background --schema` prints the JSON schema of a package.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from PIL import Image
+
+from microturn.clock import HEAR_RATE, HEAR_SAMPLES, TICKS_PER_SECOND, end_ms, start_ms
+from microturn.events import Event
+from microturn.streams import Bytes, Channel, Floats, Perception
+
+T = TypeVar("T")
+Who = Literal["user", "model", "typed", "background", "history"]
+CHANNELS: dict[Channel, Who] = {
+    Channel.TYPED: "typed",
+    Channel.BACKGROUND: "background",
+    Channel.HISTORY: "history",
+}
+PAUSE_MS = 1_000  # a longer silence of a speaker begins a new line
+LINE = 500  # characters of speech after which a new line begins
+FRAME_EVERY = TICKS_PER_SECOND  # ticks between pictures that are kept
+
+Milliseconds = Annotated[int, Meta(ge=0, description="media time since the session began")]
+
+
+@dataclass(frozen=True)
+class Budget:
+    text: int = 24_000  # characters
+    audio_s: int = 20
+    frames: int = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """What somebody said, typed or was told, without a longer pause."""
+
+    start_ms: Milliseconds
+    end_ms: Milliseconds
+    who: Who
+    text: str
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A delegation before this one."""
+
+    number: int
+    at_ms: Milliseconds
+    state: str
+    results: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The last seconds that came from the user's microphone, 16 kHz mono; silence where nothing came."""
+
+    start_ms: Milliseconds
+    wav: bytes
+
+
+@dataclass(frozen=True)
+class Still:
+    at_ms: Milliseconds
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
+class ContextPackage:
+    """A conversation as the background model gets it at the tick that delegated."""
+
+    delegation: int
+    at_ms: Milliseconds
+    instructions: tuple[str, ...]  # at opening, then as they were appended
+    transcript: tuple[Line, ...]
+    pending: tuple[str, ...] = ()  # what is still to happen: rules and timers that are running
+    earlier: tuple[Earlier, ...] = ()
+    audio: Sound | None = None
+    frames: tuple[Still, ...] = ()
+    heard: Annotated[str, Meta(description="words of the audio, if a recogniser was asked")] = ""
+    omitted: Annotated[int, Meta(ge=0, description="older texts left out to keep within the budget")] = 0
+    format: Literal[1] = 1
+
+    def to_json(self) -> bytes:
+        """Sound and pictures are base64."""
+        return msgspec.json.encode(self)
+
+    def asked(self, lines: int = 1) -> str:
+        """The user's latest words: what is most likely to have been delegated."""
+        if self.heard and lines == 1:
+            return self.heard
+        return " ".join([t.text for t in self.transcript if t.who in ("user", "typed")][-lines:])
+
+    def told(self) -> str:
+        """The package as text, for models that neither hear nor see."""
+        parts = [f"Instruction: {text}" for text in self.instructions]
+        parts += [f"Pending: {text}" for text in self.pending]
+        parts += [f"Delegation {e.number} ({e.state}): {' '.join(e.results)}" for e in self.earlier]
+        parts += [f"[{line.start_ms / 1000:.1f} s] {line.who}: {line.text}" for line in self.transcript]
+        if self.heard:
+            parts.append(f"Words of the last seconds, by a recogniser: {self.heard}")
+        return "\n".join([*parts, f"[{self.at_ms / 1000:.1f} s] The work was delegated."])
+
+
+def schema() -> dict[str, Any]:
+    return msgspec.json.schema(ContextPackage)
+
+
+@dataclass
+class Recent:
+    """What happened lately, tick by tick, in bounded memory."""
+
+    budget: Budget = field(default_factory=Budget)
+    instructions: list[str] = field(default_factory=list)
+    lines: deque[Line] = field(default_factory=deque)
+    omitted: int = 0
+    _tick: int = -1
+    _text: int = 0  # characters in lines
+    _audio: deque[Floats | None] = field(default_factory=deque)
+    _frames: deque[tuple[int, Bytes]] = field(default_factory=deque)
+
+    def read(self, events: Sequence[Event]) -> None:
+        """Take in events only, as those of the opening."""
+        for event in events:
+            if event.type == "read" and event.channel is Channel.INSTRUCTIONS:
+                self.instructions.append(event.text or "")
+            elif event.type == "read" and event.channel is not None:
+                self._add(CHANNELS[event.channel], event)
+            elif event.type in ("hear", "say"):
+                self._add("user" if event.type == "hear" else "model", event)
+
+    def follow(self, tick: int, perception: Perception, events: Sequence[Event]) -> None:
+        """Take in one tick, with its events as `EventLog.follow` gives them."""
+        self._tick = tick
+        self.read(events)
+        self._audio.append(perception.audio)
+        if len(self._audio) > self.budget.audio_s * TICKS_PER_SECOND:
+            self._audio.popleft()
+        if perception.frame is not None and self.budget.frames:
+            if len(self._frames) > 1 and tick - self._frames[-2][0] < FRAME_EVERY:
+                self._frames.pop()  # the latest is always kept, those before it are a second apart
+            self._frames.append((tick, perception.frame))
+            if len(self._frames) > self.budget.frames:
+                self._frames.popleft()
+
+    def build(
+        self, delegation: int, earlier: tuple[Earlier, ...] = (), pending: tuple[str, ...] = ()
+    ) -> ContextPackage:
+        """The package of the delegation that was made in the tick followed last."""
+        package = ContextPackage(
+            delegation=delegation,
+            at_ms=end_ms(self._tick),
+            instructions=tuple(self.instructions),
+            transcript=tuple(self.lines),
+            pending=pending,
+            earlier=earlier,
+            audio=self._sound(),
+            frames=tuple(Still(start_ms(tick), _jpeg(frame)) for tick, frame in self._frames),
+            omitted=self.omitted,
+        )
+        return fit(package, self.budget.text)
+
+    def _add(self, who: Who, event: Event) -> None:
+        text, start, end = event.text or "", max(0, start_ms(event.tick)), max(0, end_ms(event.tick))
+        for i in range(len(self.lines) - 1, max(-1, len(self.lines) - 4), -1):  # both may be talking
+            line = self.lines[i]
+            if who != line.who or event.type == "read" or start - line.end_ms >= PAUSE_MS:
+                continue
+            if len(line.text) + len(text) <= LINE:
+                self.lines[i] = replace(line, end_ms=end, text=line.text + text)
+                self._text += len(text)
+                return
+        text = text.strip()[: self.budget.text // 2]
+        self._text += len(text)
+        self.lines.append(Line(start, end, who, text))
+        while self._text > self.budget.text:
+            self._text -= len(self.lines.popleft().text)
+            self.omitted += 1
+
+    def _sound(self) -> Sound | None:
+        if all(chunk is None for chunk in self._audio):
+            return None
+        silence = np.zeros(HEAR_SAMPLES, np.float32)
+        samples = np.concatenate([silence if chunk is None else chunk for chunk in self._audio])
+        with io.BytesIO() as file:
+            with wave.open(file, "wb") as wav:
+                wav.setnchannels(1)
+                wav.setsampwidth(2)
+                wav.setframerate(HEAR_RATE)
+                wav.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
+            return Sound(start_ms(self._tick + 1 - len(self._audio)), file.getvalue())
+
+
+def fit(package: ContextPackage, room: int) -> ContextPackage:
+    """Leave out the oldest first until the texts have at most `room` characters.
+
+    What the session was opened with is only ever cut, and to half; then comes what was appended to it, what is
+    pending, earlier work, and the conversation has the rest.
+    """
+    opening = tuple(text[: room // 2] for text in package.instructions[:1])
+    room -= sum(map(len, opening))
+    appended, room = _newest(package.instructions[1:], len, room)
+    pending, room = _newest(package.pending, len, room)
+    earlier, room = _newest(package.earlier, lambda e: sum(map(len, e.results)), room)
+    transcript, room = _newest(package.transcript, lambda line: len(line.text), room)
+    fitted = replace(
+        package,
+        instructions=opening + appended,
+        pending=pending,
+        earlier=earlier,
+        transcript=transcript,
+    )
+    return replace(fitted, omitted=package.omitted + _texts(package) - _texts(fitted))
+
+
+def _newest(items: tuple[T, ...], size: Callable[[T], int], room: int) -> tuple[tuple[T, ...], int]:
+    """The longest tail that fits, and the room that is left."""
+    first = len(items)
+    while first and size(items[first - 1]) <= room:
+        first -= 1
+        room -= size(items[first])
+    return items[first:], room
+
+
+def _texts(package: ContextPackage) -> int:
+    return sum(map(len, (package.instructions, package.pending, package.earlier, package.transcript)))
+
+
+def _jpeg(frame: Bytes) -> bytes:
+    with io.BytesIO() as file:
+        Image.fromarray(frame).save(file, "JPEG", quality=85)
+        return file.getvalue()
