@@ -1,0 +1,273 @@
+"""One conversation: an engine session, what is known of it so far, and whoever listens or looks on.
+
+Everything here runs on the event loop's thread, but for `_witness` and `_listen`, which the engine calls on its
+own. A tick reaches the loop as a `Beat`. The one connection that plays the conversation takes beats with
+`next_beat`; until it does, the session is not stepped again. Watchers are told of everything and slow nobody.
+When the connection is lost nobody takes beats, so the conversation stands still until somebody comes back for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND, start_ms
+from microturn.engine import Engine, Pace, Session
+from microturn.events import Event, EventLog
+from microturn.streams import Action, Bytes, Channel, Decision, Floats, Perception, TextIn
+
+RECENT_TICKS = 15 * TICKS_PER_SECOND  # kept for a connection that comes back and for the background model
+TIMELINE = 20_000  # events kept: hours of talk
+AHEAD = 2  # ticks that a driven conversation is pushed ahead of its answers
+SNAPSHOT_TICKS = 60 * TICKS_PER_SECOND  # of a stored conversation
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a conversation begins with."""
+
+    instructions: str = ""
+    history: tuple[str, ...] = ()  # what was said before, one line each: `user: …`, `assistant: …`
+    eagerness: float = 0.0
+    seed: int = 0
+    pace: Pace = Pace.LIVE
+    store: bool = False
+    owner: str = ""  # name of the key it was opened with
+
+    @property
+    def read(self) -> tuple[TextIn, ...]:
+        history = tuple(TextIn(line, Channel.HISTORY) for line in self.history)
+        return ((TextIn(self.instructions, Channel.INSTRUCTIONS),) if self.instructions else ()) + history
+
+
+@dataclass(frozen=True)
+class Beat:
+    """One tick on its way out: what came in, what the model did, and what happened (see docs/events.md)."""
+
+    perception: Perception
+    action: Action
+    events: tuple[Event, ...]
+
+    @property
+    def tick(self) -> int:
+        return self.action.tick
+
+    def text(self, kind: str) -> str:
+        """All pieces of this tick's `say` or `hear` events."""
+        return "".join(event.text or "" for event in self.events if event.type == kind)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Sound as it came from the user, before muting: 16 kHz, −1…1."""
+
+    audio: Floats
+    start_ms: int
+
+
+@dataclass(frozen=True)
+class Delegation:
+    id: str
+    tick: int
+    target: str  # `client`: the application does the work; `responses`: the server's background model does
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The model took a delegation back."""
+
+    delegation: Delegation
+
+
+@dataclass(frozen=True)
+class Closed:
+    reason: str
+    error: Exception | None = None
+
+
+Watcher = Callable[[object], None]  # Beat, Heard, Delegation, Taken, Closed, or a dialect's own note
+
+
+class Journal(Protocol):
+    """Writes ticks down. `then` is called, on any thread, when the tick is safe."""
+
+    def append(
+        self,
+        id: str,
+        perception: Perception,
+        action: Action,
+        snapshot: bytes | None,
+        then: Callable[[], None],
+    ) -> None: ...
+
+
+class Conversation:
+    """Made by `Lobby`. `begin` opens it."""
+
+    def __init__(self, id: str, start: Start, lead_ticks: int, journal: Journal | None = None) -> None:
+        self.id, self.start = id, start
+        self.target = "client"  # of delegations
+        self.muted = False
+        self.closed: Closed | None = None
+        self.connected = False  # somebody plays it
+        self.delegations: dict[str, Delegation] = {}
+        self.recent: deque[Beat] = deque(maxlen=RECENT_TICKS)
+        self.timeline: deque[Event] = deque(maxlen=TIMELINE)
+        self.played_ms = 0  # up to where the listener says to have played
+        self.session: Session
+        self._journal = journal if start.store else None
+        self._log = EventLog(lead_ticks)
+        self._perception = Perception()
+        self._beat: Beat | None = None
+        self._there, self._moved = asyncio.Event(), asyncio.Event()
+        self._watchers: list[Watcher] = []
+        self._pushed, self._arrived = 0, 0  # samples pushed, ticks that came of them
+        self._loop = asyncio.get_running_loop()
+
+    async def begin(self, engine: Engine, restore: bytes | None = None) -> None:
+        """Raises EngineFull at once when there is no room."""
+        start = self.start
+        if restore is None:
+            self.timeline.extend(self._log.opening(start.read))
+
+        def open_session() -> Session:
+            return engine.open(
+                pace=start.pace,
+                listener=self._listen,
+                witness=self._witness,
+                on_end=lambda error: self._on_loop(lambda: self._end(error)),
+                read=() if restore else start.read,
+                seed=start.seed,
+                eagerness=None if restore else start.eagerness,
+                restore=restore,
+            )
+
+        self.session = await asyncio.to_thread(open_session)
+
+    # ---- what comes in ----
+
+    async def push_audio(self, audio: Floats) -> None:
+        """Any number of samples at 16 kHz in −1…1. A driven conversation takes its time."""
+        audio = (
+            np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.float32) / 32768.0
+        )  # 16 bits keep it
+        self.publish(Heard(audio, self.now_ms))
+        if self.muted:
+            audio = np.zeros_like(audio)
+        while len(audio):
+            while self.start.pace is Pace.DRIVEN and not self.closed and self._ahead >= AHEAD:
+                self._moved.clear()
+                await self._moved.wait()
+            room = HEAR_SAMPLES - self._pushed % HEAR_SAMPLES
+            self.session.push_audio(audio[:room])
+            self._pushed += len(audio[:room])
+            audio = audio[room:]
+
+    async def end_audio(self) -> None:
+        """No more will come: the tick that was begun is filled up with silence."""
+        if rest := -self._pushed % HEAR_SAMPLES:
+            await self.push_audio(np.zeros(rest, np.float32))
+
+    def push_frame(self, frame: Bytes) -> None:
+        self.session.push_frame(frame)
+
+    def push_text(self, text: str, channel: Channel) -> None:
+        self.session.push_text(text, channel)
+
+    def played(self, end_ms: int) -> None:
+        self.played_ms = max(self.played_ms, end_ms)
+
+    def dropped(self) -> None:
+        """The listener did not play the last tick."""
+        self.session.cancel_last()
+
+    # ---- what goes out ----
+
+    @property
+    def now_ms(self) -> int:
+        """Media time: the end of the last tick."""
+        return start_ms(self.recent[-1].tick) + TICK_MS if self.recent else 0
+
+    @property
+    def _ahead(self) -> int:
+        return self._pushed // HEAR_SAMPLES - self._arrived
+
+    @property
+    def drained(self) -> bool:
+        """Everything that was pushed has been answered, and the answers taken."""
+        return self._ahead <= 0 and self._beat is None
+
+    async def next_beat(self) -> Beat | None:
+        """The next tick, when the one before is on its way; None when there will be no more."""
+        await self._there.wait()
+        beat, self._beat = self._beat, None
+        if beat is not None:
+            if not self.closed:
+                self._there.clear()
+            self.session.took()
+        return beat
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Tell `watcher` of everything from now on, until what is returned is called."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
+
+    def publish(self, note: object) -> None:
+        for watcher in tuple(self._watchers):
+            watcher(note)
+
+    def close(self, reason: str) -> None:
+        if self.closed is None:
+            self._end(None, reason)
+            self.session.close()
+
+    # ---- engine's thread ----
+
+    def _witness(self, perception: Perception, action: Action) -> None:
+        self._perception = perception
+
+    def _listen(self, action: Action) -> bool:
+        perception = self._perception
+        beat = Beat(perception, action, tuple(self._log.follow(action, perception.text)))
+        if self._journal is None:
+            self._on_loop(lambda: self._arrive(beat))
+        else:
+            due = action.tick % SNAPSHOT_TICKS == SNAPSHOT_TICKS - 1
+            snapshot = self.session.snapshot() if due else None
+            self._journal.append(
+                self.id, perception, action, snapshot, lambda: self._on_loop(lambda: self._arrive(beat))
+            )
+        return False
+
+    def _on_loop(self, what: Callable[[], None]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(what)
+
+    # ---- loop's thread ----
+
+    def _arrive(self, beat: Beat) -> None:
+        self._beat = beat
+        self._arrived += 1
+        self.recent.append(beat)
+        self.timeline.extend(beat.events)
+        self._there.set()
+        self._moved.set()
+        self.publish(beat)
+        if any(event.type == "delegate" for event in beat.events):
+            delegation = Delegation(f"dlg_{self.id[-8:]}_{beat.tick}", beat.tick, self.target)
+            self.delegations[delegation.id] = delegation
+            self.publish(delegation)
+        elif beat.action.decision is Decision.CANCEL and self.delegations:
+            self.publish(Taken(self.delegations.pop(next(reversed(self.delegations)))))
+
+    def _end(self, error: Exception | None, reason: str = "") -> None:
+        if self.closed is None:
+            self.closed = Closed(reason or ("error" if error else "close_requested"), error)
+            self._there.set()
+            self._moved.set()
+            self.publish(self.closed)

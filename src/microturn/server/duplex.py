@@ -1,0 +1,99 @@
+"""The duplex socket: PCM16 mono in, PCM16 mono out, one message each tick, and nothing else.
+
+Query: `rate` (8000, 16000, 24000, 48000; default 24000), `pace` (`live`, or `driven`: the input drives time),
+`instructions`, `eagerness`. An empty message says that no more sound will come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from starlette.datastructures import QueryParams
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from microturn.engine import EngineFull, Pace, SessionClosed
+from microturn.server.conversation import Conversation, Start
+from microturn.server.lobby import Lobby
+from microturn.server.sound import RATES, Ear, Mouth
+
+UNSUPPORTED, POLICY, BUSY = 1003, 1008, 1013  # close codes of RFC 6455
+SEND_S = 10.0  # a client that has not read for so long is let go
+KNOWN = {"rate", "pace", "instructions", "eagerness"}
+
+
+def options(query: QueryParams, owner: str) -> tuple[Start, int]:
+    """Raises ValueError in one line."""
+    if unknown := sorted(set(query) - KNOWN):
+        raise ValueError(f"unknown parameter {unknown[0]}: known are {', '.join(sorted(KNOWN))}")
+    try:
+        rate, eagerness = int(query.get("rate", "24000")), float(query.get("eagerness", "0"))
+        pace = Pace(query.get("pace", "live"))
+    except ValueError as error:
+        raise ValueError(f"rate, eagerness or pace cannot be read: {error}") from None
+    if rate not in RATES:
+        raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {rate}")
+    return Start(query.get("instructions", ""), eagerness=eagerness, pace=pace, owner=owner), rate
+
+
+async def serve_duplex(socket: WebSocket, lobby: Lobby, owner: str) -> None:
+    await socket.accept()
+    try:
+        start, rate = options(socket.query_params, owner)
+        conversation = await lobby.begin(start)
+    except ValueError as error:
+        return await socket.close(POLICY, str(error)[:120])
+    except EngineFull as full:
+        return await socket.close(BUSY, f"busy: {full}"[:120])
+    code, reason = 1000, ""
+    try:
+        async with asyncio.TaskGroup() as both:
+            listening = both.create_task(_listen(socket, conversation, Ear(rate)))
+            code, reason = await _speak(socket, conversation, Mouth(rate), listening)
+            listening.cancel()
+    except* ValueError as errors:
+        code, reason = UNSUPPORTED, str(errors.exceptions[0])
+    except* TimeoutError:
+        code, reason = POLICY, "nothing was read for 10 s"
+    except* (WebSocketDisconnect, SessionClosed, OSError):
+        pass
+    finally:
+        conversation.close("remote_hangup")
+        with suppress(RuntimeError, WebSocketDisconnect):
+            await socket.close(code, reason[:120])
+
+
+async def _listen(socket: WebSocket, conversation: Conversation, ear: Ear) -> None:
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect
+        data = message.get("bytes")
+        if data is None:
+            raise ValueError(
+                "this socket carries PCM16 in binary messages; text belongs to /v1/live/sessions"
+            )
+        if not data:
+            return await conversation.end_audio()
+        await conversation.push_audio(ear(data))
+
+
+async def _speak(
+    socket: WebSocket, conversation: Conversation, mouth: Mouth, listening: asyncio.Task[None]
+) -> tuple[int, str]:
+    driven = conversation.start.pace is Pace.DRIVEN
+    while not (driven and listening.done() and conversation.drained):
+        waiting = asyncio.ensure_future(conversation.next_beat())
+        await asyncio.wait(
+            (waiting, listening) if driven and not listening.done() else (waiting,),
+            return_when="FIRST_COMPLETED",
+        )
+        if not waiting.done():
+            waiting.cancel()
+            continue
+        if (beat := waiting.result()) is None:
+            error = conversation.closed and conversation.closed.error
+            return (1011, f"the session ended: {error}") if error else (1000, "")
+        async with asyncio.timeout(SEND_S):
+            await socket.send_bytes(mouth(beat.action))
+    return 1000, "everything was answered"

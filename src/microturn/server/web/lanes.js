@@ -1,0 +1,167 @@
+/**
+ * The last seconds on the tick grid: what you said, what the model decided in every tick, what it said.
+ *
+ * Times are session milliseconds. Sound is kept as one peak per 20 ms, the rest per tick, in rings that hold a
+ * minute; drawing walks over what is visible.
+ */
+
+export const TICK_MS = 200;
+const SLICE_MS = 20;
+const BAR_MS = 40; // one drawn bar
+const KEPT_TICKS = 300;
+const WORD_KEPT = 200;
+
+/** @typedef {'you' | 'model'} Who */
+/** @typedef {{ who: Who, ms: number, text: string }} Word */
+/** @typedef {{ number: number, decision: string, missed: boolean }} Tick */
+
+export class Lanes {
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+    this.reset();
+    this.restyle();
+    new ResizeObserver(() => this.resize()).observe(canvas);
+    this.resize();
+  }
+
+  reset() {
+    const slices = (KEPT_TICKS * TICK_MS) / SLICE_MS;
+    /** @type {Record<Who, Float32Array>} */
+    this.peaks = { you: new Float32Array(slices), model: new Float32Array(slices) };
+    /** @type {Record<Who, number>} */
+    this.newest = { you: -1, model: -1 }; // slice
+    /** @type {(Tick | undefined)[]} */
+    this.ticks = new Array(KEPT_TICKS);
+    /** @type {Word[]} */
+    this.words = [];
+  }
+
+  /** Colours and type come from the style sheet; call again when the theme has changed. */
+  restyle() {
+    const style = getComputedStyle(this.canvas);
+    /** @param {string} name */
+    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+    this.colours = { you: colour('you'), model: colour('model'), delegate: colour('work'), cancel: colour('bad'), ink: colour('ink'), faint: colour('faint'), line: colour('line') };
+    this.font = style.fontFamily;
+  }
+
+  resize() {
+    const { clientWidth, clientHeight } = this.canvas;
+    this.scale = devicePixelRatio || 1;
+    this.canvas.width = Math.round(clientWidth * this.scale);
+    this.canvas.height = Math.round(clientHeight * this.scale);
+    this.tickWidth = clientWidth < 600 ? 21 : 27; // px
+  }
+
+  /** @param {Who} who  @param {number} ms  @param {number} peak 0…1 */
+  sound(who, ms, peak) {
+    const slice = Math.floor(ms / SLICE_MS);
+    if (slice < 0) return;
+    const ring = this.peaks[who];
+    for (let gap = Math.max(this.newest[who] + 1, slice - ring.length + 1); gap < slice; gap++) ring[gap % ring.length] = slice - gap < 3 ? peak : 0;
+    ring[slice % ring.length] = slice === this.newest[who] ? Math.max(peak, ring[slice % ring.length]) : peak;
+    this.newest[who] = Math.max(this.newest[who], slice);
+  }
+
+  /** @param {Tick} tick */
+  tick(tick) {
+    this.ticks[tick.number % KEPT_TICKS] = tick;
+  }
+
+  /** A piece of a word; one that begins with a space begins a word. @param {Word} piece */
+  word(piece) {
+    const last = this.words.findLast((word) => word.who === piece.who);
+    if (last && !piece.text.startsWith(' ') && piece.ms - last.ms < 2 * TICK_MS) last.text += piece.text;
+    else this.words.push({ ...piece, text: piece.text.trim() });
+    if (this.words.length > WORD_KEPT) this.words.shift();
+  }
+
+  /** @param {number} now session ms at the right edge */
+  draw(now) {
+    const { context: c, canvas, scale, tickWidth } = this;
+    const width = canvas.width / scale;
+    const height = canvas.height / scale;
+    const from = now - (width / tickWidth) * TICK_MS;
+    /** @param {number} ms */
+    const x = (ms) => ((ms - from) / TICK_MS) * tickWidth;
+    const middle = height / 2;
+    const reach = height * 0.17; // of a waveform, to each side
+    const rows = { you: height * 0.26, model: height * 0.74 };
+
+    c.setTransform(scale, 0, 0, scale, 0, 0);
+    c.clearRect(0, 0, width, height);
+    this.grid(x, Math.max(0, Math.floor(from / TICK_MS)), Math.ceil(now / TICK_MS), height);
+    for (const who of /** @type {const} */ (['you', 'model'])) {
+      this.wave(who, x, Math.max(0, from), now, rows[who], reach);
+      this.text(who, x, from, who === 'you' ? 15 : height - 9);
+    }
+    for (let k = Math.max(0, Math.floor(from / TICK_MS)); k * TICK_MS < now; k++) {
+      const tick = this.ticks[k % KEPT_TICKS];
+      if (tick?.number === k) this.decision(tick, x(k * TICK_MS), middle);
+    }
+  }
+
+  /** @param {(ms: number) => number} x  @param {number} first  @param {number} last  @param {number} height */
+  grid(x, first, last, height) {
+    const { context: c, colours } = this;
+    c.font = `11px ${this.font}`;
+    c.textAlign = 'left';
+    for (let k = first; k <= last; k++) {
+      const second = k % 5 === 0;
+      c.fillStyle = colours.line;
+      c.globalAlpha = second ? 1 : 0.45;
+      c.fillRect(Math.round(x(k * TICK_MS)), second ? 0 : 26, 1, second ? height : height - 52);
+    }
+    c.globalAlpha = 1;
+  }
+
+  /** @param {Who} who  @param {(ms: number) => number} x  @param {number} from  @param {number} to  @param {number} y  @param {number} reach */
+  wave(who, x, from, to, y, reach) {
+    const { context: c } = this;
+    const ring = this.peaks[who];
+    const per = BAR_MS / SLICE_MS;
+    const bar = (this.tickWidth * BAR_MS) / TICK_MS;
+    c.fillStyle = this.colours[who];
+    c.beginPath();
+    for (let n = Math.floor(from / BAR_MS); n * BAR_MS < to; n++) {
+      if (n * per > this.newest[who] || (n + 1) * per <= this.newest[who] - ring.length) continue;
+      const peak = Math.max(ring[(n * per) % ring.length], n * per + 1 <= this.newest[who] ? ring[(n * per + 1) % ring.length] : 0);
+      const half = Math.max(0.75, Math.min(1, Math.sqrt(peak)) * reach); // the root lifts quiet speech into sight
+      c.roundRect(x(n * BAR_MS) + bar * 0.2, y - half, bar * 0.6, 2 * half, bar * 0.3);
+    }
+    c.fill();
+  }
+
+  /** @param {Tick} tick  @param {number} left  @param {number} y */
+  decision({ decision, missed }, left, y) {
+    const { context: c, colours, tickWidth } = this;
+    const x = left + tickWidth / 2;
+    c.beginPath();
+    if (decision === 'listen') c.arc(x, y, 2, 0, 7);
+    else c.roundRect(left + 2, y - 5, tickWidth - 4, 10, 5);
+    if (missed) {
+      c.strokeStyle = decision === 'listen' ? colours.cancel : colours.model;
+      c.stroke();
+      return;
+    }
+    c.fillStyle = decision === 'speak' ? colours.model : decision === 'delegate' ? colours.delegate : decision === 'cancel' ? colours.cancel : colours.faint;
+    c.fill();
+  }
+
+  /** Words at the ticks in which they were heard or said; where they would touch, the later one moves right.
+   *  @param {Who} who  @param {(ms: number) => number} x  @param {number} from  @param {number} y */
+  text(who, x, from, y) {
+    const { context: c } = this;
+    c.font = `500 13px ${this.font}`;
+    c.fillStyle = this.colours[who];
+    let free = -Infinity;
+    for (const word of this.words) {
+      if (word.who !== who || word.ms < from - 20 * TICK_MS) continue;
+      const left = Math.max(x(word.ms) + 3, free);
+      c.fillText(word.text, left, y);
+      free = left + c.measureText(word.text).width + 7;
+    }
+  }
+}

@@ -1,0 +1,162 @@
+/**
+ * The Live API in a browser: WebRTC where the network lets it through, else a WebSocket. Both carry the same JSON
+ * events; sound and pictures travel as tracks over the first and as events over the second.
+ */
+
+const PATH = 'v1/live/sessions';
+const RTC_PATIENCE_MS = 5000; // for media to flow, before the WebSocket is tried
+
+/** @typedef {Record<string, any> & { type: string }} LiveEvent */
+/** @typedef {{ rttMs: number, loss: number, unsentMs: number }} Line */
+/** @typedef {{ event: (event: LiveEvent) => void, stream: (stream: MediaStream) => void, lost: () => void }} Listener */
+/** @typedef {{
+ *   transport: 'WebRTC' | 'WebSocket', send: (event: LiveEvent) => void, line: () => Promise<Line>, close: () => void,
+ *   picture?: (track: MediaStreamTrack | null, share: number, everyTicks: number) => void,
+ *   microphone?: (track: MediaStreamTrack | null) => void, buffer?: (ms: number) => void }} Wire */
+
+export class Busy extends Error {
+  /** @param {number} retryS */
+  constructor(retryS) {
+    super(`All places are taken. Trying again in ${retryS} s.`);
+    this.retryS = retryS;
+  }
+}
+
+/** @param {object} session  @param {MediaStream} microphone  @param {Listener} on  @param {boolean} rtc whether to try WebRTC
+ *  @returns {Promise<Wire>} once `session.started` has come */
+export async function connect(session, microphone, on, rtc) {
+  if (rtc && 'RTCPeerConnection' in window) {
+    try {
+      return await overWebRtc(session, microphone, on);
+    } catch (error) {
+      if (error instanceof Busy) throw error;
+      console.info(`WebRTC does not get through (${error}); using a WebSocket`);
+    }
+  }
+  return overWebSocket(session, on);
+}
+
+/** @param {object} session  @param {MediaStream} microphone  @param {Listener} on @returns {Promise<Wire>} */
+async function overWebRtc(session, microphone, on) {
+  const peer = new RTCPeerConnection();
+  try {
+    const audio = peer.addTransceiver(microphone.getAudioTracks()[0], { direction: 'sendrecv' });
+    const video = peer.addTransceiver('video', { direction: 'sendonly' });
+    const channel = peer.createDataChannel('oai-events');
+    peer.ontrack = ({ track }) => on.stream(new MediaStream([track]));
+    await peer.setLocalDescription();
+    await gathered(peer);
+    const response = await fetch(PATH, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ session, transport: { type: 'webrtc', sdp: peer.localDescription?.sdp } }),
+      signal: AbortSignal.timeout(RTC_PATIENCE_MS),
+    });
+    if (response.status === 503) throw new Busy(Number(response.headers.get('retry-after') ?? 5));
+    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+    const started = firstEvent(channel, on, RTC_PATIENCE_MS);
+    await peer.setRemoteDescription({ type: 'answer', sdp: (await response.json()).transport.sdp });
+    await started;
+    let ended = false;
+    const lost = () => {
+      if (!ended) on.lost();
+      ended = true;
+      peer.close();
+    };
+    channel.onclose = lost;
+    peer.onconnectionstatechange = () => peer.connectionState === 'failed' && lost();
+    return {
+      transport: 'WebRTC',
+      send: (event) => channel.readyState === 'open' && channel.send(JSON.stringify(event)),
+      line: () => lineOf(peer),
+      close: () => {
+        ended = true;
+        setTimeout(() => peer.close(), 300); // what was sent last still goes out
+      },
+      picture: (track, share, everyTicks) => showTrack(video.sender, track, share, everyTicks),
+      microphone: (track) => void audio.sender.replaceTrack(track),
+      buffer: (ms) => void (audio.receiver.jitterBufferTarget = ms),
+    };
+  } catch (error) {
+    peer.close();
+    throw error;
+  }
+}
+
+/** @param {object} session  @param {Listener} on @returns {Promise<Wire>} */
+async function overWebSocket(session, on) {
+  const socket = new WebSocket(new URL(PATH, location.href.replace(/^http/, 'ws')));
+  await new Promise((open, fail) => {
+    socket.onopen = open;
+    socket.onclose = () => fail(new Error('The server cannot be reached.'));
+  });
+  const started = firstEvent(socket, on, 2 * RTC_PATIENCE_MS);
+  /** @param {LiveEvent} event */
+  const send = (event) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(event));
+  const format = { type: 'audio/pcm', rate: 24000 };
+  send({ type: 'session.start', session: { ...session, audio: { format } } });
+  await started;
+  let ended = false;
+  socket.onclose = () => ended || on.lost();
+  return {
+    transport: 'WebSocket',
+    send,
+    line: async () => ({ rttMs: 0, loss: 0, unsentMs: socket.bufferedAmount / 64 }), // base64 of 24 kHz: 64 bytes a ms
+    close: () => {
+      ended = true;
+      setTimeout(() => socket.close(), 300);
+    },
+  };
+}
+
+/** Hands every event to `on`; resolves at session.started, rejects at an error before it.
+ *  @param {RTCDataChannel | WebSocket} channel  @param {Listener} on  @param {number} patienceMs */
+function firstEvent(channel, on, patienceMs) {
+  return new Promise((start, fail) => {
+    setTimeout(() => fail(new Error('The server does not answer.')), patienceMs);
+    /** @type {any} */ (channel).onmessage = (/** @type {MessageEvent<string>} */ { data }) => {
+      /** @type {LiveEvent} */
+      const event = JSON.parse(data);
+      if (event.type === 'session.started') start(event);
+      else if (event.type === 'error') fail(event.error.retry_after ? new Busy(event.error.retry_after) : new Error(event.error.message));
+      on.event(event);
+    };
+  });
+}
+
+/** @param {RTCPeerConnection} peer @returns {Promise<void>} */
+const gathered = (peer) =>
+  new Promise((done) => {
+    const check = () => peer.iceGatheringState === 'complete' && done();
+    peer.onicegatheringstatechange = check;
+    setTimeout(done, 1000); // a candidate that takes longer is not worth the wait
+    check();
+  });
+
+/** @param {RTCRtpSender} sender  @param {MediaStreamTrack | null} track  @param {number} share  @param {number} everyTicks */
+async function showTrack(sender, track, share, everyTicks) {
+  await sender.replaceTrack(share > 0 ? track : null);
+  const parameters = sender.getParameters();
+  if (!track || share === 0 || !parameters.encodings.length) return;
+  const width = track.getSettings().width ?? 640;
+  parameters.encodings[0].scaleResolutionDownBy = Math.max(1, width / 320 / share);
+  parameters.encodings[0].maxFramerate = Math.max(1, 10 / everyTicks);
+  await sender.setParameters(parameters);
+}
+
+/** @type {WeakMap<RTCPeerConnection, { lost: number, received: number }>} */
+const counted = new WeakMap();
+
+/** @param {RTCPeerConnection} peer @returns {Promise<Line>} */
+async function lineOf(peer) {
+  let [rttMs, outgoing, lost, received] = [0, 0, 0, 0];
+  for (const report of (await peer.getStats()).values()) {
+    if (report.type === 'candidate-pair' && report.nominated) rttMs = 1000 * (report.currentRoundTripTime ?? 0);
+    if (report.type === 'remote-inbound-rtp' && report.kind === 'audio') outgoing = report.fractionLost ?? 0;
+    if (report.type === 'inbound-rtp' && report.kind === 'audio') [lost, received] = [report.packetsLost, report.packetsReceived];
+  }
+  const before = counted.get(peer) ?? { lost, received };
+  counted.set(peer, { lost, received });
+  const [gone, came] = [lost - before.lost, received - before.received];
+  return { rttMs, loss: Math.max(outgoing, gone > 0 ? gone / (gone + came) : 0), unsentMs: 0 };
+}

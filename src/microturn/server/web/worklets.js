@@ -1,0 +1,61 @@
+/** The two ends of the sound card, on the audio thread: `capture` cuts what it hears into 20 ms, `playout` plays. */
+
+import { JitterBuffer } from './jitter.js';
+
+const SLICE = sampleRate / 50; // 20 ms
+const TICK = sampleRate / 5;
+
+class Capture extends AudioWorkletProcessor {
+  slice = new Float32Array(SLICE);
+  filled = 0;
+
+  /** @param {Float32Array[][]} inputs */
+  process([[heard]]) {
+    for (let at = 0; heard && at < heard.length; ) {
+      const count = Math.min(SLICE - this.filled, heard.length - at);
+      this.slice.set(heard.subarray(at, at + count), this.filled);
+      at += count;
+      this.filled += count;
+      if (this.filled === SLICE) {
+        this.port.postMessage(this.slice.slice());
+        this.filled = 0;
+      }
+    }
+    return true;
+  }
+}
+
+class Playout extends AudioWorkletProcessor {
+  buffer = new JitterBuffer(sampleRate, TICK);
+  peak = 0;
+  played = 0; // samples
+
+  constructor() {
+    super();
+    /** @param {MessageEvent<{ samples?: Float32Array, drop?: boolean, least?: number }>} message */
+    this.port.onmessage = ({ data }) => {
+      if (data.samples) this.buffer.push(data.samples);
+      if (data.drop) this.buffer.drop();
+      if (data.least) this.buffer.atLeast(data.least);
+    };
+  }
+
+  /** @param {Float32Array[][]} _inputs @param {Float32Array[][]} outputs */
+  process(_inputs, [channels]) {
+    const out = channels[0];
+    this.buffer.pull(out);
+    for (const other of channels.slice(1)) other.set(out);
+    for (const sample of out) this.peak = Math.max(this.peak, Math.abs(sample));
+    const before = this.played;
+    this.played += out.length;
+    if (Math.floor(this.played / SLICE) > Math.floor(before / SLICE)) {
+      const { depth, target, underruns } = this.buffer;
+      this.port.postMessage({ peak: this.peak, depthMs: (depth / sampleRate) * 1000, targetMs: (target / sampleRate) * 1000, underruns });
+      this.peak = 0;
+    }
+    return true;
+  }
+}
+
+registerProcessor('capture', Capture);
+registerProcessor('playout', Playout);
