@@ -26,6 +26,7 @@ from microturn.train.recipe import Recipe
 
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
+REREAD = 64  # steps after which the bank is read again
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
 
 
@@ -99,6 +100,8 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> 
     pieces = PieceTokenizer.load()
     trainer = mp.parent_process()
     while True:
+        if step % REREAD == 0:  # it may be growing
+            examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real)
         batch = examples.batch(recipe.seed * 1_000_000 + step, recipe.seconds, c, pieces)
         step += 1
         while True:
