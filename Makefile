@@ -53,6 +53,7 @@ BUILD := OMP_NUM_THREADS=1 nice -n 19 $(BIN)/python -m microturn.train.build
 
 bank: voices
 	$(BUILD) talk --count 12000
+	$(BUILD) retell --count 6000
 	$(BUILD) phones
 	$(BUILD) real
 	$(BUILD) scripts --count 12000

@@ -1,6 +1,7 @@
-"""Fills a bank: `python -m microturn.train.build talk|scripts|phones|real --out bank …`.
+"""Fills a bank: `python -m microturn.train.build talk|retell|scripts|phones|real --out bank …`.
 
     talk     sentences that people wrote to each other, each by a random voice
+    retell   sentences that people read in the recordings for training, each by a random voice
     scripts  whole scripts of the scenes: one voice for the user, another for bystanders
     phones   learns, from what is there, to time the words of real people (see voices/phones.py)
     real     recordings of people (see real.py)
@@ -26,6 +27,7 @@ import torch
 from microturn.clock import HEAR_RATE
 from microturn.model.ears import power_mel, to_bytes
 from microturn.train.bank import INDEX, PART_CLIPS, Bank, BankScript, Part, Request
+from microturn.train.real import noise, own, recorded
 from microturn.train.voices import RESERVED, Spoken, load_voice, phones, voice_names
 
 PHONES = "phones.pt"
@@ -113,9 +115,10 @@ def any_voice(rng: random.Random, shares: dict[str, float], but: str = "") -> st
     return rng.choice(names)
 
 
-def talk(numbers: Iterable[int], shares: dict[str, float], salt: str = "talk") -> Iterator[Request]:
-    """Sentences of the chitchat dataset, each by a random voice."""
-    sentences = chitchat()
+def talk(
+    sentences: list[str], numbers: Iterable[int], shares: dict[str, float], salt: str
+) -> Iterator[Request]:
+    """Sentences, each by a random voice."""
     random.Random(salt).shuffle(sentences)
     for number in numbers:
         rng = random.Random(f"{salt}-{number}")
@@ -158,8 +161,6 @@ def scripts(seeds: Iterable[int], shares: dict[str, float]) -> Iterator[BankScri
 
 def real(builder: Builder, folder: Path | None, kind: str) -> None:
     """Recordings of people, a whole speaker at a time: a part never ends within a speaker."""
-    from microturn.train.real import noise, own, recorded
-
     learned = builder.folder / PHONES
     aligner = phones.PhoneAligner.load(learned) if learned.is_file() else None
     done = {request.voice for request in builder.have}
@@ -184,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", choices=("talk", "scripts", "phones", "real"))
+    parser.add_argument("source", choices=("talk", "retell", "scripts", "phones", "real"))
     parser.add_argument("--out", type=Path, default=Path("bank"))
     parser.add_argument("--count", type=int, default=6000, help="sentences or scripts")
     parser.add_argument("--first", type=int, default=0, help="seed of the first script")
@@ -207,7 +208,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.source == "real":
         real(builder, args.folder, args.family)
     elif args.source == "talk":
-        for request in talk(seeds, shares, f"talk{args.family}"):
+        for request in talk(chitchat(), seeds, shares, f"talk{args.family}"):
+            builder.add(request)
+            builder.write_when_full()
+    elif args.source == "retell":
+        said = list(dict.fromkeys(line.text for line in recorded("train") if " " in line.text))
+        for request in talk(said, seeds, shares, f"retell{args.family}"):
             builder.add(request)
             builder.write_when_full()
     else:
