@@ -6,6 +6,7 @@
  */
 
 const FADE_MS = 5; // long enough not to click, short enough not to be heard
+const YIELD_MS = 60; // what is still heard of a model that yields, fading
 const GROW = 1.25;
 const SHRINK = 0.9;
 const CALM_S = 5; // seconds without running dry before the target shrinks
@@ -44,12 +45,12 @@ export class JitterBuffer {
     if (this.depth > this.target + 2 * this.tick) this.skip(this.depth - this.target);
   }
 
-  /** The model has yielded: what is queued is not said. */
+  /** The model has yielded: what is queued fades out at once. */
   drop() {
-    this.queue = [];
-    this.depth = 0;
-    if (this.playing) this.fade = this.fadeSamples;
-    this.playing = false;
+    const rest = new Float32Array(this.playing ? Math.min(this.depth, Math.round((this.rate * YIELD_MS) / 1000)) : 0);
+    for (let i = 0; i < rest.length; i++) rest[i] = this.next() * (1 - i / rest.length);
+    this.queue = rest.length ? [rest] : [];
+    this.depth = rest.length;
   }
 
   /** @param {number} ticks the least that is waited for */

@@ -10,12 +10,24 @@ const SLICE_MS = 20;
 const BAR_MS = 40; // one drawn bar
 const KEPT_TICKS = 300;
 const WORD_KEPT = 200;
+const SILENT = new Float32Array((KEPT_TICKS * TICK_MS) / SLICE_MS);
 
 /** @typedef {'you' | 'model'} Who */
 /** @typedef {{ who: Who, ms: number, text: string }} Word */
 /** @typedef {{ number: number, decision: string, missed: boolean }} Tick */
 
+const COLOURS = { you: '', model: '', work: '', bad: '', faint: '', line: '' }; // names of the style sheet
+
 export class Lanes {
+  scale = 1; // device pixels a pixel
+  tickWidth = 27; // px
+  font = '';
+  colours = COLOURS;
+  /** @type {Record<Who, Float32Array>} */ peaks = { you: SILENT, model: SILENT };
+  /** @type {Record<Who, number>} */ newest = { you: -1, model: -1 }; // slice
+  /** @type {(Tick | undefined)[]} */ ticks = [];
+  /** @type {Word[]} */ words = [];
+
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
@@ -27,24 +39,21 @@ export class Lanes {
   }
 
   reset() {
-    const slices = (KEPT_TICKS * TICK_MS) / SLICE_MS;
-    /** @type {Record<Who, Float32Array>} */
-    this.peaks = { you: new Float32Array(slices), model: new Float32Array(slices) };
-    /** @type {Record<Who, number>} */
-    this.newest = { you: -1, model: -1 }; // slice
-    /** @type {(Tick | undefined)[]} */
-    this.ticks = new Array(KEPT_TICKS);
-    /** @type {Word[]} */
+    this.peaks = { you: SILENT.slice(), model: SILENT.slice() };
+    this.newest = { you: -1, model: -1 };
+    this.ticks = [];
     this.words = [];
   }
 
   /** Colours and type come from the style sheet; call again when the theme has changed. */
   restyle() {
     const style = getComputedStyle(this.canvas);
-    /** @param {string} name */
-    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-    this.colours = { you: colour('you'), model: colour('model'), delegate: colour('work'), cancel: colour('bad'), ink: colour('ink'), faint: colour('faint'), line: colour('line') };
     this.font = style.fontFamily;
+    this.colours = { ...COLOURS };
+    for (const name of /** @type {(keyof typeof COLOURS)[]} */ (Object.keys(COLOURS))) {
+      this.canvas.style.color = `var(--${name})`; // resolves light-dark(), which reading the variable does not
+      this.colours[name] = style.color;
+    }
   }
 
   resize() {
@@ -141,13 +150,9 @@ export class Lanes {
     c.beginPath();
     if (decision === 'listen') c.arc(x, y, 2, 0, 7);
     else c.roundRect(left + 2, y - 5, tickWidth - 4, 10, 5);
-    if (missed) {
-      c.strokeStyle = decision === 'listen' ? colours.cancel : colours.model;
-      c.stroke();
-      return;
-    }
-    c.fillStyle = decision === 'speak' ? colours.model : decision === 'delegate' ? colours.delegate : decision === 'cancel' ? colours.cancel : colours.faint;
-    c.fill();
+    c.fillStyle = c.strokeStyle = { speak: colours.model, delegate: colours.work, cancel: colours.bad }[decision] ?? (missed ? colours.bad : colours.faint);
+    if (missed) c.stroke();
+    else c.fill();
   }
 
   /** Words at the ticks in which they were heard or said; where they would touch, the later one moves right.
