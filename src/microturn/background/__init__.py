@@ -1,13 +1,14 @@
-"""Slow work beside the conversation: context package out, text for the interaction model in.
+"""Slow work beside the conversation: context packages out, text for the interaction model in.
 
-May import clock, streams and events; knows neither server nor engine nor tensors. A conversation keeps a
-`Recent`, hands `Recent.build(…)` to `Background.delegate` when the model decides to delegate, and gives the
-model what `Inbox.take()` has for it, once a tick.
+May import clock, streams and events; knows neither server nor engine nor tensors. `open_background` gives a
+function that makes the `Background` of one conversation. That is told of every tick with `follow`, which gives
+what the model is to read next, and of the model's decisions with `delegate` and `cancel`.
 """
 
+from microturn.background.connect import Settings, open_background
 from microturn.background.delegations import Backend, Background, Delegation, Failure, State, Words
 from microturn.background.inbox import Inbox, Kind, Piece, When, clean
-from microturn.background.package import Budget, ContextPackage, Earlier, Line, Recent
+from microturn.background.package import Budget, ContextPackage, Recent
 
 __all__ = [
     "Backend",
@@ -15,15 +16,15 @@ __all__ = [
     "Budget",
     "ContextPackage",
     "Delegation",
-    "Earlier",
     "Failure",
     "Inbox",
     "Kind",
-    "Line",
     "Piece",
     "Recent",
+    "Settings",
     "State",
     "When",
     "Words",
     "clean",
+    "open_background",
 ]

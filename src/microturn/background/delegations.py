@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
 from microturn.background.inbox import Inbox, Kind, Piece, When
-from microturn.background.package import ContextPackage, Earlier
+from microturn.background.package import ContextPackage, Earlier, Recent
+from microturn.events import Event
+from microturn.streams import Perception, TextIn
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8  # open delegations of one conversation
 REMEMBERED = 32  # delegations that later packages tell of
+WORDS_S = 20.0  # that a recogniser may take
 
 Say = Callable[[Piece], None]
 
@@ -48,8 +51,9 @@ class State(StrEnum):
 
 @dataclass
 class Delegation:
-    number: int  # 1, 2, … as in the session's events
+    id: str
     at_ms: int
+    asked: str  # the user's latest words when it was made
     state: State = State.OPEN
     results: list[str] = field(default_factory=list)
     task: asyncio.Task[None] | None = None  # None: the client does the work
@@ -57,29 +61,43 @@ class Delegation:
 
 @dataclass
 class Background:
-    inbox: Inbox
+    """`ticks_to_read` is the pace of the model: `lambda text: len(tokenizer.pack(text, spec.read_pieces))`."""
+
+    ticks_to_read: Callable[[str], int]
     backend: Backend | None = None
     words: Words | None = None
-    watch: Say | None = None  # sees every piece that goes into the inbox
+    watch: Say | None = None  # sees every piece that is to be read
+    recent: Recent = field(default_factory=Recent)
     late: int = 0  # pieces that came when their delegation was over
-    _all: dict[int, Delegation] = field(default_factory=dict)
+    _all: dict[str, Delegation] = field(default_factory=dict)
 
-    def delegate(self, package: ContextPackage) -> Delegation:
-        """Begin work on a package; returns at once."""
-        delegation = self._all[package.delegation] = Delegation(package.delegation, package.at_ms)
+    def __post_init__(self) -> None:
+        self.inbox = Inbox(self.ticks_to_read)
+
+    def follow(self, tick: int, perception: Perception, events: Sequence[Event]) -> TextIn | None:
+        """Take in what happened in a tick. What comes back is to be pushed to the session."""
+        self.recent.follow(tick, perception, events)
+        return self.inbox.take()
+
+    def delegate(self, id: str) -> Delegation:
+        """Begin work on the conversation as it is after the tick followed last; returns at once."""
+        earlier = tuple(
+            Earlier(d.id, d.at_ms, d.asked, d.state.value, tuple(d.results)) for d in self._all.values()
+        )
+        package = self.recent.build(id, earlier)
+        delegation = self._all[id] = Delegation(id, package.at_ms, package.asked())
         if len(self.open) > AT_ONCE:
             self._fail(delegation, "Too much is being worked on already.")
         elif self.backend is not None:
-            delegation.task = asyncio.get_running_loop().create_task(
-                self._work(self.backend, delegation, package)
-            )
+            work = self._work(self.backend, delegation, package)
+            delegation.task = asyncio.get_running_loop().create_task(work)
         over = [d for d in self._all.values() if d.state is not State.OPEN]
         for old in over[: max(0, len(self._all) - REMEMBERED)]:
-            del self._all[old.number]
+            del self._all[old.id]
         return delegation
 
     def append(self, piece: Piece) -> None:
-        """What a client says about a delegation of its own, or, with delegation 0, for the model to know."""
+        """What a client says about a delegation of its own, or, without a delegation, for the model to know."""
         if piece.delegation:
             delegation = self._all.get(piece.delegation)
             if delegation is None:
@@ -91,15 +109,15 @@ class Background:
                 raise ValueError(f"delegation {piece.delegation} is {delegation.state.value}")
         self._deliver(piece)
 
-    def cancel(self, number: int | None = None) -> list[int]:
+    def cancel(self, id: str | None = None) -> list[str]:
         """Take back one delegation, or all that are open. What is unread of them is never read."""
-        taken = [d for d in self.open if number in (None, d.number)]
+        taken = [d for d in self.open if id in (None, d.id)]
         for delegation in taken:
             delegation.state = State.CANCELLED
-            self.inbox.drop(delegation.number)
+            self.inbox.drop(delegation.id)
             if delegation.task is not None:
                 delegation.task.cancel()
-        return [d.number for d in taken]
+        return [d.id for d in taken]
 
     async def close(self) -> None:
         """Cancel everything and wait until it has let go."""
@@ -110,34 +128,32 @@ class Background:
     def open(self) -> list[Delegation]:
         return [d for d in self._all.values() if d.state is State.OPEN]
 
-    def earlier(self) -> tuple[Earlier, ...]:
-        return tuple(Earlier(d.number, d.at_ms, d.state.value, tuple(d.results)) for d in self._all.values())
-
     async def _work(self, backend: Backend, delegation: Delegation, package: ContextPackage) -> None:
         def say(piece: Piece) -> None:
             if delegation.state is State.OPEN:
-                self._deliver(replace(piece, delegation=delegation.number))
+                self._deliver(replace(piece, delegation=delegation.id))
             else:
                 self.late += 1
 
         try:
             if self.words is not None and package.audio is not None:
                 try:
-                    package = replace(package, heard=await self.words(package.audio.wav))
+                    async with asyncio.timeout(WORDS_S):
+                        package = replace(package, heard=await self.words(package.audio.wav))
                 except Exception as error:  # the package goes out with what the model itself heard
-                    log.warning("the words of delegation %d: %s", delegation.number, type(error).__name__)
+                    log.warning("the words of delegation %s: %s", delegation.id, type(error).__name__)
             await backend.work(package, say)
             if delegation.state is State.OPEN:
                 raise Failure("The work ended without a result.")
         except Failure as failure:
             self._fail(delegation, str(failure))
         except Exception as error:  # its text may hold what must not be told or logged
-            log.error("delegation %d: %s", delegation.number, type(error).__name__)
+            log.error("delegation %s: %s", delegation.id, type(error).__name__)
             self._fail(delegation, "Something went wrong while working on it.")
 
     def _fail(self, delegation: Delegation, sentence: str) -> None:
         if delegation.state is State.OPEN:
-            self._deliver(Piece(Kind.FINAL, sentence, When.WHEN_IDLE, delegation=delegation.number))
+            self._deliver(Piece(Kind.FINAL, sentence, When.WHEN_IDLE, delegation=delegation.id))
             delegation.state = State.FAILED
 
     def _deliver(self, piece: Piece) -> None:

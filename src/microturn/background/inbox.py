@@ -11,7 +11,6 @@ read on the background channel. Lines, instructions and channels cannot be forge
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -43,7 +42,7 @@ class Piece:
     text: str
     when: When = When.WHEN_IDLE
     revised: bool = False  # stands in for whatever of its delegation is still unread
-    delegation: int = 0  # 0: context that belongs to no delegation
+    delegation: str = ""  # empty: context that belongs to none
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
@@ -63,46 +62,39 @@ class Inbox:
     lost: int = 0  # unread when too much came
     _unread: list[tuple[Piece, str]] = field(default_factory=list)
     _busy_ticks: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)  # filled by the loop, drained by ticks
 
     def put(self, piece: Piece) -> None:
         label = (
             piece.kind.value if piece.when is When.WHEN_IDLE else f"{piece.kind.value}, {piece.when.value}"
         )
         sips = re.findall(rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", clean(piece.text))
-        with self._lock:
-            if piece.revised:
-                self._drop(piece.delegation)
-            at = len(self._unread)
-            if piece.when is When.INTERRUPT:
-                at = next((i for i, (p, _) in enumerate(self._unread) if p.when is not piece.when), at)
-            self._unread[at:at] = [(piece, f'{label}: "{sip}"') for sip in sips]
-            while len(self._unread) > ROOM:
-                silent = (i for i, (p, _) in enumerate(self._unread) if p.kind is Kind.THINKING)
-                del self._unread[next(silent, 0)]
-                self.lost += 1
+        if piece.revised:
+            self.drop(piece.delegation)
+        at = len(self._unread)
+        if piece.when is When.INTERRUPT:
+            at = next((i for i, (p, _) in enumerate(self._unread) if p.when is not piece.when), at)
+        self._unread[at:at] = [(piece, f'{label}: "{sip}"') for sip in sips]
+        while len(self._unread) > ROOM:
+            silent = (i for i, (p, _) in enumerate(self._unread) if p.kind is Kind.THINKING)
+            del self._unread[next(silent, 0)]
+            self.lost += 1
 
-    def drop(self, delegation: int) -> None:
+    def drop(self, delegation: str) -> None:
         """Forget what is unread of a delegation."""
-        with self._lock:
-            self._drop(delegation)
+        kept = [(piece, text) for piece, text in self._unread if piece.delegation != delegation]
+        self.dropped += len(self._unread) - len(kept)
+        self._unread = kept
 
     def take(self) -> TextIn | None:
         """What the model reads next. To be called once a tick; never waits."""
-        with self._lock:
-            self._busy_ticks -= self._busy_ticks > 0
-            if self._busy_ticks or not self._unread:
-                return None
-            _, text = self._unread.pop(0)
-            self.delivered += 1
-            self._busy_ticks = self.ticks_to_read(text)
-            return TextIn(text, Channel.BACKGROUND)
+        self._busy_ticks -= self._busy_ticks > 0
+        if self._busy_ticks or not self._unread:
+            return None
+        _, text = self._unread.pop(0)
+        self.delivered += 1
+        self._busy_ticks = self.ticks_to_read(text)
+        return TextIn(text, Channel.BACKGROUND)
 
     @property
     def unread(self) -> int:
         return len(self._unread)
-
-    def _drop(self, delegation: int) -> None:
-        kept = [(p, t) for p, t in self._unread if p.delegation != delegation]
-        self.dropped += len(self._unread) - len(kept)
-        self._unread = kept

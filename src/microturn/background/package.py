@@ -8,6 +8,7 @@ delegation out of it. Words that the model said are those that were played, beca
 from __future__ import annotations
 
 import io
+import re
 import wave
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -32,6 +33,10 @@ CHANNELS: dict[Channel, Who] = {
 }
 PAUSE_MS = 1_000  # a longer silence of a speaker begins a new line
 LINE = 500  # characters of speech after which a new line begins
+RULES = 16  # of a conversation so old that its transcript is left out
+RULE = re.compile(
+    r"\b(every time|each time|whenever|when (i|you|he|she|they)|remind|from now on|always|never)\b", re.I
+)
 FRAME_EVERY = TICKS_PER_SECOND  # ticks between pictures that are kept
 
 Milliseconds = Annotated[int, Meta(ge=0, description="media time since the session began")]
@@ -56,11 +61,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Earlier:
-    """A delegation before this one."""
+    """A delegation before this one; an open one is still being worked on."""
 
-    number: int
+    id: str
     at_ms: Milliseconds
-    state: str
+    asked: str  # the user's latest words then
+    state: Literal["open", "done", "failed", "cancelled"]
     results: tuple[str, ...]
 
 
@@ -82,11 +88,11 @@ class Still:
 class ContextPackage:
     """A conversation as the background model gets it at the tick that delegated."""
 
-    delegation: int
+    delegation: str
     at_ms: Milliseconds
     instructions: tuple[str, ...]  # at opening, then as they were appended
     transcript: tuple[Line, ...]
-    pending: tuple[str, ...] = ()  # what is still to happen: rules and timers that are running
+    pending: tuple[str, ...] = ()  # what the user said that sounds like a rule for later, however long ago
     earlier: tuple[Earlier, ...] = ()
     audio: Sound | None = None
     frames: tuple[Still, ...] = ()
@@ -108,7 +114,7 @@ class ContextPackage:
         """The package as text, for models that neither hear nor see."""
         parts = [f"Instruction: {text}" for text in self.instructions]
         parts += [f"Pending: {text}" for text in self.pending]
-        parts += [f"Delegation {e.number} ({e.state}): {' '.join(e.results)}" for e in self.earlier]
+        parts += [f"Asked before: {e.asked} ({e.state}) {' '.join(e.results)}" for e in self.earlier]
         parts += [f"[{line.start_ms / 1000:.1f} s] {line.who}: {line.text}" for line in self.transcript]
         if self.heard:
             parts.append(f"Words of the last seconds, by a recogniser: {self.heard}")
@@ -131,6 +137,7 @@ class Recent:
     _text: int = 0  # characters in lines
     _audio: deque[Floats | None] = field(default_factory=deque)
     _frames: deque[tuple[int, Bytes]] = field(default_factory=deque)
+    _rules: deque[str] = field(default_factory=lambda: deque(maxlen=RULES))  # of lines left out
 
     def read(self, events: Sequence[Event]) -> None:
         """Take in events only, as those of the opening."""
@@ -156,16 +163,14 @@ class Recent:
             if len(self._frames) > self.budget.frames:
                 self._frames.popleft()
 
-    def build(
-        self, delegation: int, earlier: tuple[Earlier, ...] = (), pending: tuple[str, ...] = ()
-    ) -> ContextPackage:
+    def build(self, delegation: str, earlier: tuple[Earlier, ...] = ()) -> ContextPackage:
         """The package of the delegation that was made in the tick followed last."""
         package = ContextPackage(
             delegation=delegation,
             at_ms=end_ms(self._tick),
             instructions=tuple(self.instructions),
             transcript=tuple(self.lines),
-            pending=pending,
+            pending=tuple(self._rules) + tuple(line.text for line in self.lines if _rule(line)),
             earlier=earlier,
             audio=self._sound(),
             frames=tuple(Still(start_ms(tick), _jpeg(frame)) for tick, frame in self._frames),
@@ -187,8 +192,11 @@ class Recent:
         self._text += len(text)
         self.lines.append(Line(start, end, who, text))
         while self._text > self.budget.text:
-            self._text -= len(self.lines.popleft().text)
+            line = self.lines.popleft()
+            self._text -= len(line.text)
             self.omitted += 1
+            if _rule(line):
+                self._rules.append(line.text)
 
     def _sound(self) -> Sound | None:
         if all(chunk is None for chunk in self._audio):
@@ -214,7 +222,7 @@ def fit(package: ContextPackage, room: int) -> ContextPackage:
     room -= sum(map(len, opening))
     appended, room = _newest(package.instructions[1:], len, room)
     pending, room = _newest(package.pending, len, room)
-    earlier, room = _newest(package.earlier, lambda e: sum(map(len, e.results)), room)
+    earlier, room = _newest(package.earlier, lambda e: sum(map(len, (e.asked, *e.results))), room)
     transcript, room = _newest(package.transcript, lambda line: len(line.text), room)
     fitted = replace(
         package,
@@ -237,6 +245,11 @@ def _newest(items: tuple[T, ...], size: Callable[[T], int], room: int) -> tuple[
 
 def _texts(package: ContextPackage) -> int:
     return sum(map(len, (package.instructions, package.pending, package.earlier, package.transcript)))
+
+
+def _rule(line: Line) -> bool:
+    """Only decides what the background model is told; the interaction model decides what it means."""
+    return line.who in ("user", "typed") and RULE.search(line.text) is not None
 
 
 def _jpeg(frame: Bytes) -> bytes:

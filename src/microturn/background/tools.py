@@ -1,0 +1,153 @@
+"""Tools of background models: our own, and those of MCP servers that a JSON file allows.
+
+    {"mcpServers": {"files": {"command": "mcp-files", "args": ["~/papers"], "tools": {"read_*": {"limit_s": 5}}},
+                    "web": {"url": "https://…/mcp", "headers": {"Authorization": "Bearer $WEB_KEY"},
+                            "tools": {"delete_*": {"allow": false}, "*": {}}}}}
+
+A tool that no pattern names may not be called; the first pattern that fits counts. A call never raises: what
+went wrong is its result, so that the model can go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from microturn.background.inbox import clean
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]  # at the edge: what tools and servers take and give
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Permission:
+    allow: bool = True
+    limit_s: float = 30.0
+    longest: int = 4_000  # characters of a result
+    at_once: int = 4  # calls of one tool
+
+
+@dataclass(frozen=True)
+class Tool:
+    name: str
+    description: str
+    parameters: Json  # JSON schema of the arguments
+    call: Callable[[Json, Progress], Awaitable[str]]  # Raises ValueError for what it cannot do
+    permission: Permission = Permission()
+    places: asyncio.Semaphore = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", asyncio.Semaphore(self.permission.at_once))
+
+    async def run(self, arguments: str, progress: Progress) -> str:
+        try:
+            async with self.places, asyncio.timeout(self.permission.limit_s):
+                result = await self.call(msgspec.json.decode(arguments or "{}", type=Json), progress)
+            return clean(result, self.permission.longest)
+        except TimeoutError:
+            return f"{self.name} did not answer within {self.permission.limit_s:g} s"
+        except msgspec.DecodeError:
+            return f"the arguments of {self.name} are not a JSON object"
+        except ValueError as error:
+            return clean(f"{self.name} failed: {error}", 200)
+        except Exception as error:
+            log.warning("tool %s: %s", self.name, type(error).__name__)
+            return f"{self.name} failed"
+
+
+@dataclass(frozen=True)
+class McpServer:
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    url: str = ""
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    tools: dict[str, Permission] = field(default_factory=dict)
+
+    def permission(self, tool: str) -> Permission:
+        fits = (given for pattern, given in self.tools.items() if fnmatchcase(tool, pattern))
+        return next(fits, Permission(allow=False))
+
+
+@dataclass(frozen=True)
+class McpServers:
+    mcpServers: dict[str, McpServer]
+
+
+@asynccontextmanager
+async def mcp_tools(path: Path) -> AsyncIterator[Sequence[Tool]]:
+    """The permitted tools of a file's servers, for as long as the context lasts. Enter and leave in one task.
+
+    A server that cannot be reached is logged and left out; the others serve.
+    """
+    try:
+        servers = msgspec.json.decode(path.read_bytes(), type=McpServers).mcpServers
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path}: {error}") from None
+    tools: list[Tool] = []
+    async with AsyncExitStack() as stack:
+        for name, server in servers.items():
+            try:
+                client = await stack.enter_async_context(_client(server))
+                listed = (await client.list_tools()).tools
+            except Exception as error:
+                log.warning("MCP server %s cannot be used: %s", name, type(error).__name__)
+                continue
+            for tool in listed:
+                permission = server.permission(tool.name)
+                if permission.allow:
+                    label = f"{name}_{tool.name}"[:64]
+                    call = _caller(client, tool.name)
+                    tools.append(
+                        Tool(label, clean(tool.description or ""), tool.input_schema, call, permission)
+                    )
+        yield tools
+
+
+@asynccontextmanager
+async def _client(server: McpServer) -> AsyncIterator[Client]:
+    import httpx2
+    from mcp import Client, StdioServerParameters
+    from mcp.client.streamable_http import streamable_http_client
+
+    expand = os.path.expandvars
+    if server.command:
+        env = {name: expand(value) for name, value in server.env.items()}
+        args = [os.path.expanduser(arg) for arg in server.args]
+        async with Client(StdioServerParameters(command=server.command, args=args, env=env)) as client:
+            yield client
+    else:
+        headers = {name: expand(value) for name, value in server.headers.items()}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300)) as http,
+            Client(streamable_http_client(server.url, http_client=http)) as client,
+        ):
+            yield client
+
+
+def _caller(client: Client, name: str) -> Callable[[Json, Progress], Awaitable[str]]:
+    async def call(arguments: Json, say: Progress) -> str:
+        async def told(progress: float, total: float | None, message: str | None) -> None:
+            say(message or (f"{name}: {progress:g} of {total:g}" if total else f"{name}: {progress:g}"))
+
+        result = await client.call_tool(name, arguments, progress_callback=told)
+        text = " ".join(getattr(part, "text", f"({part.type})") for part in result.content)
+        if result.is_error:
+            raise ValueError(text)
+        return text
+
+    return call
