@@ -76,7 +76,7 @@ async function join() {
   for (let tries = 0; wanted && sound; tries++) {
     try {
       const models = await (await fetch('v1/models')).json();
-      const session = { model: models.data[0].id, ticks: true };
+      const session = { model: models.data[0].id, microturn: { ticks: true } };
       const microphone = /** @type {MediaStream} */ (sound.microphone);
       const stream = (/** @type {MediaStream} */ stream) => sound?.playStream(stream, (slice) => lanes.sound('model', now(), peakOf(slice)));
       wire = await connect(session, microphone, { event: happen, stream, lost }, query.get('transport') !== 'websocket');
@@ -123,6 +123,7 @@ function happen(event) {
   switch (event.type) {
     case 'session.started':
       origin = performance.now();
+      [film.canvas.height, film.canvas.width] = event.session.frame_size;
       [unsent, sent, underruns, decided] = [[], 0, 0, 'listen'];
       lanes.reset();
       break;
@@ -151,7 +152,7 @@ function beat({ tick, decision, missed }) {
   origin = Math.min(origin, performance.now() - (tick + 1) * TICK_MS) + 0.02; // the fastest event sets it; clocks drift
   const went = sentAt.get(tick);
   if (went !== undefined) latency.textContent = `${Math.round(performance.now() - went)} ms`;
-  if (decided === 'speak' && decision !== 'speak') sound?.play({ drop: true });
+  if (decided === 'speak' && decision === 'listen') sound?.play({ drop: true });
   decided = decision;
   seen.ticks++;
   if (missed) seen.missed++;
@@ -219,7 +220,7 @@ function heard(slice) {
 async function picture() {
   if (!rung.video || (rung.everyTicks > 1 && Math.floor(now() / TICK_MS) % rung.everyTicks)) return;
   const image = wire?.picture ? void film.draw(1) : await film.jpeg(rung.video);
-  if (image) wire?.send({ type: 'session.input_video.append', image, format: 'image/jpeg' });
+  if (image) wire?.send({ type: 'session.input_video.append', image, format: 'jpeg' });
 }
 
 /** @param {string} typed */

@@ -9,7 +9,8 @@ export const TICK_MS = 200;
 const SLICE_MS = 20;
 const BAR_MS = 40; // one drawn bar
 const KEPT_TICKS = 300;
-const WORD_KEPT = 200;
+const WORDS_KEPT = 200;
+const WORDS = 24; // px above and below for words
 const SILENT = new Float32Array((KEPT_TICKS * TICK_MS) / SLICE_MS);
 
 /** @typedef {'you' | 'model'} Who */
@@ -84,7 +85,7 @@ export class Lanes {
     const last = this.words.findLast((word) => word.who === piece.who);
     if (last && !piece.text.startsWith(' ') && piece.ms - last.ms < 2 * TICK_MS) last.text += piece.text;
     else this.words.push({ ...piece, text: piece.text.trim() });
-    if (this.words.length > WORD_KEPT) this.words.shift();
+    if (this.words.length > WORDS_KEPT) this.words.shift();
   }
 
   /** @param {number} now session ms at the right edge */
@@ -96,15 +97,16 @@ export class Lanes {
     /** @param {number} ms */
     const x = (ms) => ((ms - from) / TICK_MS) * tickWidth;
     const middle = height / 2;
-    const reach = height * 0.17; // of a waveform, to each side
-    const rows = { you: height * 0.26, model: height * 0.74 };
+    const room = height - 2 * WORDS;
+    const reach = room * 0.19; // of a waveform, to each side
+    const rows = { you: WORDS + room * 0.22, model: WORDS + room * 0.78 };
 
     c.setTransform(scale, 0, 0, scale, 0, 0);
     c.clearRect(0, 0, width, height);
     this.grid(x, Math.max(0, Math.floor(from / TICK_MS)), Math.ceil(now / TICK_MS), height);
     for (const who of /** @type {const} */ (['you', 'model'])) {
       this.wave(who, x, Math.max(0, from), now, rows[who], reach);
-      this.text(who, x, from, who === 'you' ? 15 : height - 9);
+      this.text(who, x, from, who === 'you' ? 16 : height - 9);
     }
     for (let k = Math.max(0, Math.floor(from / TICK_MS)); k * TICK_MS < now; k++) {
       const tick = this.ticks[k % KEPT_TICKS];
@@ -115,13 +117,11 @@ export class Lanes {
   /** @param {(ms: number) => number} x  @param {number} first  @param {number} last  @param {number} height */
   grid(x, first, last, height) {
     const { context: c, colours } = this;
-    c.font = `11px ${this.font}`;
-    c.textAlign = 'left';
     for (let k = first; k <= last; k++) {
       const second = k % 5 === 0;
       c.fillStyle = colours.line;
       c.globalAlpha = second ? 1 : 0.45;
-      c.fillRect(Math.round(x(k * TICK_MS)), second ? 0 : 26, 1, second ? height : height - 52);
+      c.fillRect(Math.round(x(k * TICK_MS)), second ? 0 : WORDS, 1, second ? height : height - 2 * WORDS);
     }
     c.globalAlpha = 1;
   }
