@@ -1,25 +1,276 @@
-"""The page in a real browser: Chromium with a recording for a microphone and a film for a camera."""
+"""The page in a real browser: Chromium with a recording for a microphone and a film for a camera.
+
+`MICROTURN_SHOTS=docs/img pytest tests/test_page.py -k pictures` makes the pictures of the page anew.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import uvicorn
+from echo_model import ByteTokenizer, EchoModel
 
 import microturn.server
+from microturn.engine import Engine
+from microturn.server.app import make_app
+from microturn.server.lobby import Lobby
+from microturn.server.serve import make_server
+from microturn.streams import Decision, Ints, ModelSpec, TickInput, TickOutput
 
 WEB = Path(microturn.server.__file__).parent / "web"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs PyPI playwright (make setup)")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium")
 TSC = shutil.which("tsc")
+SHOTS = os.environ.get("MICROTURN_SHOTS")
+NO_UDP = "--force-webrtc-ip-handling-policy=disable_non_proxied_udp"
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs PyPI playwright: make setup")
+in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
 
-@pytest.mark.skipif(TSC is None, reason="needs npm's typescript: npm install --global typescript")
+class Words(ByteTokenizer):
+    SAID = ("", " breathe", " in", " hello", " there")
+
+    def decode(self, pieces: list[int]) -> str:
+        return "".join(self.SAID[piece] for piece in pieces)
+
+
+class Actor(EchoModel):
+    """Says “breathe in” every four seconds with a tone, hears “hello there”, and keeps what it perceived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spec = ModelSpec("actor", (120, 160), 3, 2, 2, (2, 4, 8))
+        self._tokenizer = Words()
+        self._outputs = {size: TickOutput.empty(size, self._spec) for size in self._spec.batch_sizes}
+        self.loudest, self.brightest = 0.0, 0
+        self.read: list[int] = []  # type: ignore[assignment]
+
+    def step(self, slots: Ints, batch: TickInput) -> TickOutput:
+        output = super().step(slots, batch)
+        self.loudest = max(self.loudest, float(np.abs(batch.audio).max()))
+        self.brightest = max(self.brightest, int(batch.frame.max()))
+        self.read += [int(piece) for piece in batch.text[batch.text > 0]]
+        tone = 0.2 * np.sin(np.arange(output.speech.shape[1]) * (2 * np.pi * 240 / 24_000))
+        for row, slot in enumerate(slots.tolist()):
+            place = int(self._ticks[slot]) % 20
+            output.decision[row] = Decision.SPEAK if place in range(2, 8) else Decision.LISTEN
+            output.say[row] = (1, 2) if place == 2 else (0, 0)
+            output.hear[row] = (3, 4) if place == 14 else (0, 0)
+            output.speech[row] = tone * (4 <= place < 7)
+            output.voiced[row] = 4 <= place < 7
+        return output
+
+
+class House:
+    """A server with an actor in it."""
+
+    def __init__(self) -> None:
+        self.actor = Actor()
+        self._engine = Engine(self.actor, slots=4)
+        self._engine.start()
+        self._server: uvicorn.Server
+        ready = threading.Event()
+
+        def serve() -> None:
+            self._server = make_server(make_app(Lobby(self._engine)), "127.0.0.1", 0)
+            ready.set()
+            self._server.run()
+
+        self._thread = threading.Thread(target=serve, daemon=True)
+        self._thread.start()
+        ready.wait()
+        until(lambda: self._server.started)
+        self.url = "http://localhost:%d/" % self._server.servers[0].sockets[0].getsockname()[1]
+
+    def cut(self) -> None:
+        """Every connection breaks."""
+        for connection in tuple(self._server.server_state.connections):
+            connection.transport.get_loop().call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(10)
+        self._engine.close()
+
+
+def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
+    """For what another thread does in its own time."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    house = House()
+    yield house
+    house.close()
+
+
+@pytest.fixture(scope="module")
+def senses(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What the browser takes for a microphone and a camera: bursts of a tone, a grey picture with a white bar."""
+    folder = tmp_path_factory.mktemp("senses")
+    time_s = np.arange(48_000 * 8) / 48_000
+    swell = np.clip(np.sin(2 * np.pi * 0.4 * time_s), 0, 1) * (0.35 + 0.65 * np.sin(2 * np.pi * 2.3 * time_s) ** 2)
+    with wave.open(str(folder / "voice.wav"), "wb") as file:
+        file.setparams((1, 2, 48_000, 0, "NONE", ""))
+        file.writeframes((9000 * swell * np.sin(2 * np.pi * 160 * time_s)).astype("<i2").tobytes())
+    with (folder / "film.y4m").open("wb") as film:
+        film.write(b"YUV4MPEG2 W320 H240 F10:1 Ip A1:1 C420\n")
+        for number in range(20):
+            luma = np.tile(np.linspace(40, 120, 320).astype(np.uint8), (240, 1))
+            luma[60:180, 16 * number : 16 * number + 24] = 235
+            film.write(b"FRAME\n" + luma.tobytes() + bytes([118]) * 19_200 + bytes([140]) * 19_200)
+    return [
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--no-sandbox",
+        f"--use-file-for-fake-audio-capture={folder / 'voice.wav'}",
+        f"--use-file-for-fake-video-capture={folder / 'film.y4m'}",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def browse(senses: list[str]) -> Iterator[Callable[..., Any]]:
+    """Opens a page in a browser with these flags; whatever it complains about fails the test."""
+    with playwright.sync_playwright() as driver:
+        complaints: list[str] = []
+
+        def browse(url: str, *flags: str, **options: Any) -> Any:
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*senses, *flags])
+            page = browser.new_context(permissions=["microphone", "camera"], **options).new_page()
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+            page.goto(url)
+            return page
+
+        yield browse
+        assert not complaints
+
+
+@pytest.mark.skipif(TSC is None, reason="needs tsc: npm install --global typescript")
 def test_modules_are_typed() -> None:
     checked = subprocess.run([str(TSC), "-p", WEB / "jsconfig.json"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
+
+
+@in_chromium
+def test_jitter_buffer_begins_with_one_tick_and_adapts(house: House, browse: Callable[..., Any]) -> None:
+    """Virtual time: 20 ms are pulled at a time, and a tick is pushed whenever the test says so."""
+    told = browse(house.url).evaluate(
+        """async () => {
+          const { JitterBuffer } = await import('./jitter.js');
+          const buffer = new JitterBuffer(1000, 200);
+          const out = new Float32Array(20);
+          const pull = (count) => { for (let i = 0; i < count; i++) buffer.pull(out); return out[19]; };
+          const ones = () => new Float32Array(200).fill(1);
+          const told = {};
+          told.before = pull(5);
+          buffer.push(ones()); told.first = pull(3);
+          pull(20); told.grown = buffer.target; told.dry = out[19]; told.underruns = buffer.underruns;
+          for (let tick = 0; tick < 150; tick++) { buffer.push(ones()); pull(10); }
+          told.shrunk = buffer.target;
+          for (let burst = 0; burst < 10; burst++) buffer.push(ones());
+          told.deepest = buffer.depth;
+          buffer.drop(); told.left = buffer.depth; pull(3); told.silent = pull(1);
+          buffer.atLeast(3); told.least = buffer.target;
+          return told; }"""
+    )
+    assert told["before"] == 0
+    assert told["first"] == 1
+    assert (told["grown"], told["dry"], told["underruns"]) == (250, 0, 1)
+    assert told["shrunk"] == 200
+    assert told["deepest"] <= 3 * 200
+    assert (told["left"], told["silent"]) == (60, 0)
+    assert told["least"] == 600
+
+
+@in_chromium
+def test_bad_line_costs_pictures_first_and_sound_last(house: House, browse: Callable[..., Any]) -> None:
+    down, up, blind = browse(house.url).evaluate(
+        """async () => {
+          const { Ladder, RUNGS } = await import('./ladder.js');
+          const good = { rttMs: 40, loss: 0, missed: 0, underruns: 0, unsentMs: 0 };
+          const ladder = new Ladder(), blind = new Ladder();
+          const look = (health, count, seeing = ladder, film = true) =>
+            Array.from({ length: count }, () => RUNGS.indexOf(seeing.look(health, film)));
+          return [look({ ...good, loss: 0.2 }, 9), look(good, 26), look({ ...good, rttMs: 900 }, 3, blind, false)]; }"""
+    )
+    assert down == [0, 1, 1, 2, 2, 3, 3, 4, 4]  # two bad seconds each
+    assert [up[i] for i in (4, 5, 11, 17, 23)] == [4, 3, 2, 1, 0]  # six good ones each
+    assert blind == [0, 3, 3]  # no pictures to save on
+
+
+@in_chromium
+@pytest.mark.parametrize(("flags", "transport"), [((), "WebRTC"), ((NO_UDP,), "WebSocket")])
+def test_talks_shows_and_reads(
+    house: House, browse: Callable[..., Any], flags: tuple[str, ...], transport: str
+) -> None:
+    """WebRTC where UDP gets through, else a WebSocket: sound, film and typed text reach the model, its words the page."""
+    page = browse(house.url, *flags)
+    page.click("#start")
+    page.wait_for_function(f"document.querySelector('#status').textContent.includes('{transport}')", timeout=20_000)
+    page.click("#camera")
+    page.fill("#text", "are you there")
+    page.press("#text", "Enter")
+    until(lambda: house.actor.loudest > 0.05 and house.actor.brightest > 150 and bool(house.actor.read))
+    page.wait_for_function("document.querySelector('#talk .latest')?.textContent === 'breathe in'")
+    page.wait_for_function("[...document.querySelectorAll('#talk .you')].some((line) => line.textContent === 'hello there')")
+    assert page.evaluate(
+        """() => { const c = document.querySelector('#lanes'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+          let coloured = 0; for (let i = 0; i < d.length; i += 4) coloured += Math.abs(d[i] - d[i + 1]) > 40; return coloured; }"""
+    ) > 1000  # fmt: skip
+    page.click("#start")
+    assert page.text_content("#status") == "Not connected"
+
+
+@in_chromium
+def test_comes_back_by_itself(house: House, browse: Callable[..., Any]) -> None:
+    page = browse(house.url + "?transport=websocket")
+    page.click("#start")
+    page.wait_for_selector("body[data-state=live]")
+    house.cut()
+    page.wait_for_selector("body[data-state=reconnecting]")
+    page.wait_for_selector("body[data-state=live]")
+    page.wait_for_selector("#talk .model")
+
+
+@in_chromium
+def test_works_by_keyboard_with_labels_on_a_phone(house: House, browse: Callable[..., Any]) -> None:
+    page = browse(house.url, viewport={"width": 360, "height": 740})
+    page.focus("#start")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("body[data-state=live]")
+    page.keyboard.press("m")
+    assert page.get_attribute("#mute", "aria-pressed") == "true"
+    page.keyboard.press("/")
+    page.keyboard.type("hello")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#talk .you")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    unnamed = "[...document.querySelectorAll('button, input, canvas')].filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"
+    assert page.evaluate(unnamed) == 0
+
+
+@in_chromium
+@pytest.mark.skipif(SHOTS is None, reason="set MICROTURN_SHOTS to a folder to make the pictures")
+def test_pictures(house: House, browse: Callable[..., Any]) -> None:
+    wide, phone = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+    for name, theme, size in (("page", "light", wide), ("page-dark", "dark", wide), ("page-phone", "light", phone)):
+        page = browse(house.url, viewport=size, color_scheme=theme, device_scale_factor=2)
+        page.click("#start")
+        page.wait_for_selector("body[data-state=live]")
+        page.click("#camera")
+        page.wait_for_timeout(9000)
+        page.screenshot(path=Path(str(SHOTS)) / f"{name}.png")
+        page.context.browser.close()

@@ -20,7 +20,7 @@ from microturn.streams import Action, Decision, Floats
 
 FRAME = SPEAK_RATE // 50  # 480 samples, 20 ms
 CUSHION = 2  # frames of silence before speech that follows silence: what a late tick may be late
-MOST = 2 * SPEAK_SAMPLES // FRAME  # frames that may wait: two ticks
+MOST = CUSHION + 2 * SPEAK_SAMPLES // FRAME  # frames that may wait: two ticks
 FADE = 3  # frames that are still heard, fading, of a model that yields
 _SILENCE = np.zeros(FRAME, np.float32)
 
@@ -43,6 +43,10 @@ class Playout:
             self._frames.extend(action.speech.reshape(-1, FRAME))
         while len(self._frames) > MOST:
             self._frames.popleft()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._frames)
 
     def next(self) -> Floats:
         return self._frames.popleft() if self._frames else _SILENCE

@@ -3,7 +3,7 @@
 import { Film } from './film.js';
 import { Ladder, RUNGS } from './ladder.js';
 import { Lanes, TICK_MS } from './lanes.js';
-import { Busy, connect } from './live.js';
+import { Busy, connect, Denied, model } from './live.js';
 import { fromBase64, peakOf, Sound, toBase64 } from './sound.js';
 
 /** @import { LiveEvent, Wire } from './live.js' */
@@ -75,8 +75,7 @@ async function begin() {
 async function join() {
   for (let tries = 0; wanted && sound; tries++) {
     try {
-      const models = await (await fetch('v1/models')).json();
-      const session = { model: models.data[0].id, microturn: { ticks: true } };
+      const session = { model: await model(), microturn: { ticks: true } };
       const microphone = /** @type {MediaStream} */ (sound.microphone);
       const stream = (/** @type {MediaStream} */ stream) => sound?.playStream(stream, (slice) => lanes.sound('model', now(), peakOf(slice)));
       wire = await connect(session, microphone, { event: happen, stream, lost }, query.get('transport') !== 'websocket');
@@ -90,6 +89,7 @@ async function join() {
       climb(RUNGS[(ladder = new Ladder()).rung]);
       return;
     } catch (error) {
+      if (error instanceof Denied) return end(error.message);
       const wait = error instanceof Busy ? error.retryS : RETRY_S[Math.min(tries, RETRY_S.length - 1)];
       show('reconnecting', error instanceof Busy ? error.message : 'No connection. Trying again.');
       await new Promise((done) => setTimeout(done, wait * 1000));

@@ -14,6 +14,24 @@ const RTC_PATIENCE_MS = 5000; // for media to flow, before the WebSocket is trie
  *   picture?: (track: MediaStreamTrack | null, share: number, everyTicks: number) => void,
  *   microphone?: (track: MediaStreamTrack | null) => void, buffer?: (ms: number) => void }} Wire */
 
+// A server that knows keys is opened as http://…/#key=…; the part after # is never sent anywhere by itself.
+const KEY = new URLSearchParams(location.hash.slice(1)).get('key');
+
+/** @param {string} path  @param {RequestInit} init */
+function ask(path, init = {}) {
+  const headers = { 'content-type': 'application/json', ...(KEY && { authorization: `Bearer ${KEY}` }) };
+  return fetch(path, { ...init, headers, signal: AbortSignal.timeout(RTC_PATIENCE_MS) });
+}
+
+export class Denied extends Error {}
+
+/** The model that the server has. */
+export async function model() {
+  const response = await ask('v1/models');
+  if (response.status === 401) throw new Denied('This server wants a key: put #key=… behind its address.');
+  return (await response.json()).data[0].id;
+}
+
 export class Busy extends Error {
   /** @param {number} retryS */
   constructor(retryS) {
@@ -46,12 +64,8 @@ async function overWebRtc(session, microphone, on) {
     peer.ontrack = ({ track }) => on.stream(new MediaStream([track]));
     await peer.setLocalDescription();
     await gathered(peer);
-    const response = await fetch(PATH, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ session, transport: { type: 'webrtc', sdp: peer.localDescription?.sdp } }),
-      signal: AbortSignal.timeout(RTC_PATIENCE_MS),
-    });
+    const transport = { type: 'webrtc', sdp: peer.localDescription?.sdp };
+    const response = await ask(PATH, { method: 'POST', body: JSON.stringify({ session, transport }) });
     if (response.status === 503) throw new Busy(Number(response.headers.get('retry-after') ?? 5));
     if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
     const started = firstEvent(channel, on, RTC_PATIENCE_MS);
@@ -85,7 +99,7 @@ async function overWebRtc(session, microphone, on) {
 
 /** @param {object} session  @param {Listener} on @returns {Promise<Wire>} */
 async function overWebSocket(session, on) {
-  const socket = new WebSocket(new URL(PATH, location.href.replace(/^http/, 'ws')));
+  const socket = new WebSocket(new URL(PATH, location.href.replace(/^http/, 'ws')), KEY ? ['microturn', `microturn-key.${KEY}`] : []);
   await new Promise((open, fail) => {
     socket.onopen = open;
     socket.onclose = () => fail(new Error('The server cannot be reached.'));
