@@ -164,8 +164,8 @@ class TestWaves:
     def test_text_is_read_at_its_tick_and_losses_are_nothing_at_all(self) -> None:
         reads = (Read(-1, Channel.INSTRUCTIONS, "be brief"), Read(2, Channel.TYPED, "hello"))
         case = make_case(Episode("t", 0, 50, reads=reads), 3, Surroundings(loss=0.3))
-        assert [t.text for t in case.stream().read] == ["be brief"]
-        perceptions = list(case.perceptions())
+        assert [t.text for t in case.stream((8, 16)).read] == ["be brief"]
+        perceptions = list(case.perceptions((8, 16)))
         assert [(k, t.text) for k, p in enumerate(perceptions) for t in p.text] == [(2, "hello")]
         assert [p.audio is not None for p in perceptions] == case.arrived.tolist()
 

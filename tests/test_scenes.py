@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from microturn.clock import TICK_MS
 from microturn.scenes import (
+    LATER_WEIGHTS,
     SCENES,
     TRAIN_WEIGHTS,
     compose,
@@ -231,7 +232,8 @@ def test_there_is_enough_to_say() -> None:
 
 
 def test_every_scene_trains() -> None:
-    assert set(TRAIN_WEIGHTS) == set(SCENES)
+    assert {*TRAIN_WEIGHTS, *LATER_WEIGHTS} == set(SCENES)
+    assert not set(TRAIN_WEIGHTS) & set(LATER_WEIGHTS)
     assert sum(TRAIN_WEIGHTS.values()) == pytest.approx(1)
 
 

@@ -29,7 +29,7 @@ def drive(
     if not cases:
         return []
     engine = Engine(model, slots=min(slots, len(cases)))
-    streams = [case.stream() for case in cases]
+    streams = [case.stream(model.spec.frame_size) for case in cases]
     try:
         for done, _ in enumerate(play_all(engine, streams), 1):
             if progress is not None:

@@ -45,20 +45,23 @@ class Case:
     samples: Floats  # [ticks · 3200] at 16 kHz
     arrived: Flags  # [ticks] false: nothing came
 
-    def stream(self) -> Stream:
-        """The same for the engine."""
+    def stream(self, frame_size: tuple[int, int]) -> Stream:
+        """The same for the engine, with frames of the model's size."""
         reads = self.episode.reads
         return Stream(
-            perceptions=self.perceptions(),
+            perceptions=self.perceptions(frame_size),
             read=[TextIn(r.text, r.channel) for r in reads if r.tick < 0],
             seed=self.episode.seed,
         )
 
-    def perceptions(self) -> Iterator[Perception]:
-        for tick in range(self.episode.ticks):
+    def perceptions(self, frame_size: tuple[int, int]) -> Iterator[Perception]:
+        film, ticks = self.episode.film, self.episode.ticks
+        frames = [None] * ticks if film is None else film.frames(frame_size, ticks)
+        for tick in range(ticks):
             text = tuple(TextIn(r.text, r.channel) for r in self.episode.reads if r.tick == tick)
             audio = self.samples[tick * HEAR_SAMPLES : (tick + 1) * HEAR_SAMPLES]
-            yield Perception(audio=audio if self.arrived[tick] else None, text=text)
+            arrived = self.arrived[tick]
+            yield Perception(audio if arrived else None, frames[tick] if arrived else None, text)
 
 
 def voices(episode: Episode) -> tuple[str, ...]:

@@ -54,6 +54,8 @@ TRAIN_WEIGHTS: dict[str, float] = {
     "digits": 0.07,
     "nothing": 0.05,
 }
+# scenes that came after the first bank; a bank takes them with `--scenes later`
+LATER_WEIGHTS: dict[str, float] = {}
 
 
 def write(scene: str, seed: int, split: str, seconds: float) -> Script:
@@ -72,4 +74,4 @@ def compose(script: Script, clips: Sequence[Clip], seconds: float, take: int = 0
     return SCENES[script.scene].compose(script, clips, rng, seconds)
 
 
-__all__ = ["SCENES", "TRAIN_WEIGHTS", "compose", "write"]
+__all__ = ["LATER_WEIGHTS", "SCENES", "TRAIN_WEIGHTS", "compose", "write"]

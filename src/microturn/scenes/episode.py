@@ -119,6 +119,13 @@ class Expected:
     text: str = ""
 
 
+class Film(Protocol):
+    """What the camera shows: the same frames for the same size, drawn when they are asked for."""
+
+    def frames(self, size: tuple[int, int], ticks: int) -> list[Bytes | None]:
+        """What is visible at the end of each tick, [height, width, 3] RGB; None: no frame came."""
+
+
 @dataclass(frozen=True)
 class Episode:
     scene: str
@@ -129,6 +136,7 @@ class Episode:
     says: tuple[Say, ...] = ()
     decisions: tuple[tuple[int, Decision], ...] = ()  # step, decision, where it is neither LISTEN nor SPEAK
     expected: tuple[Expected, ...] = ()
+    film: Film | None = None  # no camera
 
 
 class Scene(Protocol):

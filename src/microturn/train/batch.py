@@ -17,7 +17,8 @@ from microturn.model.network import NO_DECISION, Own, Percept
 from microturn.scenes.episode import Episode
 from microturn.streams import Bytes, Tokenizer
 from microturn.train import sound
-from microturn.train.targets import Targets, targets
+from microturn.train.lexicon import Lexicon
+from microturn.train.targets import Sounding, Targets, targets
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Batch:
     say: Tensor  # [B, N, T]
     hear: Tensor  # [B, N, T]
     hear_known: Tensor  # [B, N]
+    sounds: Tensor  # [W, 3 + P] words of users: row, first 20 ms frame, frames, and numbers of sounds
 
     def to(self, device: torch.device) -> Batch:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
@@ -45,6 +47,16 @@ def fed_back(said: Tensor, heard: Tensor, decided: Tensor) -> Own:
     return Own(later(said, 0), later(heard, 0), later(decided, NO_DECISION), None)
 
 
+def _soundings(rows: Sequence[tuple[Sounding, ...]]) -> Tensor:
+    words = [(row, word) for row, said in enumerate(rows) for word in said]
+    out = torch.zeros(
+        len(words), 3 + max((len(word.sounds) for _, word in words), default=0), dtype=torch.int64
+    )
+    for w, (row, word) in enumerate(words):
+        out[w, : 3 + len(word.sounds)] = torch.tensor((row, word.first, word.count, *word.sounds))
+    return out
+
+
 def stack(
     episodes: Sequence[Episode],
     rng: np.random.Generator,
@@ -53,9 +65,10 @@ def stack(
     noises: Sequence[Bytes],
     mouth: Sequence[Bytes],
     hardship: sound.Hardship,
+    lexicon: Lexicon | None = None,
 ) -> Batch:
     """All episodes must have the same number of ticks."""
-    made: list[Targets] = [targets(e, pieces, c.read_pieces, c.say_pieces) for e in episodes]
+    made: list[Targets] = [targets(e, pieces, c.read_pieces, c.say_pieces, lexicon) for e in episodes]
     heard = [sound.mix(e, rng, noises, mouth, hardship) for e in episodes]
     s = min(c.pinned, max(len(m.setup) for m in made))
     b, n = len(episodes), episodes[0].ticks
@@ -64,14 +77,18 @@ def stack(
     for i, m in enumerate(made):
         setup[i, : len(m.setup)], setup_channel[i, : len(m.setup)] = m.setup[:s], m.setup_channel[:s]
 
+    films = [[None] * n if e.film is None else e.film.frames(c.frame_size, n) for e in episodes]
+    seen = [frame for film in films for frame in film if frame is not None]
+    frames = np.stack(seen) if seen else np.zeros((0, *c.frame_size, 3), np.uint8)
+
     def whole(arrays: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(arrays))
 
     percept = Percept(
         levels=whole([sound.to_levels(power, c.mel_levels) for power, _ in heard]),
         has_audio=whole([arrived for _, arrived in heard]),
-        frames=torch.zeros(0, *c.frame_size, 3, dtype=torch.uint8),
-        has_frame=torch.zeros(b, n, dtype=torch.bool),
+        frames=torch.from_numpy(frames),
+        has_frame=torch.tensor([[frame is not None for frame in film] for film in films]),
         text=whole([m.text for m in made]),
         channel=whole([m.channel for m in made]),
     )
@@ -83,4 +100,5 @@ def stack(
         whole([m.say for m in made]),
         whole([m.hear for m in made]),
         whole([m.hear_known for m in made]),
+        _soundings([m.sounds for m in made]),
     )

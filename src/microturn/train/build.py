@@ -1,10 +1,11 @@
-"""Fills a bank: `python -m microturn.train.build talk|retell|scripts|phones|real --out bank …`.
+"""Fills a bank: `python -m microturn.train.build talk|retell|scripts|phones|real|lexicon --out bank …`.
 
     talk     sentences that people wrote to each other, each by a random voice
     retell   sentences that people read in the recordings for training, each by a random voice
     scripts  whole scripts of the scenes: one voice for the user, another for bystanders
     phones   learns, from what is there, to time the words of real people (see voices/phones.py)
     real     recordings of people (see real.py)
+    lexicon  how the words of the bank sound
 
 All are resumable and safe to run side by side under different `--worker` numbers. Everything is drawn from
 fixed seeds, so a builder that starts again goes on where it stopped.
@@ -27,8 +28,10 @@ import torch
 from microturn.clock import HEAR_RATE
 from microturn.model.ears import power_mel, to_bytes
 from microturn.train.bank import INDEX, PART_CLIPS, Bank, BankScript, Part, Request
+from microturn.train.lexicon import write_lexicon
 from microturn.train.real import noise, own, recorded
 from microturn.train.voices import RESERVED, Spoken, load_voice, phones, voice_names
+from microturn.train.voices.spoken import plain_words
 
 PHONES = "phones.pt"
 FAMILY_SHARES = {"tape-": 0.6, "hibari-": 0.3, "espeak-": 0.06, "flite-": 0.04}
@@ -144,13 +147,14 @@ def _sayable(text: str) -> bool:
     return all(len(word) <= 14 and re.search("[aeiouy]", word) for word in text.split())
 
 
-def scripts(seeds: Iterable[int], shares: dict[str, float]) -> Iterator[BankScript]:
+def scripts(seeds: Iterable[int], shares: dict[str, float], later: bool = False) -> Iterator[BankScript]:
     """A training script for each seed: scene, length and voices are drawn from it."""
-    from microturn.scenes import TRAIN_WEIGHTS, write
+    from microturn.scenes import LATER_WEIGHTS, TRAIN_WEIGHTS, write
 
+    weights = LATER_WEIGHTS if later else TRAIN_WEIGHTS
     for seed in seeds:
         rng = random.Random(f"script-{seed}")
-        scene = rng.choices(list(TRAIN_WEIGHTS), list(TRAIN_WEIGHTS.values()))[0]
+        scene = rng.choices(list(weights), list(weights.values()))[0]
         seconds = rng.choices(list(LENGTHS), list(LENGTHS.values()))[0]
         user = any_voice(rng, shares)
         voices = (user, any_voice(rng, shares, but=user))
@@ -185,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", choices=("talk", "retell", "scripts", "phones", "real"))
+    parser.add_argument("source", choices=("talk", "retell", "scripts", "phones", "real", "lexicon"))
     parser.add_argument("--out", type=Path, default=Path("bank"))
     parser.add_argument("--count", type=int, default=6000, help="sentences or scripts")
     parser.add_argument("--first", type=int, default=0, help="seed of the first script")
@@ -195,14 +199,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--part", type=int, default=PART_CLIPS, help="clips of one part; fewer for slow voices"
     )
     parser.add_argument("--family", default="", help="one voice, or those whose names begin so, e.g. kokoro-")
+    parser.add_argument("--scenes", choices=("first", "later"), default="first", help="scripts: which table")
     parser.add_argument("--folder", type=Path, help="real: a folder of your own recordings")
     args = parser.parse_args(arguments)
     shares = {args.family: 1.0} if args.family else FAMILY_SHARES
     started = str(args.first) if args.first else ""
-    kind = "-".join(part for part in (args.source, args.family.strip("-"), started, str(args.worker)) if part)
+    later = args.scenes == "later"
+    parts = (args.source, "later" * later, args.family.strip("-"), started, str(args.worker))
+    kind = "-".join(part for part in parts if part)
     seeds = range(args.first + args.worker, args.first + args.count, args.workers)
     if args.source == "phones":
         phones.learn(Bank(args.out)).save(args.out / PHONES)
+        return
+    if args.source == "lexicon":
+        bank = Bank(args.out)
+        texts = (bank.request(number).text for number in range(len(bank)))
+        write_lexicon(args.out, (word for text in texts for word in plain_words(text)))
         return
     builder = Builder(args.out, kind, args.part)
     if args.source == "real":
@@ -217,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             builder.add(request)
             builder.write_when_full()
     else:
-        for script in scripts(seeds, shares):
+        for script in scripts(seeds, shares, later):
             builder.add_script(script)
             builder.write_when_full()
     builder.finish()
