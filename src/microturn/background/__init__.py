@@ -6,9 +6,9 @@ what the model is to read next, and of the model's decisions with `delegate` and
 """
 
 from microturn.background.connect import Settings, open_background
-from microturn.background.delegations import Backend, Background, Delegation, Failure, State, Words
+from microturn.background.delegations import Backend, Background, Delegation, Failure, Words
 from microturn.background.inbox import Inbox, Kind, Piece, When, clean
-from microturn.background.package import Budget, ContextPackage, Recent
+from microturn.background.package import Budget, ContextPackage, Recent, State
 
 __all__ = [
     "Backend",

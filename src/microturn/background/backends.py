@@ -232,7 +232,9 @@ class OpenAI:
     sees: bool = False  # takes JPEG
     tools: Sequence[Tool] = ()
     brief: str = BRIEF
-    room: int = 24_000  # characters of conversation sent
+    room: int = (
+        24_000  # characters of conversation sent; 0: only what was asked, which is all a tiny model takes
+    )
     longest: int = 2_000  # characters of an answer
     rounds: int = 8  # answers of the model to one delegation
     round_s: float = 60.0
@@ -243,7 +245,7 @@ class OpenAI:
         dialect = Chat() if self.api == "chat" else Responses()
         sound = b64encode(package.audio.wav).decode() if self.hears and package.audio else None
         pictures = [f"data:image/jpeg;base64,{b64encode(f.jpeg).decode()}" for f in package.frames]
-        text = fit(package, self.room).told()
+        text = fit(package, self.room).told() if self.room else package.asked()
         messages = dialect.opening(self.brief, text, sound, pictures if self.sees else [])
         async with self._http() as http:
             for _ in range(self.rounds):
@@ -304,9 +306,7 @@ class OpenAI:
                         raise Failure(f"The background model cannot answer (error {status}).")
                     asked = stream.response.headers.get("retry-after", "")
                     wait_s = min(float(asked), LONGEST_WAIT_S) if asked.isdigit() else wait_s
-            except TimeoutError:
-                raise Failure("The background model took too long.") from None
-            except httpx2.ReadTimeout:
+            except (TimeoutError, httpx2.ReadTimeout):
                 raise Failure("The background model took too long.") from None
             except (httpx2.SSEError, msgspec.DecodeError, UnicodeDecodeError):
                 raise Failure("The background model sent something that makes no sense.") from None
@@ -315,7 +315,5 @@ class OpenAI:
                     raise Failure("The answer of the background model broke off.") from None
                 if last:
                     raise Failure("The background model cannot be reached.") from None
-            except httpx2.InvalidURL:
-                raise Failure("The address of the background model is wrong.") from None
             await asyncio.sleep(wait_s)
         raise AssertionError("the last attempt returns or raises")

@@ -24,6 +24,7 @@ from microturn.background.delegations import Backend, Background, Words
 KEY = "MICROTURN_BACKGROUND_KEY"  # environment variable with the key of the background model's server
 LOCAL_CONTEXT = 4_096  # text pieces that a local model has room for
 LOCAL_ROOM = 4_000  # characters of conversation, so that brief and answer fit beside them
+TINY = "Answer in one short sentence. Say so if you do not know."
 NewBackground = Callable[[Callable[[str], int]], Background]
 
 
@@ -68,6 +69,8 @@ def settings(args: argparse.Namespace) -> Settings:
         args.background, args.background_model, args.background_api, args.background_hears,
         args.background_sees, args.mcp, args.documents, args.notes, args.background_words,
     )  # fmt: skip
+    if given.url not in ("", "local") and not given.url.startswith(("http://", "https://")):
+        raise ValueError(f"--background {given.url}: neither an http(s) address nor `local`")
     if given.url not in ("", "local") and not given.model:
         raise ValueError("--background needs --background-model: the name of a model at that server")
     if given.documents is not None and not given.documents.is_dir():
@@ -112,7 +115,7 @@ async def open_background(given: Settings) -> AsyncIterator[NewBackground]:
         def new(pace: Callable[[str], int]) -> Background:
             backend: Backend = model
             if given.url != "local":  # small local models are confused by tools
-                backend = replace(model, tools=(*agent().tools(), *shared))
+                backend = replace(model, tools=(*(skill.tool() for skill in agent().skills), *shared))
             return Background(pace, backend, words)
 
         yield new
@@ -135,7 +138,8 @@ def local_server(gguf: str) -> tuple[Any, Any]:
     key = secrets.token_urlsafe(16)
     params.api_keys = [key]
     server = xllamacpp.Server(params)
-    return server, OpenAI(f"{server.listening_address}/v1", path.stem, key, room=LOCAL_ROOM)
+    model = OpenAI(f"{server.listening_address}/v1", path.stem, key, room=LOCAL_ROOM)
+    return server, model if gguf else replace(model, room=0, brief=TINY)
 
 
 def _smollm2() -> Path:

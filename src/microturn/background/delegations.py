@@ -11,11 +11,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Protocol
 
 from microturn.background.inbox import Inbox, Kind, Piece, When
-from microturn.background.package import ContextPackage, Earlier, Recent
+from microturn.background.package import ContextPackage, Earlier, Recent, State
 from microturn.events import Event
 from microturn.streams import Perception, TextIn
 
@@ -42,13 +41,6 @@ class Words(Protocol):
         """The words of a recording. Never on the way to a decision of the interaction model."""
 
 
-class State(StrEnum):
-    OPEN = "open"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
 @dataclass
 class Delegation:
     id: str
@@ -69,7 +61,7 @@ class Background:
     watch: Say | None = None  # sees every piece that is to be read
     recent: Recent = field(default_factory=Recent)
     late: int = 0  # pieces that came when their delegation was over
-    _all: dict[str, Delegation] = field(default_factory=dict)
+    all: dict[str, Delegation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.inbox = Inbox(self.ticks_to_read)
@@ -81,25 +73,22 @@ class Background:
 
     def delegate(self, id: str) -> Delegation:
         """Begin work on the conversation as it is after the tick followed last; returns at once."""
-        earlier = tuple(
-            Earlier(d.id, d.at_ms, d.asked, d.state.value, tuple(d.results)) for d in self._all.values()
-        )
-        package = self.recent.build(id, earlier)
-        delegation = self._all[id] = Delegation(id, package.at_ms, package.asked())
+        package = self.recent.build(id, self.earlier())
+        delegation = self.all[id] = Delegation(id, package.at_ms, package.asked())
         if len(self.open) > AT_ONCE:
             self._fail(delegation, "Too much is being worked on already.")
         elif self.backend is not None:
             work = self._work(self.backend, delegation, package)
             delegation.task = asyncio.get_running_loop().create_task(work)
-        over = [d for d in self._all.values() if d.state is not State.OPEN]
-        for old in over[: max(0, len(self._all) - REMEMBERED)]:
-            del self._all[old.id]
+        over = [d for d in self.all.values() if d.state is not State.OPEN]
+        for old in over[: max(0, len(self.all) - REMEMBERED)]:
+            del self.all[old.id]
         return delegation
 
     def append(self, piece: Piece) -> None:
         """What a client says about a delegation of its own, or, without a delegation, for the model to know."""
         if piece.delegation:
-            delegation = self._all.get(piece.delegation)
+            delegation = self.all.get(piece.delegation)
             if delegation is None:
                 raise ValueError(f"there is no delegation {piece.delegation}")
             if delegation.task is not None:
@@ -122,11 +111,14 @@ class Background:
     async def close(self) -> None:
         """Cancel everything and wait until it has let go."""
         self.cancel()
-        await asyncio.gather(*(d.task for d in self._all.values() if d.task), return_exceptions=True)
+        await asyncio.gather(*(d.task for d in self.all.values() if d.task), return_exceptions=True)
 
     @property
     def open(self) -> list[Delegation]:
-        return [d for d in self._all.values() if d.state is State.OPEN]
+        return [d for d in self.all.values() if d.state is State.OPEN]
+
+    def earlier(self) -> tuple[Earlier, ...]:
+        return tuple(Earlier(d.id, d.at_ms, d.asked, d.state, tuple(d.results)) for d in self.all.values())
 
     async def _work(self, backend: Backend, delegation: Delegation, package: ContextPackage) -> None:
         def say(piece: Piece) -> None:
@@ -157,7 +149,7 @@ class Background:
             delegation.state = State.FAILED
 
     def _deliver(self, piece: Piece) -> None:
-        delegation = self._all.get(piece.delegation)
+        delegation = self.all.get(piece.delegation)
         if delegation is not None and piece.kind is not Kind.THINKING:
             if piece.revised:
                 delegation.results.clear()

@@ -13,6 +13,7 @@ import wave
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -59,6 +60,13 @@ class Line:
     text: str
 
 
+class State(StrEnum):
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 @dataclass(frozen=True)
 class Earlier:
     """A delegation before this one; an open one is still being worked on."""
@@ -66,7 +74,7 @@ class Earlier:
     id: str
     at_ms: Milliseconds
     asked: str  # the user's latest words then
-    state: Literal["open", "done", "failed", "cancelled"]
+    state: State
     results: tuple[str, ...]
 
 

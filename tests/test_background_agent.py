@@ -1,0 +1,173 @@
+"""What the agent without a model can do, understood from spoken and written words, and what it says it cannot."""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microturn.background import Kind, Piece, Recent, When
+from microturn.background.agent import Agent, Documents
+from microturn.background.figures import calculate, convert, date, figures
+from microturn.clock import TICKS_PER_SECOND
+from microturn.events import Event
+from microturn.streams import Channel, Perception
+
+NOW = datetime(2026, 11, 21, 14, 5)  # a Saturday
+
+
+def ask(agent: Agent, *texts: str, typed: bool = False) -> list[Piece]:
+    recent, said = Recent(), list[Piece]()
+    for i, text in enumerate(texts):
+        tick = 10 * i * TICKS_PER_SECOND
+        event = Event("read", tick, text, channel=Channel.TYPED) if typed else Event("hear", tick, text)
+        recent.follow(tick, Perception(), [event])
+    asyncio.run(agent.work(recent.build("d1"), said.append))
+    return said
+
+
+def agent(**options: object) -> Agent:
+    return Agent(lambda: NOW, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("what is twenty three times seven", "It is 161."),
+        ("One hundred and five plus two thousand three hundred, please.", "It is 2405."),
+        ("fifteen percent of eighty", "It is 12."),
+        ("what's the square root of 81", "It is 9."),
+        ("(3 + 4) * -2", "It is -14."),
+        ("1,234.5 * 2", "It is 2469."),
+        ("seven divided by zero", "That divides by zero."),
+        ("(0 - 8) ** 0.5 + 1", None),
+        ("9 ** 9 ** 9 ** 9", None),
+        ("two or three", None),
+        ("__import__('os') + 1", None),
+        ("(" * 10_000 + "1+1", None),
+    ],
+)
+def test_arithmetic(text: str, answer: str | None) -> None:
+    assert calculate(text) == answer
+
+
+@given(st.integers(0, 999_999))
+def test_spoken_numbers_are_figures(number: int) -> None:
+    def below_1000(n: int) -> str:
+        small = (
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+        )
+        names = f"{small} sixteen seventeen eighteen nineteen".split()
+        tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+        if n < 20:
+            return names[n]
+        if n < 100:
+            return tens[n // 10 - 2] + (f" {names[n % 10]}" if n % 10 else "")
+        return f"{names[n // 100]} hundred" + (f" and {below_1000(n % 100)}" if n % 100 else "")
+
+    thousands, rest = divmod(number, 1_000)
+    spoken = f"{below_1000(thousands)} thousand " * bool(thousands)
+    spoken += below_1000(rest) if rest or not thousands else ""
+    assert figures(f"say {spoken} times") == f"say {number} times"
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_understood_or_not_but_never_an_error(text: str) -> None:
+    for skill in (calculate, convert, lambda text: date(text, NOW)):
+        answer = skill(text)
+        assert answer is None or answer.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("how many feet are in a mile", "1 mile is 5280 feet."),
+        ("convert five miles to kilometers", "5 miles is 8.04672 kilometers."),
+        ("seventy two fahrenheit in celsius", "72 fahrenheit is 22.2222 celsius."),
+        ("how many days are there in two weeks", "2 weeks is 14 days."),
+        ("five miles in kilograms", None),
+    ],
+)
+def test_units(text: str, answer: str | None) -> None:
+    assert convert(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("what time is it", "It is 14:05."),
+        ("what day is it", "That is Saturday, 21 November 2026."),
+        ("what's the date tomorrow", "That is Sunday, 22 November 2026."),
+        ("what day was it two weeks ago", "That is Saturday, 07 November 2026."),
+        ("how many days until 25 december", "It is 34 days until Friday, 25 December 2026."),
+        ("how many days until december twenty fifth", "It is 34 days until Friday, 25 December 2026."),
+        ("how many days until 29 february", "It is 465 days until Tuesday, 29 February 2028."),
+        ("how many days until february thirtieth", None),
+    ],
+)
+def test_dates(text: str, answer: str | None) -> None:
+    assert date(text, NOW) == answer
+
+
+def test_the_latest_words_count_and_may_have_been_typed() -> None:
+    assert ask(agent(), "what time is it", "what is two plus two")[-1].text == "It is 4."
+    assert ask(agent(), "what is two plus two", "please")[-1].text == "It is 4."
+    assert ask(agent(), "2 + 3", typed=True)[-1].text == "It is 5."
+
+
+def test_it_says_what_it_cannot_do() -> None:
+    said = ask(agent(), "book me a flight to rome")
+    assert [p.kind for p in said] == [Kind.FINAL]
+    assert said[0].text.startswith("I cannot do that here. I can calculate")
+
+
+def test_a_timer_is_set_and_interrupts_when_it_is_up() -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    said = ask(agent(sleep=sleep), "remind me in five minutes to check the oven")
+    assert slept == [300]
+    assert [(p.kind, p.when, p.text) for p in said] == [
+        (Kind.COMMENTARY, When.WHEN_IDLE, "The timer is set: 5 minutes."),
+        (Kind.FINAL, When.INTERRUPT, "The time is up, 5 minutes have passed: check the oven."),
+    ]
+    assert "longest timer" in ask(agent(sleep=sleep), "set a timer for 30 hours")[-1].text
+
+
+def test_notes_are_kept_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    assert ask(agent(notes_file=file), "read my notes")[-1].text == "There are no notes."
+    ask(agent(notes_file=file), "Note that the key is under the mat")
+    ask(agent(notes_file=file), "please remember that Ann\nlikes tea")
+    assert ask(agent(notes_file=file), "read my notes")[-1].text == (
+        "Your notes: the key is under the mat; Ann likes tea"
+    )
+
+
+def test_documents_are_searched_and_changes_found(tmp_path: Path) -> None:
+    (tmp_path / "trip").mkdir()
+    (tmp_path / "trip" / "plan.md").write_text('The ferry to "Naxos" leaves at seven.')
+    (tmp_path / "picture.png").write_bytes(b"ferry")
+    with_documents = agent(documents=Documents(tmp_path))
+    question = "when does the ferry leave"
+    assert ask(with_documents, question)[-1].text == (
+        "trip/plan.md says: The ferry to 'Naxos' leaves at seven."
+    )
+    (tmp_path / "trip" / "plan.md").write_text("The ferry leaves at nine, as was announced.")
+    assert "nine" in ask(with_documents, question)[-1].text
+    assert "search your documents" in ask(with_documents, 'xyzzy "OR * NEAR(')[-1].text
+
+
+def test_the_skills_are_tools_for_background_models() -> None:
+    tools = {skill.name: skill.tool() for skill in agent().skills}
+
+    def call(name: str, arguments: str) -> str:
+        return asyncio.run(tools[name].run(arguments, lambda text: None))
+
+    assert call("calculate", '{"text": "6 * 7"}') == "It is 42."
+    assert call("calculate", '{"text": "love"}').startswith("calculate failed: not understood")
+    assert call("calculate", '{"text": 3}').startswith("calculate failed")

