@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -18,14 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
-from echo_model import ByteTokenizer, EchoModel
 
 import microturn.server
+from actor_model import Actor
 from microturn.engine import Engine
 from microturn.server.app import make_app
 from microturn.server.lobby import Lobby
 from microturn.server.serve import make_server
-from microturn.streams import Decision, Ints, ModelSpec, TickInput, TickOutput
 
 WEB = Path(microturn.server.__file__).parent / "web"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -33,42 +33,18 @@ TSC = shutil.which("tsc")
 SHOTS = os.environ.get("MICROTURN_SHOTS")
 NO_UDP = "--force-webrtc-ip-handling-policy=disable_non_proxied_udp"
 
+LINES = "[...document.querySelectorAll('#talk .you')].map((line) => line.textContent)"
+UNNAMED = """[...document.querySelectorAll('button, input, canvas')]
+  .filter((it) => !(it.ariaLabel || it.textContent.trim() || it.labels?.length)).length"""
+COLOURED = """() => {
+  const lanes = document.querySelector('#lanes');
+  const pixels = lanes.getContext('2d').getImageData(0, 0, lanes.width, lanes.height).data;
+  let coloured = 0;
+  for (let i = 0; i < pixels.length; i += 4) coloured += Math.abs(pixels[i] - pixels[i + 1]) > 40;
+  return coloured; }"""
+
 playwright = pytest.importorskip("playwright.sync_api", reason="needs PyPI playwright: make setup")
 in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-
-
-class Words(ByteTokenizer):
-    SAID = ("", " breathe", " in", " hello", " there")
-
-    def decode(self, pieces: list[int]) -> str:
-        return "".join(self.SAID[piece] for piece in pieces)
-
-
-class Actor(EchoModel):
-    """Says “breathe in” every four seconds with a tone, hears “hello there”, and keeps what it perceived."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._spec = ModelSpec("actor", (120, 160), 3, 2, 2, (2, 4, 8))
-        self._tokenizer = Words()
-        self._outputs = {size: TickOutput.empty(size, self._spec) for size in self._spec.batch_sizes}
-        self.loudest, self.brightest = 0.0, 0
-        self.read: list[int] = []  # type: ignore[assignment]
-
-    def step(self, slots: Ints, batch: TickInput) -> TickOutput:
-        output = super().step(slots, batch)
-        self.loudest = max(self.loudest, float(np.abs(batch.audio).max()))
-        self.brightest = max(self.brightest, int(batch.frame.max()))
-        self.read += [int(piece) for piece in batch.text[batch.text > 0]]
-        tone = 0.2 * np.sin(np.arange(output.speech.shape[1]) * (2 * np.pi * 240 / 24_000))
-        for row, slot in enumerate(slots.tolist()):
-            place = int(self._ticks[slot]) % 20
-            output.decision[row] = Decision.SPEAK if place in range(2, 8) else Decision.LISTEN
-            output.say[row] = (1, 2) if place == 2 else (0, 0)
-            output.hear[row] = (3, 4) if place == 14 else (0, 0)
-            output.speech[row] = tone * (4 <= place < 7)
-            output.voiced[row] = 4 <= place < 7
-        return output
 
 
 class House:
@@ -79,23 +55,25 @@ class House:
         self._engine = Engine(self.actor, slots=4)
         self._engine.start()
         self._server: uvicorn.Server
+        self._loop: asyncio.AbstractEventLoop
         ready = threading.Event()
 
-        def serve() -> None:
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
             self._server = make_server(make_app(Lobby(self._engine)), "127.0.0.1", 0)
             ready.set()
-            self._server.run()
+            await self._server.serve()
 
-        self._thread = threading.Thread(target=serve, daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
         self._thread.start()
         ready.wait()
         until(lambda: self._server.started)
-        self.url = "http://localhost:%d/" % self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://localhost:{self._server.servers[0].sockets[0].getsockname()[1]}/"
 
     def cut(self) -> None:
         """Every connection breaks."""
         for connection in tuple(self._server.server_state.connections):
-            connection.transport.get_loop().call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
+            self._loop.call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
 
     def close(self) -> None:
         self._server.should_exit = self._server.force_exit = True
@@ -123,7 +101,9 @@ def senses(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What the browser takes for a microphone and a camera: bursts of a tone, a grey picture with a white bar."""
     folder = tmp_path_factory.mktemp("senses")
     time_s = np.arange(48_000 * 8) / 48_000
-    swell = np.clip(np.sin(2 * np.pi * 0.4 * time_s), 0, 1) * (0.35 + 0.65 * np.sin(2 * np.pi * 2.3 * time_s) ** 2)
+    swell = np.clip(np.sin(2 * np.pi * 0.4 * time_s), 0, 1) * (
+        0.35 + 0.65 * np.sin(2 * np.pi * 2.3 * time_s) ** 2
+    )
     with wave.open(str(folder / "voice.wav"), "wb") as file:
         file.setparams((1, 2, 48_000, 0, "NONE", ""))
         file.writeframes((9000 * swell * np.sin(2 * np.pi * 160 * time_s)).astype("<i2").tobytes())
@@ -150,7 +130,7 @@ def browse(senses: list[str]) -> Iterator[Callable[..., Any]]:
             browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*senses, *flags])
             page = browser.new_context(permissions=["microphone", "camera"], **options).new_page()
             page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+            page.on("console", lambda said: complaints.extend([said.text] if said.type == "error" else []))
             page.goto(url)
             return page
 
@@ -204,7 +184,8 @@ def test_bad_line_costs_pictures_first_and_sound_last(house: House, browse: Call
           const ladder = new Ladder(), blind = new Ladder();
           const look = (health, count, seeing = ladder, film = true) =>
             Array.from({ length: count }, () => RUNGS.indexOf(seeing.look(health, film)));
-          return [look({ ...good, loss: 0.2 }, 9), look(good, 26), look({ ...good, rttMs: 900 }, 3, blind, false)]; }"""
+          const without = look({ ...good, rttMs: 900 }, 3, blind, false);
+          return [look({ ...good, loss: 0.2 }, 9), look(good, 26), without]; }"""
     )
     assert down == [0, 1, 1, 2, 2, 3, 3, 4, 4]  # two bad seconds each
     assert [up[i] for i in (4, 5, 11, 17, 23)] == [4, 3, 2, 1, 0]  # six good ones each
@@ -216,20 +197,19 @@ def test_bad_line_costs_pictures_first_and_sound_last(house: House, browse: Call
 def test_talks_shows_and_reads(
     house: House, browse: Callable[..., Any], flags: tuple[str, ...], transport: str
 ) -> None:
-    """WebRTC where UDP gets through, else a WebSocket: sound, film and typed text reach the model, its words the page."""
+    """WebRTC where UDP gets through, else a WebSocket; sound, film and typed text in, words and lanes out."""
     page = browse(house.url, *flags)
     page.click("#start")
-    page.wait_for_function(f"document.querySelector('#status').textContent.includes('{transport}')", timeout=20_000)
+    page.wait_for_function(
+        f"document.querySelector('#status').textContent.includes('{transport}')", timeout=20_000
+    )
     page.click("#camera")
     page.fill("#text", "are you there")
     page.press("#text", "Enter")
     until(lambda: house.actor.loudest > 0.05 and house.actor.brightest > 150 and bool(house.actor.read))
     page.wait_for_function("document.querySelector('#talk .latest')?.textContent === 'breathe in'")
-    page.wait_for_function("[...document.querySelectorAll('#talk .you')].some((line) => line.textContent === 'hello there')")
-    assert page.evaluate(
-        """() => { const c = document.querySelector('#lanes'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-          let coloured = 0; for (let i = 0; i < d.length; i += 4) coloured += Math.abs(d[i] - d[i + 1]) > 40; return coloured; }"""
-    ) > 1000  # fmt: skip
+    page.wait_for_function(f"{LINES}.includes('hello there')")
+    assert page.evaluate(COLOURED) > 1000
     page.click("#start")
     assert page.text_content("#status") == "Not connected"
 
@@ -258,15 +238,18 @@ def test_works_by_keyboard_with_labels_on_a_phone(house: House, browse: Callable
     page.keyboard.press("Enter")
     page.wait_for_selector("#talk .you")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    unnamed = "[...document.querySelectorAll('button, input, canvas')].filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"
-    assert page.evaluate(unnamed) == 0
+    assert page.evaluate(UNNAMED) == 0
 
 
 @in_chromium
 @pytest.mark.skipif(SHOTS is None, reason="set MICROTURN_SHOTS to a folder to make the pictures")
 def test_pictures(house: House, browse: Callable[..., Any]) -> None:
     wide, phone = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-    for name, theme, size in (("page", "light", wide), ("page-dark", "dark", wide), ("page-phone", "light", phone)):
+    for name, theme, size in (
+        ("page", "light", wide),
+        ("page-dark", "dark", wide),
+        ("page-phone", "light", phone),
+    ):
         page = browse(house.url, viewport=size, color_scheme=theme, device_scale_factor=2)
         page.click("#start")
         page.wait_for_selector("body[data-state=live]")

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from fractions import Fraction
+from typing import Any
+
 import numpy as np
+import pytest
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
+from av import AudioFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actor_model import Actor
 from microturn.clock import SPEAK_SAMPLES
-from microturn.server.rtc import CUSHION, FADE, FRAME, MOST, Playout
+from microturn.engine import Engine
+from microturn.server.conversation import Conversation, Start
+from microturn.server.live import Live, Role
+from microturn.server.live_events import Extras, SessionConfig
+from microturn.server.lobby import Lobby
+from microturn.server.rtc import CUSHION, FADE, FRAME, MOST, Playout, SpeechTrack, answer
 from microturn.streams import Action, Decision
 
 PER_TICK = SPEAK_SAMPLES // FRAME
@@ -58,3 +78,102 @@ def test_delay_never_piles_up(ticks: list[tuple[float, int]]) -> None:
         playout.push(spoken(tick, value) if value else silent(tick))
         assert playout.waiting <= MOST
         pull(playout, taken)
+
+
+class Tone(MediaStreamTrack):
+    """48 kHz, 20 ms at a time, paced like the model's speech."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pace, self._at = SpeechTrack(Playout()), 0
+
+    async def recv(self) -> AudioFrame:
+        await self._pace.recv()
+        phase = np.arange(self._at, self._at + 960) * (2 * np.pi * 300 / 48_000)
+        frame = AudioFrame.from_ndarray((8000 * np.sin(phase)).astype(np.int16)[None], layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, self._at, Fraction(1, 48_000)
+        self._at += 960
+        return frame
+
+
+class Caller:
+    """A peer as a browser is one: a tone, a green film, a data channel, and everything that comes back."""
+
+    def __init__(self) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connection.addTrack(Tone())
+        self.connection.addTrack(VideoStreamTrack())
+        self.channel = self.connection.createDataChannel("oai-events")
+        self.events: list[dict[str, Any]] = []
+        self.heard: list[float] = []  # the loudest sample of each frame
+        self.channel.on("message", lambda message: self.events.append(json.loads(message)))
+        self.connection.on("track", self._begin)
+
+    def _begin(self, track: MediaStreamTrack) -> None:
+        self._ear = asyncio.create_task(self._hear(track))
+
+    async def _hear(self, track: MediaStreamTrack) -> None:
+        while isinstance(frame := await track.recv(), AudioFrame):
+            self.heard.append(float(np.abs(frame.to_ndarray()).max()) / 32768)
+
+    async def offer(self) -> str:
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        return self.connection.localDescription.sdp
+
+    def got(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == kind]
+
+
+async def until(true: Any, seconds: float = 15.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+async def open_live(lobby: Lobby) -> tuple[Conversation, Live]:
+    conversation = await lobby.begin(Start())
+    config = SessionConfig(model="actor", microturn=Extras(ticks=True))
+    return conversation, Live(conversation, config, Role.CHANNEL, "actor", lobby.engine.spec.frame_size)
+
+
+def test_a_peer_hears_speaks_shows_and_types() -> None:
+    actor = Actor()
+    engine = Engine(actor, slots=2)
+    engine.start()
+
+    async def call() -> None:
+        lobby, caller = Lobby(engine), Caller()
+        conversation, live = await open_live(lobby)
+        sdp = await answer(lobby, conversation, live, await caller.offer())
+        await caller.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        await until(lambda: caller.got("session.started"))
+        caller.channel.send(json.dumps({"type": "session.input_text.append", "text": "hello"}))
+        await until(lambda: actor.loudest > 0.15 and actor.brightest > 60 and actor.read)
+        await until(lambda: caller.got("session.output_transcript.delta") and max(caller.heard) > 0.1)
+        ticks = [event["tick"] for event in caller.got("session.tick")]
+        assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
+        assert not caller.got("session.output_audio.delta")  # sound goes over its track
+        caller.channel.send(json.dumps({"type": "session.close"}))
+        await until(lambda: caller.got("session.closed"))
+        assert conversation.closed
+        await caller.connection.close()
+
+    asyncio.run(call())
+    engine.close()
+
+
+@pytest.mark.parametrize("offer", ["", "v=0", "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"])
+def test_an_offer_of_no_use_is_refused_in_one_line(offer: str) -> None:
+    engine = Engine(Actor(), slots=1)
+    engine.start()
+
+    async def call() -> None:
+        lobby = Lobby(engine)
+        with pytest.raises(ValueError, match="SDP offer") as refused:
+            await answer(lobby, *await open_live(lobby), offer)
+        assert "\n" not in str(refused.value)
+
+    asyncio.run(call())
+    engine.close()

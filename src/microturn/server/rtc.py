@@ -8,15 +8,33 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from fractions import Fraction
 
 import numpy as np
-from aiortc import MediaStreamTrack
-from av import AudioFrame
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame, VideoFrame
 
-from microturn.clock import SPEAK_RATE, SPEAK_SAMPLES, Clock, WallClock
-from microturn.server.sound import pcm16
+from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS, Clock, WallClock
+from microturn.engine import SessionClosed
+from microturn.media import letterbox
+from microturn.server.conversation import Conversation
+from microturn.server.live import Live
+from microturn.server.lobby import Lobby
+from microturn.server.sound import Resampler, pcm16
 from microturn.streams import Action, Decision, Floats
+
+WIRE_RATE = 48_000  # Hz, of Opus
+GAP = WIRE_RATE * TICK_MS // 1000  # samples: lost packets up to a tick are filled with silence
+OPEN_S = 15.0  # within which the data channel must be there
+UNSENT = 1 << 20  # bytes that wait for a peer before it is let go
 
 FRAME = SPEAK_RATE // 50  # 480 samples, 20 ms
 CUSHION = 2  # frames of silence before speech that follows silence: what a late tick may be late
@@ -79,3 +97,137 @@ class SpeechTrack(MediaStreamTrack):
         frame.sample_rate, frame.pts, frame.time_base = SPEAK_RATE, self._samples, Fraction(1, SPEAK_RATE)
         self._samples += FRAME
         return frame
+
+
+async def answer(lobby: Lobby, conversation: Conversation, live: Live, offer: str) -> str:
+    """The SDP answer; the conversation is carried from then on. Raises ValueError for an offer of no use."""
+    peer = Peer(lobby, conversation, live)
+    try:
+        sdp = await peer.answer(offer)
+    except Exception as error:
+        await peer.close()
+        if isinstance(error, ValueError) and str(error):
+            raise
+        raise ValueError(f"the SDP offer cannot be used: {error or type(error).__name__}"[:200]) from None
+    _peers.add(task := asyncio.create_task(peer.carry()))
+    task.add_done_callback(_peers.discard)
+    return sdp
+
+
+_peers: set[asyncio.Task[None]] = set()  # the loop alone would let go of them
+
+
+class Peer:
+    """One browser's connection, from its offer to its end."""
+
+    def __init__(self, lobby: Lobby, conversation: Conversation, live: Live) -> None:
+        self._lobby, self._conversation, self._live = lobby, conversation, live
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._playout = Playout()
+        self._channel: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
+        self._gone = asyncio.Event()
+        self._senses: list[asyncio.Task[None]] = []
+        self._connection.on("track", self._begin_sense)
+        self._connection.on("datachannel", self._begin_channel)
+        self._connection.on("connectionstatechange", self._look)
+
+    async def answer(self, offer: str) -> str:
+        connection = self._connection
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        kinds = [transceiver.kind for transceiver in connection.getTransceivers()]
+        if kinds.count("audio") != 1 or kinds.count("video") > 1 or connection.sctp is None:
+            raise ValueError("the SDP offer must have one audio, at most one video and a data channel")
+        audio = connection.getTransceivers()[kinds.index("audio")]
+        audio.sender.replaceTrack(SpeechTrack(self._playout))
+        audio.direction = "sendrecv"
+        await connection.setLocalDescription(await connection.createAnswer())
+        return connection.localDescription.sdp
+
+    async def carry(self) -> None:
+        """Until the peer goes, which leaves the conversation waiting, or the conversation ends."""
+        doing: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.timeout(OPEN_S):
+                channel = await self._channel
+            with self._lobby.connected(self._conversation):
+                self._live.started()
+                doing = [asyncio.create_task(self._speak()), asyncio.create_task(self._tell(channel))]
+                ends = (asyncio.create_task(self._leave()), doing[1])
+                doing.append(ends[0])
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            self._conversation.close("connection_lost")
+        finally:
+            for task in (*doing, *self._senses):
+                task.cancel()
+            self._live.leave()
+            await self.close()
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    # ---- out ----
+
+    async def _speak(self) -> None:
+        while beat := await self._conversation.next_beat():
+            self._playout.push(beat.action)
+            for event in self._live.tell(beat):
+                self._live.send(event)
+
+    async def _tell(self, channel: RTCDataChannel) -> None:
+        with suppress(TimeoutError):
+            while (event := await self._live.next_event()) is not None:
+                if channel.readyState != "open" or channel.bufferedAmount > UNSENT:
+                    return
+                channel.send(event.decode())
+            async with asyncio.timeout(1.0):
+                while channel.bufferedAmount:
+                    await asyncio.sleep(0.02)
+
+    # ---- in ----
+
+    def _begin_channel(self, channel: RTCDataChannel) -> None:
+        if not self._channel.done():
+            channel.on("message", self._hear_message)
+            channel.on("close", self._gone.set)
+            self._channel.set_result(channel)
+
+    async def _hear_message(self, message: str | bytes) -> None:
+        if len(message) <= self._lobby.limits.message:
+            await self._live.hear(message)
+
+    def _begin_sense(self, track: MediaStreamTrack) -> None:
+        """Frames are taken from the beginning, because aiortc keeps all that are not."""
+        sense = self._listen if track.kind == "audio" else self._look_at
+        self._senses.append(asyncio.create_task(sense(track)))
+
+    async def _listen(self, track: MediaStreamTrack) -> None:
+        resample, due = Resampler(WIRE_RATE, HEAR_RATE), 0
+        with suppress(MediaStreamError, SessionClosed):
+            while isinstance(frame := await track.recv(), AudioFrame):
+                pts = frame.pts or 0
+                sound = frame.to_ndarray().reshape(frame.samples, -1).mean(axis=1, dtype=np.float32) / 32768.0
+                if 0 < pts - due <= GAP:
+                    sound = np.concatenate((np.zeros(pts - due, np.float32), sound))
+                due = pts + frame.samples
+                if self._conversation.connected:
+                    await self._conversation.push_audio(resample(sound))
+
+    async def _look_at(self, track: MediaStreamTrack) -> None:
+        size, shown = self._lobby.engine.spec.frame_size, -1
+        with suppress(MediaStreamError, SessionClosed):
+            while isinstance(frame := await track.recv(), VideoFrame):
+                now = self._conversation.now_ms
+                if now == shown or frame.width * frame.height > self._lobby.limits.pictures:
+                    continue
+                shown = now
+                picture = await asyncio.to_thread(letterbox, frame, size)
+                if self._conversation.connected:
+                    self._conversation.push_frame(picture)
+
+    async def _leave(self) -> None:
+        await self._gone.wait()
+
+    def _look(self) -> None:
+        if self._connection.connectionState in ("failed", "closed"):
+            self._gone.set()

@@ -39,6 +39,7 @@ let muted = false;
 let sent = 0; // ticks
 /** @type {Map<number, number>} */ const sentAt = new Map(); // tick → performance.now()
 let decided = 'listen'; // in the last tick
+/** @type {Float32Array | undefined} */ let sounding; // of the tick whose decision comes next
 let seen = { ticks: 0, missed: 0, underruns: 0 }; // since the last look
 let underruns = 0;
 
@@ -130,7 +131,7 @@ function happen(event) {
     case 'session.tick':
       return beat(event);
     case 'session.output_audio.delta':
-      return sound?.play({ samples: fromBase64(event.delta) });
+      return void (sounding = fromBase64(event.delta));
     case 'session.input_transcript.delta':
       return say('you', event.delta, event.start_ms);
     case 'session.output_transcript.delta':
@@ -152,7 +153,7 @@ function beat({ tick, decision, missed }) {
   origin = Math.min(origin, performance.now() - (tick + 1) * TICK_MS) + 0.02; // the fastest event sets it; clocks drift
   const went = sentAt.get(tick);
   if (went !== undefined) latency.textContent = `${Math.round(performance.now() - went)} ms`;
-  if (decided === 'speak' && decision === 'listen') sound?.play({ drop: true });
+  sound?.play({ drop: decided === 'speak' && decision === 'listen', samples: sounding });
   decided = decision;
   seen.ticks++;
   if (missed) seen.missed++;

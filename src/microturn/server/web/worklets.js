@@ -34,8 +34,8 @@ class Playout extends AudioWorkletProcessor {
     super();
     /** @param {MessageEvent<{ samples?: Float32Array, drop?: boolean, least?: number }>} message */
     this.port.onmessage = ({ data }) => {
-      if (data.samples) this.buffer.push(data.samples);
       if (data.drop) this.buffer.drop();
+      if (data.samples) this.buffer.push(data.samples);
       if (data.least) this.buffer.atLeast(data.least);
     };
   }
