@@ -71,7 +71,7 @@ def test_a_package_holds_what_was_heard_played_typed_and_told_with_times() -> No
     assert package.audio is not None
     with wave.open(io.BytesIO(package.audio.wav)) as wav:
         assert (wav.getframerate(), wav.getnframes()) == (HEAR_RATE, 10 * HEAR_SAMPLES)
-    assert [f.at_ms for f in package.frames] == [400, 1800]
+    assert [f.at_ms for f in package.frames] == [800, 1800]
 
 
 @given(

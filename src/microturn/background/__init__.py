@@ -5,7 +5,7 @@ function that makes the `Background` of one conversation. That is told of every 
 what the model is to read next, and of the model's decisions with `delegate` and `cancel`.
 """
 
-from microturn.background.connect import Settings, open_background
+from microturn.background.connect import NewBackground, Settings, add_arguments, open_background, settings
 from microturn.background.delegations import Backend, Background, Delegation, Failure, Words
 from microturn.background.inbox import Inbox, Kind, Piece, When, clean
 from microturn.background.package import Budget, ContextPackage, Recent, State
@@ -19,12 +19,15 @@ __all__ = [
     "Failure",
     "Inbox",
     "Kind",
+    "NewBackground",
     "Piece",
     "Recent",
     "Settings",
     "State",
     "When",
     "Words",
+    "add_arguments",
     "clean",
     "open_background",
+    "settings",
 ]
