@@ -47,6 +47,11 @@ class WallClock:
             time.sleep(delay)
 
 
+def calendar_s() -> float:
+    """Seconds since 1970: for what is kept or shown, never for media time."""
+    return time.time()
+
+
 @dataclass
 class VirtualClock:
     """A clock that a test moves by hand; sleeping advances it."""

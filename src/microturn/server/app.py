@@ -1,32 +1,226 @@
-"""The routes: what is served where."""
+"""The routes: what is served where, to whom, and how a refusal looks."""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import importlib.util
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from microturn.engine import EngineFull
+from microturn.server import live_events as wire
+from microturn.server.access import PROTOCOL, Denied, Key
 from microturn.server.duplex import serve_duplex
+from microturn.server.export import stereo
+from microturn.server.live import NAMES, Role
+from microturn.server.live_events import LiveError
+from microturn.server.live_socket import begin_live, problem, serve_live, serve_sideband
 from microturn.server.lobby import Lobby
 
 WEB = Path(__file__).parent / "web"
+HEADERS = {
+    b"content-security-policy": b"default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
+    b"media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cache-control": b"no-cache",
+}
+Answer = Callable[[Request, Key], Awaitable[Response]]
+Serve = Callable[[WebSocket, Key], Awaitable[None]]
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+REFUSALS = (LiveError, EngineFull, Denied, ValueError)
+T = TypeVar("T")
 
 
-def make_app(lobby: Lobby) -> Starlette:
-    async def duplex(socket: WebSocket) -> None:
-        await serve_duplex(socket, lobby, "")
+class Transport(wire.Part):
+    type: str
+    sdp: str
 
-    async def health(request: Request) -> Response:
+
+class Create(wire.Part):
+    transport: Transport
+    session: wire.SessionConfig = msgspec.field(default_factory=wire.SessionConfig)
+
+
+class SecretWanted(wire.Part):
+    expires_after: int = 60  # seconds
+
+
+class Routes:
+    """Every route of one lobby."""
+
+    def __init__(self, lobby: Lobby) -> None:
+        self._lobby = lobby
+        sessions, get, post, socket = "/v1/live/sessions", self._get, self._post, self._socket
+        self.all = [
+            Route("/healthz", self._health),
+            Route("/readyz", self._ready),
+            get("/metrics", self._metrics),
+            get("/v1/models", self._models),
+            get(sessions + "/{id}/content", self._content),
+            post(sessions, self._connect_peer),
+            post(sessions + "/{id}/fork", self._connect_peer),
+            post(sessions + "/{id}/hangup", self._hang_up),
+            *(post(sessions + "/{id}/" + verb, self._telephony) for verb in ("accept", "refer", "reject")),
+            post("/v1/live/client_secrets", self._secret),
+            socket("/v1/{model}/duplex", self._duplex),
+            socket(sessions, self._live),
+            socket(sessions + "/{id}/fork", self._live),
+            socket(sessions + "/{id}/attach", self._attach),
+            Mount("/", StaticFiles(directory=WEB, html=True, check_dir=False)),
+        ]
+
+    # ---- HTTP ----
+
+    async def _health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
-    routes = [
-        Route("/healthz", health),
-        WebSocketRoute("/v1/{model}/duplex", duplex),
-        Mount("/", StaticFiles(directory=WEB, html=True, check_dir=False)),
-    ]
-    return Starlette(routes=routes)
+    async def _ready(self, request: Request) -> Response:
+        stats = self._lobby.engine.stats()
+        free = stats.slots - stats.sessions
+        return JSONResponse({"status": "ready" if free else "busy", "free": free}, 200 if free else 503)
+
+    async def _metrics(self, request: Request, key: Key) -> Response:
+        return PlainTextResponse(self._lobby.meters.report(self._lobby))
+
+    async def _models(self, request: Request, key: Key) -> Response:
+        names = (self._lobby.model, *NAMES)
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": "microturn"} for name in names]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def _content(self, request: Request, key: Key) -> Response:
+        journal, stored = self._lobby.stored(request.path_params["id"], key)
+        await asyncio.to_thread(journal.flush)
+        return StreamingResponse(stereo(journal, stored), media_type="audio/wav")
+
+    async def _connect_peer(self, request: Request, key: Key) -> Response:
+        """WebRTC: an SDP offer is answered; everything else goes over the peer connection."""
+        wanted = await self._body(request, Create)
+        if wanted.transport.type != "webrtc" or importlib.util.find_spec("aiortc") is None:
+            reason = "here is no aiortc" if wanted.transport.type == "webrtc" else "WebSockets need no POST"
+            raise LiveError("unsupported_parameter", reason, "transport.type")
+        fork, at_ms = request.path_params.get("id"), request.query_params.get("at_ms")
+        moment = None if at_ms is None else int(at_ms)
+        live = await begin_live(self._lobby, key, wanted.session, Role.CHANNEL, fork, moment)
+        try:
+            rtc = importlib.import_module("microturn.server.rtc")
+            sdp: str = await rtc.answer(self._lobby, live.conversation, live, wanted.transport.sdp)
+        except BaseException:
+            live.conversation.close("connection_lost")
+            raise
+        answer = {"session": {"id": live.conversation.id}, "transport": {"type": "webrtc", "sdp": sdp}}
+        return JSONResponse(answer, 201)
+
+    async def _hang_up(self, request: Request, key: Key) -> Response:
+        conversation = self._lobby.find(request.path_params["id"], key)
+        if conversation is None:
+            raise Denied(404, "session_not_found", "there is no such open session")
+        conversation.close("close_requested")
+        return Response(status_code=204)
+
+    async def _telephony(self, request: Request, key: Key) -> Response:
+        raise Denied(501, "unsupported", "there is no telephony")
+
+    async def _secret(self, request: Request, key: Key) -> Response:
+        wanted = await self._body(request, SecretWanted)
+        value, expires_at = self._lobby.access.secret(key, wanted.expires_after)
+        return JSONResponse({"value": value, "expires_at": expires_at})
+
+    async def _body(self, request: Request, type: type[T]) -> T:
+        data = bytearray()
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > self._lobby.limits.message:
+                raise Denied(413, "too_large", f"at most {self._lobby.limits.message} bytes")
+        try:
+            return msgspec.json.decode(bytes(data) or b"{}", type=type)
+        except msgspec.DecodeError as error:
+            raise LiveError("invalid_value", str(error)[:300]) from None
+
+    # ---- WebSockets ----
+
+    async def _duplex(self, socket: WebSocket, key: Key) -> None:
+        if socket.path_params["model"] not in (self._lobby.model, *NAMES):
+            raise Denied(404, "model_not_found", f"{self._lobby.model!r} is served")
+        await serve_duplex(socket, self._lobby, key)
+
+    async def _live(self, socket: WebSocket, key: Key) -> None:
+        await accept(socket)
+        await serve_live(socket, self._lobby, key, socket.path_params.get("id"))
+
+    async def _attach(self, socket: WebSocket, key: Key) -> None:
+        await accept(socket)
+        await serve_sideband(socket, self._lobby, key, socket.path_params["id"])
+
+    # ---- who may, and what a refusal looks like ----
+
+    def _get(self, path: str, answer: Answer, method: str = "GET") -> Route:
+        async def answered(request: Request) -> Response:
+            try:
+                return await answer(request, self._lobby.access.check(request))
+            except REFUSALS as error:
+                self._lobby.meters.refuse(error)
+                return refusal(error)
+
+        return Route(path, answered, methods=[method])
+
+    def _post(self, path: str, answer: Answer) -> Route:
+        return self._get(path, answer, "POST")
+
+    def _socket(self, path: str, serve: Serve) -> WebSocketRoute:
+        async def served(socket: WebSocket) -> None:
+            try:
+                await serve(socket, self._lobby.access.check(socket))
+            except REFUSALS as error:
+                self._lobby.meters.refuse(error)
+                await socket.send_denial_response(refusal(error))
+
+        return WebSocketRoute(path, served)
+
+
+def make_app(lobby: Lobby, lifespan: Lifespan | None = None) -> Starlette:
+    return Starlette(routes=Routes(lobby).all, middleware=[Middleware(Headers)], lifespan=lifespan)
+
+
+async def accept(socket: WebSocket) -> None:
+    offered = socket.scope.get("subprotocols", ())
+    await socket.accept(PROTOCOL if PROTOCOL in offered else None)
+
+
+def refusal(error: Exception) -> Response:
+    headers, status = {}, 400
+    if isinstance(error, EngineFull | Denied):
+        status = error.status if isinstance(error, Denied) else 503
+        if error.retry_after_s:
+            headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    told = problem(error)
+    inner = {"code": told.code, "message": str(told), "type": told.kind, "param": told.param}
+    return JSONResponse({"error": inner}, status, headers)
+
+
+class Headers:
+    """The same security headers on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS.items()]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

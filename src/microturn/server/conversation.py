@@ -11,18 +11,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND, start_ms
-from microturn.engine import Engine, Pace, Session
+from microturn.background import Background, Piece
+from microturn.background.connect import NewBackground
+from microturn.clock import HEAR_SAMPLES, TICKS_PER_SECOND, end_ms
+from microturn.engine import Engine, Pace, Session, SessionClosed
 from microturn.events import Event, EventLog
-from microturn.streams import Action, Bytes, Channel, Decision, Floats, Perception, TextIn
+from microturn.streams import Action, Bytes, Channel, Floats, Perception, TextIn
 
-RECENT_TICKS = 15 * TICKS_PER_SECOND  # kept for a connection that comes back and for the background model
-TIMELINE = 20_000  # events kept: hours of talk
+RESENT_TICKS = 5 * TICKS_PER_SECOND  # kept for a connection that comes back
 AHEAD = 2  # ticks that a driven conversation is pushed ahead of its answers
 SNAPSHOT_TICKS = 60 * TICKS_PER_SECOND  # of a stored conversation
 
@@ -37,6 +39,7 @@ class Start:
     seed: int = 0
     pace: Pace = Pace.LIVE
     store: bool = False
+    responses: bool = False  # the server's background model does what is delegated, else the application
     owner: str = ""  # name of the key it was opened with
 
     @property
@@ -71,26 +74,13 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Delegation:
-    id: str
-    tick: int
-    target: str  # `client`: the application does the work; `responses`: the server's background model does
-
-
-@dataclass(frozen=True)
-class Taken:
-    """The model took a delegation back."""
-
-    delegation: Delegation
-
-
-@dataclass(frozen=True)
 class Closed:
     reason: str
     error: Exception | None = None
 
 
-Watcher = Callable[[object], None]  # Beat, Heard, Delegation, Taken, Closed, or a dialect's own note
+# of Beat, Heard, Closed, background's Delegation and Piece, or a dialect's own note
+Watcher = Callable[[object], None]
 
 
 class Journal(Protocol):
@@ -109,34 +99,43 @@ class Journal(Protocol):
 class Conversation:
     """Made by `Lobby`. `begin` opens it."""
 
-    def __init__(self, id: str, start: Start, lead_ticks: int, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        id: str,
+        start: Start,
+        engine: Engine,
+        background: NewBackground | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         self.id, self.start = id, start
-        self.target = "client"  # of delegations
         self.muted = False
-        self.closed: Closed | None = None
         self.connected = False  # somebody plays it
-        self.delegations: dict[str, Delegation] = {}
-        self.recent: deque[Beat] = deque(maxlen=RECENT_TICKS)
-        self.timeline: deque[Event] = deque(maxlen=TIMELINE)
+        self.closed: Closed | None = None
+        self.beats: deque[Beat] = deque(maxlen=RESENT_TICKS)
+        self.expires_at = 0  # seconds since 1970
         self.played_ms = 0  # up to where the listener says to have played
         self.session: Session
-        self._journal = journal if start.store else None
-        self._log = EventLog(lead_ticks)
+        self.background = (background if background and start.responses else Background)(
+            lambda text: len(engine.tokenizer.pack(text, engine.spec.read_pieces))
+        )
+        self.background.watch = self.publish
+        self._engine = engine
+        self._journal = journal
+        self._log = EventLog(engine.spec.lead_ticks)
         self._perception = Perception()
-        self._beat: Beat | None = None
+        self.waiting: Beat | None = None  # not taken yet
         self._there, self._moved = asyncio.Event(), asyncio.Event()
         self._watchers: list[Watcher] = []
         self._pushed, self._arrived = 0, 0  # samples pushed, ticks that came of them
         self._loop = asyncio.get_running_loop()
 
-    async def begin(self, engine: Engine, restore: bytes | None = None) -> None:
+    async def begin(self, restore: bytes | None = None) -> None:
         """Raises EngineFull at once when there is no room."""
         start = self.start
-        if restore is None:
-            self.timeline.extend(self._log.opening(start.read))
+        self.background.recent.read(self._log.opening(start.read))
 
         def open_session() -> Session:
-            return engine.open(
+            return self._engine.open(
                 pace=start.pace,
                 listener=self._listen,
                 witness=self._witness,
@@ -177,7 +176,12 @@ class Conversation:
         self.session.push_frame(frame)
 
     def push_text(self, text: str, channel: Channel) -> None:
+        """Raises ValueError when too much is unread."""
         self.session.push_text(text, channel)
+
+    def append(self, piece: Piece) -> None:
+        """What the application knows; raises ValueError when it cannot say so."""
+        self.background.append(piece)
 
     def played(self, end_ms: int) -> None:
         self.played_ms = max(self.played_ms, end_ms)
@@ -191,7 +195,12 @@ class Conversation:
     @property
     def now_ms(self) -> int:
         """Media time: the end of the last tick."""
-        return start_ms(self.recent[-1].tick) + TICK_MS if self.recent else 0
+        return end_ms(self.beats[-1].tick) if self.beats else 0
+
+    @property
+    def seconds(self) -> float:
+        """Of conversation so far."""
+        return self._arrived / TICKS_PER_SECOND
 
     @property
     def _ahead(self) -> int:
@@ -200,12 +209,12 @@ class Conversation:
     @property
     def drained(self) -> bool:
         """Everything that was pushed has been answered, and the answers taken."""
-        return self._ahead <= 0 and self._beat is None
+        return self._ahead <= 0 and self.waiting is None
 
     async def next_beat(self) -> Beat | None:
         """The next tick, when the one before is on its way; None when there will be no more."""
         await self._there.wait()
-        beat, self._beat = self._beat, None
+        beat, self.waiting = self.waiting, None
         if beat is not None:
             if not self.closed:
                 self._there.clear()
@@ -251,23 +260,32 @@ class Conversation:
     # ---- loop's thread ----
 
     def _arrive(self, beat: Beat) -> None:
-        self._beat = beat
+        self.waiting = beat
         self._arrived += 1
-        self.recent.append(beat)
-        self.timeline.extend(beat.events)
+        self.beats.append(beat)
         self._there.set()
         self._moved.set()
         self.publish(beat)
-        if any(event.type == "delegate" for event in beat.events):
-            delegation = Delegation(f"dlg_{self.id[-8:]}_{beat.tick}", beat.tick, self.target)
-            self.delegations[delegation.id] = delegation
-            self.publish(delegation)
-        elif beat.action.decision is Decision.CANCEL and self.delegations:
-            self.publish(Taken(self.delegations.pop(next(reversed(self.delegations)))))
+        self._work(beat)
+
+    def _work(self, beat: Beat) -> None:
+        """Hand over what the model delegates, and hand it what came back."""
+        if self.closed:
+            return
+        text = self.background.follow(beat.tick, beat.perception, beat.events)
+        for event in beat.events:
+            if event.type == "delegate":
+                self.publish(self.background.delegate(f"dlg_{event.value}"))
+            elif event.type == "decision" and event.value == "cancel":
+                self.background.cancel()
+        if text is not None:
+            with suppress(SessionClosed):
+                self.push_text(text.text, text.channel)
 
     def _end(self, error: Exception | None, reason: str = "") -> None:
         if self.closed is None:
             self.closed = Closed(reason or ("error" if error else "close_requested"), error)
             self._there.set()
             self._moved.set()
+            self.background.cancel()
             self.publish(self.closed)

@@ -12,17 +12,18 @@ from contextlib import suppress
 from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from microturn.engine import EngineFull, Pace, SessionClosed
+from microturn.engine import Pace, SessionClosed
+from microturn.server.access import Key
 from microturn.server.conversation import Conversation, Start
 from microturn.server.lobby import Lobby
 from microturn.server.sound import RATES, Ear, Mouth
 
-UNSUPPORTED, POLICY, BUSY = 1003, 1008, 1013  # close codes of RFC 6455
+UNSUPPORTED, POLICY = 1003, 1008  # close codes of RFC 6455
 SEND_S = 10.0  # a client that has not read for so long is let go
 KNOWN = {"rate", "pace", "instructions", "eagerness"}
 
 
-def options(query: QueryParams, owner: str) -> tuple[Start, int]:
+def options(query: QueryParams) -> tuple[Start, int]:
     """Raises ValueError in one line."""
     if unknown := sorted(set(query) - KNOWN):
         raise ValueError(f"unknown parameter {unknown[0]}: known are {', '.join(sorted(KNOWN))}")
@@ -33,18 +34,15 @@ def options(query: QueryParams, owner: str) -> tuple[Start, int]:
         raise ValueError(f"rate, eagerness or pace cannot be read: {error}") from None
     if rate not in RATES:
         raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {rate}")
-    return Start(query.get("instructions", ""), eagerness=eagerness, pace=pace, owner=owner), rate
+    return Start(query.get("instructions", ""), eagerness=eagerness, pace=pace), rate
 
 
-async def serve_duplex(socket: WebSocket, lobby: Lobby, owner: str) -> None:
+async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:
+    """Refusals (ValueError, EngineFull, Denied) come before the handshake, as plain HTTP."""
+    start, rate = options(socket.query_params)
+    conversation = await lobby.begin(start, key)
+    conversation.connected = True
     await socket.accept()
-    try:
-        start, rate = options(socket.query_params, owner)
-        conversation = await lobby.begin(start)
-    except ValueError as error:
-        return await socket.close(POLICY, str(error)[:120])
-    except EngineFull as full:
-        return await socket.close(BUSY, f"busy: {full}"[:120])
     code, reason = 1000, ""
     try:
         async with asyncio.TaskGroup() as both:

@@ -7,54 +7,143 @@ journal after a crash, or forked at any of its ticks.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
+from microturn.background.connect import NewBackground
+from microturn.clock import TICK_MS, calendar_s
 from microturn.engine import Engine
-from microturn.server.conversation import Conversation, Journal, Start
+from microturn.server.access import ANYBODY, Access, Denied, Key
+from microturn.server.conversation import Closed, Conversation, Start
+from microturn.server.journal import JournalFile, Stored
+from microturn.server.meters import Meters
+from microturn.server.replay import rebuild
 
-GRACE_S = 30.0
+log = logging.getLogger("microturn.server")
+
+
+@dataclass(frozen=True)
+class Limits:
+    grace_s: float = 30.0  # a lost connection may come back so long
+    longest_s: float = 24 * 3600.0
+    pictures: int = 4_000_000  # pixels of a picture that is sent
+    message: int = 1 << 20  # bytes of a message
 
 
 class Lobby:
-    def __init__(self, engine: Engine, journal: Journal | None = None, grace_s: float = GRACE_S) -> None:
-        self.engine, self.journal, self.grace_s = engine, journal, grace_s
+    def __init__(
+        self,
+        engine: Engine,
+        access: Access | None = None,
+        journal: JournalFile | None = None,
+        background: NewBackground | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.engine, self.journal, self.background = engine, journal, background
+        self.access, self.limits = access or Access(), limits or Limits()
         self.model = engine.spec.name
         self.open: dict[str, Conversation] = {}
+        self.meters = Meters()
+        self._stopping = False
 
-    async def begin(self, start: Start) -> Conversation:
-        """A new conversation. Raises EngineFull at once when there is no room."""
-        conversation = Conversation(
-            f"sess_{secrets.token_hex(12)}", start, self.engine.spec.lead_ticks, self.journal
-        )
-        await conversation.begin(self.engine)
-        self._keep(conversation)
+    async def begin(self, start: Start, key: Key = ANYBODY) -> Conversation:
+        """A new conversation. Raises EngineFull or Denied at once when there is no room."""
+        return await self._begin(f"sess_{secrets.token_hex(12)}", start, key)
+
+    async def fork(
+        self,
+        id: str,
+        key: Key,
+        at_ms: int | None = None,
+        store: bool | None = None,
+    ) -> Conversation:
+        """A second future of a stored session, from its end or from a moment of it on."""
+        journal, stored = self.stored(id, key)
+        until = None if at_ms is None else at_ms // TICK_MS - 1
+        tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id, until)
+        start = replace(stored.start, store=stored.start.store if store is None else store)
+        return await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id)
+
+    async def resume(self, id: str, key: Key) -> Conversation:
+        """A conversation that lost its connection, or, if it was stored, its server."""
+        conversation = self.find(id, key)
+        if conversation is None:
+            journal, stored = self.stored(id, key)
+            if stored.ended is not None:
+                raise Denied(410, "session_closed", f"session {id} has ended: {stored.reason}")
+            tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id)
+            conversation = self.find(id, key) or await self._begin(id, stored.start, key, state, tick + 1)
+        if conversation.connected:
+            raise Denied(409, "session_connected", f"session {id} is connected already; attach to it instead")
         return conversation
 
-    def _keep(self, conversation: Conversation) -> None:
-        self.open[conversation.id] = conversation
-        conversation.watch(lambda note: self._gone(conversation) if conversation.closed else None)
+    def find(self, id: str, key: Key) -> Conversation | None:
+        conversation = self.open.get(id)
+        return conversation if conversation and conversation.start.owner == key.name else None
 
-    def _gone(self, conversation: Conversation) -> None:
-        self.open.pop(conversation.id, None)
+    async def _begin(
+        self, id: str, start: Start, key: Key,
+        state: bytes | None = None, born: int = 0, parent: str | None = None,
+    ) -> Conversation:  # fmt: skip
+        journal = self.journal if start.store else None
+        if start.store and journal is None:
+            raise Denied(
+                400, "store_unavailable", "nothing is stored here: the server runs without a journal"
+            )
+        mine = sum(conversation.start.owner == key.name for conversation in self.open.values())
+        seconds = min(self.access.begin(key, mine), self.limits.longest_s)
+        start = replace(start, owner=key.name)
+        conversation = Conversation(id, start, self.engine, self.background, journal)
+        conversation.expires_at = int(calendar_s() + seconds)
+        await conversation.begin(state)
+        if journal:
+            journal.begin(id, start, self.model, parent, born, state)
+        self.open[id] = conversation
+        conversation.watch(self.meters.watch(conversation))
+        expiry = asyncio.get_running_loop().call_later(seconds, conversation.close, "expired")
 
-    @asynccontextmanager
-    async def connected(self, conversation: Conversation) -> AsyncIterator[None]:
+        def gone(note: object) -> None:
+            if isinstance(note, Closed):
+                expiry.cancel()
+                self.open.pop(id, None)
+                self.access.end(key, conversation.seconds)
+                if journal and not self._stopping:
+                    journal.end(id, note.reason)
+                log.info(
+                    "ended", extra={"session": id, "reason": note.reason, "seconds": conversation.seconds}
+                )
+
+        conversation.watch(gone)
+        log.info("began", extra={"session": id, "owner": key.name, "store": start.store, "parent": parent})
+        return conversation
+
+    @contextmanager
+    def connected(self, conversation: Conversation) -> Iterator[None]:
         """The one connection that plays it. If it goes without a word, the conversation waits for its return."""
-        if conversation.connected:
-            raise ValueError(f"session {conversation.id} is connected already")
         conversation.connected = True
         try:
             yield
         finally:
             conversation.connected = False
-            asyncio.get_running_loop().call_later(self.grace_s, self._let_go, conversation)
+            asyncio.get_running_loop().call_later(self.limits.grace_s, self._let_go, conversation)
 
-    def _let_go(self, conversation: Conversation) -> None:
+    @staticmethod
+    def _let_go(conversation: Conversation) -> None:
         if not conversation.connected:
             conversation.close("connection_lost")
 
+    def stored(self, id: str, key: Key) -> tuple[JournalFile, Stored]:
+        """A stored session of this key's. Raises Denied."""
+        found = [stored for stored in self.journal.sessions() if stored.id == id] if self.journal else []
+        if self.journal is None or not found or found[0].owner != key.name:
+            raise Denied(404, "session_not_found", f"there is no stored session {id[:80]}")
+        return self.journal, found[0]
+
     def close(self) -> None:
+        """The server stops. Stored sessions can be resumed when it is there again."""
+        self._stopping = True
         for conversation in tuple(self.open.values()):
-            conversation.close("close_requested")
+            conversation.close("connection_lost")

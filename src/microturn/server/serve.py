@@ -3,42 +3,122 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 
+from microturn.background import connect
+from microturn.clock import calendar_s
 from microturn.engine import Engine
+from microturn.server.access import Access, is_loopback, new_key, read_keys
 from microturn.server.app import make_app
-from microturn.server.lobby import Lobby
+from microturn.server.journal import JournalFile, default_path
+from microturn.server.lobby import Limits, Lobby
 
 SLOTS = 32
+FORGET_S = 3600.0  # between looks for sessions that are too old to be kept
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Serve conversations: a page at http://HOST:PORT, a duplex socket, the Live API."
-    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
-    parser.add_argument("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
-    parser.add_argument(
-        "--slots", type=int, default=SLOTS, help="most sessions at once; default: %(default)s"
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="anything but this machine needs --keys; default: %(default)s")
+    add("--port", type=int, default=8000, help="default: %(default)s")
+    add("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
+    add("--device", default="cpu", help="default: %(default)s")
+    add("--slots", type=int, default=SLOTS, help="most sessions at once; default: %(default)s")
+    add("--keys", type=Path, metavar="FILE", help="who may come in: a file of hashed keys")
+    add("--new-key", metavar="NAME", help="add a key to --keys, show it once, and stop")
+    add("--origin", action="append", default=[], metavar="URL", help="another page that may come in")
+    add("--cert", type=Path, metavar="PEM", help="TLS certificate")
+    add("--key", type=Path, metavar="PEM", help="its private key")
+    add(
+        "--journal",
+        type=Path,
+        default=default_path(),
+        metavar="FILE",
+        help="stored sessions; default: %(default)s",
     )
+    add("--keep-days", type=float, default=30.0, help="how long sessions stay stored; default: %(default)s")
+    add("--grace", type=float, default=30.0, metavar="S", help="a lost connection may come back so long")
+    connect.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from microturn.model.checkpoint import load_model
+    if args.new_key is not None:
+        if args.keys is None:
+            raise ValueError("--new-key needs --keys, the file to add it to")
+        print(new_key(args.keys, args.new_key))
+        return 0
+    keys = read_keys(args.keys) if args.keys else ()
+    if not is_loopback(args.host) and not keys:
+        raise ValueError(
+            f"--host {args.host} lets other machines in: make a key first, --keys FILE --new-key NAME"
+        )
+    if (args.cert is None) is not (args.key is None):
+        raise ValueError("--cert and --key go together")
+    background = connect.settings(args)
 
-    engine = Engine(load_model(args.model), slots=args.slots)
+    from microturn.model.checkpoint import load_model  # torch takes a second: arguments are checked before
+
+    log_as_json()
+    engine = Engine(load_model(args.model, args.device), slots=args.slots)
     engine.start()
     engine.warm_up()
-    server = make_server(make_app(Lobby(engine)), args.host, args.port)
+    journal = JournalFile(args.journal)
+    journal.forget(args.keep_days)
+    lobby = Lobby(engine, Access(keys, args.origin), journal, limits=Limits(grace_s=args.grace))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with connect.open_background(background) as lobby.background:
+            yield
+            lobby.close()
+
+    server = make_server(make_app(lobby, lifespan), args.host, args.port, args.cert, args.key)
+    scheme = "https" if args.cert else "http"
+    print(
+        f"{args.model} is listening at {scheme}://{'localhost' if is_loopback(args.host) else args.host}:{args.port}"
+    )
     server.run()
     engine.close()
+    journal.close()
     return 0
 
 
-def make_server(app: Starlette, host: str, port: int) -> uvicorn.Server:
+def make_server(
+    app: Starlette, host: str, port: int, cert: Path | None = None, key: Path | None = None
+) -> uvicorn.Server:
     config = uvicorn.Config(
-        app, host, port, ws="websockets-sansio", ws_max_size=1 << 20, ws_per_message_deflate=False,
-        ws_ping_interval=10.0, ws_ping_timeout=10.0, access_log=False, log_level="warning", server_header=False,
+        app, host, port, ws="websockets-sansio", ws_max_size=Limits.message, ws_per_message_deflate=False,
+        ws_ping_interval=10.0, ws_ping_timeout=10.0, access_log=False, log_config=None, server_header=False,
+        ssl_certfile=cert, ssl_keyfile=key, timeout_graceful_shutdown=3,
     )  # fmt: skip
     return uvicorn.Server(config)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and what `extra` names. Never headers or queries."""
+
+    usual = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName", "color_message"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": round(calendar_s(), 3), "level": record.levelname.lower(), "logger": record.name}
+        line |= {"message": record.getMessage()}
+        line |= {name: value for name, value in vars(record).items() if name not in self.usual}
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def log_as_json() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("microturn").setLevel(logging.INFO)

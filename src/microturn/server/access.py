@@ -1,0 +1,146 @@
+"""Who may come in: keys, short-lived secrets for browsers, origins, and how much each key may use.
+
+Keys are 256 random bits, so one round of SHA-256 is enough to keep them; the key itself is shown once and
+stored nowhere. Without a key file everybody on this machine may come in, and the server listens to nobody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.requests import HTTPConnection
+
+from microturn.clock import Clock, WallClock, calendar_s
+
+SECRET_S = 600  # longest life of a client secret
+PROTOCOL, PROTOCOL_KEY = "microturn", "microturn-key."  # browsers cannot set headers on a WebSocket
+SECRETS = 10_000
+
+
+class Denied(Exception):
+    def __init__(self, status: int, code: str, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.status, self.code, self.retry_after_s = status, code, retry_after_s
+
+
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    hash: str
+    sessions: int = 8  # at once
+    minutes: float = 1440.0  # of conversation in 24 hours
+    starts: int = 60  # sessions begun in a minute
+
+
+ANYBODY = Key("", "", sessions=1 << 30, minutes=float("inf"), starts=1 << 30)
+
+
+def read_keys(path: Path) -> tuple[Key, ...]:
+    try:
+        return tuple(
+            msgspec.json.decode(line, type=Key) for line in path.read_bytes().splitlines() if line.strip()
+        )
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def new_key(path: Path, name: str) -> str:
+    """Adds a key to the file and gives it back, the only time that it is seen."""
+    if not name or (path.exists() and any(key.name == name for key in read_keys(path))):
+        raise ValueError(f"{path}: a key needs a name of its own, {name!r} is taken or empty")
+    value = f"mt_{secrets.token_urlsafe(32)}"
+    path.touch(0o600)
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(Key(name, digest(value))) + b"\n")
+    return value
+
+
+def digest(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass
+class _Use:
+    starts: deque[float] = field(default_factory=deque)
+    seconds: deque[tuple[float, float]] = field(default_factory=deque)  # when it ended, how long it was
+
+
+class Access:
+    def __init__(
+        self, keys: Sequence[Key] = (), origins: Sequence[str] = (), clock: Clock | None = None
+    ) -> None:
+        self._keys = {key.hash: key for key in keys}
+        self._origins = {origin.rstrip("/") for origin in origins}
+        self._secrets: dict[str, tuple[Key, float]] = {}
+        self._use: dict[str, _Use] = {}
+        self._clock = clock or WallClock()
+
+    def check(self, connection: HTTPConnection) -> Key:
+        """Whose key a request or a WebSocket carries. Raises Denied."""
+        host = connection.headers.get("host", "")
+        if not self._keys and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+            raise Denied(403, "wrong_host", "without keys only http://localhost is served")  # DNS rebinding
+        origin = connection.headers.get("origin")
+        if origin and origin not in self._origins and urlsplit(origin).netloc != host:
+            raise Denied(403, "wrong_origin", f"pages from {origin[:80]} may not come in; see --origin")
+        return self._key(connection) if self._keys else ANYBODY
+
+    def _key(self, connection: HTTPConnection) -> Key:
+        kind, _, value = connection.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer":
+            offered: Sequence[str] = connection.scope.get("subprotocols", ())
+            value = next((p.removeprefix(PROTOCOL_KEY) for p in offered if p.startswith(PROTOCOL_KEY)), "")
+        hashed = digest(value.strip())
+        if key := self._keys.get(hashed):
+            return key
+        key, until = self._secrets.get(hashed, (None, 0.0))
+        if key is None or until < self._clock.now():
+            raise Denied(401, "invalid_api_key", "a valid key is needed: Authorization: Bearer …")
+        return key
+
+    def secret(self, key: Key, seconds: float) -> tuple[str, int]:
+        """A secret for a browser that stands for `key` for a while, and when it ends (seconds since 1970)."""
+        now = self._clock.now()
+        seconds = min(max(seconds, 10.0), SECRET_S)
+        self._secrets = {hashed: held for hashed, held in self._secrets.items() if held[1] > now}
+        if len(self._secrets) >= SECRETS:
+            raise Denied(429, "too_many_secrets", "too many client secrets are alive", SECRET_S)
+        value = f"ek_{secrets.token_urlsafe(32)}"
+        self._secrets[digest(value)] = key, now + seconds
+        return value, int(calendar_s() + seconds)
+
+    def begin(self, key: Key, open_now: int) -> float:
+        """Counts a session that is to begin; the seconds it may last. Raises Denied."""
+        now, use = self._clock.now(), self._use.setdefault(key.name, _Use())
+        while use.starts and use.starts[0] < now - 60:
+            use.starts.popleft()
+        while use.seconds and use.seconds[0][0] < now - 86_400:
+            use.seconds.popleft()
+        left = 60 * key.minutes - sum(seconds for _, seconds in use.seconds)
+        if open_now >= key.sessions:
+            raise Denied(429, "too_many_sessions", f"this key may hold {key.sessions} sessions at once", 5.0)
+        if len(use.starts) >= key.starts:
+            raise Denied(429, "rate_limited", f"this key may begin {key.starts} sessions a minute", 60.0)
+        if left <= 0:
+            raise Denied(429, "minutes_used_up", f"this key may talk {key.minutes:g} minutes a day", 3600.0)
+        if key is not ANYBODY:
+            use.starts.append(now)
+        return left
+
+    def end(self, key: Key, seconds: float) -> None:
+        if key is not ANYBODY:
+            self._use.setdefault(key.name, _Use()).seconds.append((self._clock.now(), seconds))

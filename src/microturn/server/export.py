@@ -1,0 +1,135 @@
+"""Stored sessions taken out of the journal: stereo sound, captions, JSON; and `microturn sessions`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICKS_PER_SECOND, end_ms, start_ms
+from microturn.events import Event, EventLog
+from microturn.server.journal import JournalFile, Stored, default_path
+from microturn.server.sound import Resampler, pcm16
+from microturn.streams import LEAD_TICKS
+
+PAUSE_MS = 1_000  # a longer one ends a caption
+LONGEST_MS = 6_000
+
+
+def stereo(journal: JournalFile, stored: Stored) -> Iterator[bytes]:
+    """A WAV file: the user on the left, the model on the right, 24 kHz PCM16, every tick in its place."""
+    last = journal.last_tick(stored.id)
+    size = (last + 1 - stored.born) * SPEAK_SAMPLES * 4
+    yield struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 2, SPEAK_RATE, SPEAK_RATE * 4, 4, 16,
+        b"data", size,
+    )  # fmt: skip
+    resample, at = Resampler(HEAR_RATE, SPEAK_RATE), stored.born
+    nothing = np.zeros(HEAR_RATE // TICKS_PER_SECOND, np.float32)
+    for tick, entry in journal.entries(stored.id, until=last):
+        yield bytes((tick - at) * SPEAK_SAMPLES * 4)  # ticks that never happened
+        heard, said = entry.perception.audio, entry.action(tick).speech
+        both = np.zeros((SPEAK_SAMPLES, 2), np.float32)
+        both[:, 0] = resample(nothing if heard is None else heard)
+        if said is not None:
+            both[:, 1] = said
+        yield pcm16(both)
+        at = tick + 1
+
+
+def events(journal: JournalFile, stored: Stored) -> Iterator[Event]:
+    log = EventLog(LEAD_TICKS)
+    if stored.parent is None:
+        yield from log.opening(stored.start.read)
+    for tick, entry in journal.entries(stored.id):
+        yield from log.follow(entry.action(tick), entry.perception.text)
+
+
+def captions(journal: JournalFile, stored: Stored) -> Iterator[str]:
+    """WebVTT, both sides."""
+    yield "WEBVTT\n"
+    open_lines: dict[str, tuple[int, int, str]] = {}  # who → from, to, text
+    for event in events(journal, stored):
+        if event.type not in ("hear", "say"):
+            continue
+        who, begins, text = (
+            "user" if event.type == "hear" else "model",
+            start_ms(event.tick),
+            event.text or "",
+        )
+        line = open_lines.get(who)
+        if line and (begins - line[1] >= PAUSE_MS or begins - line[0] >= LONGEST_MS):
+            yield _cue(who, *line)
+            line = None
+        open_lines[who] = (
+            (line[0], end_ms(event.tick), line[2] + text) if line else (begins, end_ms(event.tick), text)
+        )
+    for who, line in sorted(open_lines.items(), key=lambda item: item[1]):
+        yield _cue(who, *line)
+
+
+def _cue(who: str, begins: int, ends: int, text: str) -> str:
+    def stamp(ms: int) -> str:
+        return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"
+
+    safe = text.strip().replace("&", "&amp;").replace("<", "&lt;")
+    return f"\n{stamp(begins)} --> {stamp(ends)}\n<v {who}>{safe}\n"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Stored sessions: list them, show one, take one out, or delete it."
+    parser.add_argument("what", choices=["list", "show", "export", "delete"])
+    parser.add_argument("id", nargs="?", metavar="ID")
+    parser.add_argument(
+        "--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="export to FILE.wav, .vtt or .jsonl")
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.journal.exists():
+        raise ValueError(f"{args.journal}: there is no journal")
+    journal = JournalFile(args.journal)
+    if args.what == "list":
+        for stored in journal.sessions():
+            print(_line(stored))
+        return 0
+    if args.id is None:
+        raise ValueError(f"sessions {args.what} needs the ID of a session")
+    stored = journal.session(args.id)
+    if args.what == "show":
+        print(_line(stored))
+        sys.stdout.writelines(captions(journal, stored))
+    elif args.what == "delete":
+        journal.delete(stored.id)
+        journal.close()
+    else:
+        _export(journal, stored, args.out or Path(f"{stored.id}.wav"))
+    return 0
+
+
+def _line(stored: Stored) -> str:
+    began = datetime.fromtimestamp(stored.began).isoformat(" ", "seconds")
+    fate = stored.reason or ("open" if stored.ended is None else "ended")
+    owner = f"  {stored.owner}" if stored.owner else ""
+    return f"{stored.id}  {began}  {stored.ticks / TICKS_PER_SECOND:7.1f} s  {stored.model}  {fate}{owner}"
+
+
+def _export(journal: JournalFile, stored: Stored, out: Path) -> None:
+    if out.suffix == ".wav":
+        with out.open("wb") as file:
+            file.writelines(stereo(journal, stored))
+    elif out.suffix == ".vtt":
+        out.write_text("".join(captions(journal, stored)), "utf-8")
+    elif out.suffix == ".jsonl":
+        head = {"id": stored.id, "began": stored.began, "model": stored.model, "parent": stored.parent}
+        lines = [json.dumps(head), *(event.to_json() for event in events(journal, stored))]
+        out.write_text("\n".join(lines) + "\n", "utf-8")
+    else:
+        raise ValueError(f"{out}: exports are .wav, .vtt or .jsonl")

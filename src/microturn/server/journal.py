@@ -1,0 +1,263 @@
+"""The journal: what every stored session perceived and did, append-only, in one SQLite file.
+
+A thread of its own writes, in batches: whatever came while one batch was being committed is the next. A tick
+counts as written when its batch is committed, so a session that waits for that loses nothing to a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sqlite3
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from microturn.clock import Clock, WallClock, calendar_s
+from microturn.engine.stats import Histogram
+from microturn.server.conversation import Start
+from microturn.streams import Action, Channel, Decision, Floats, Perception, TextIn
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS sessions (
+  id TEXT PRIMARY KEY, began REAL, ended REAL, reason TEXT, model TEXT, owner TEXT, start BLOB, parent TEXT,
+  born INT);
+CREATE TABLE IF NOT EXISTS ticks (
+  session TEXT, tick INT, entry BLOB, PRIMARY KEY (session, tick)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS snapshots (
+  session TEXT, tick INT, state BLOB, PRIMARY KEY (session, tick));
+"""
+BATCH = 256
+
+
+def default_path() -> Path:
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    return Path(home) / "microturn" / "journal.db"
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """One tick as it is stored. Sound is 16 bit, which is all that a conversation lets in."""
+
+    audio: bytes | None
+    frame: tuple[int, int, bytes] | None  # height, width, RGB
+    text: list[tuple[str, int]]
+    cancelled: bool
+    decision: int
+    say: list[str]
+    hear: list[str]
+    speech: bytes | None  # 16 bit, for listening
+    speech_crc: int  # of the float32 that it was made of
+    odds: list[float]
+    missed: bool
+
+    @classmethod
+    def of(cls, perception: Perception, action: Action) -> Entry:
+        frame, speech = perception.frame, action.speech
+        return cls(
+            audio=None if perception.audio is None else _pack16(perception.audio),
+            frame=None if frame is None else (*frame.shape[:2], zlib.compress(frame.tobytes(), 1)),
+            text=[(text.text, int(text.channel)) for text in perception.text],
+            cancelled=perception.cancelled,
+            decision=int(action.decision),
+            say=list(action.say),
+            hear=list(action.hear),
+            speech=None if speech is None else _pack16(speech),
+            speech_crc=0 if speech is None else zlib.crc32(speech.tobytes()),
+            odds=list(action.odds),
+            missed=action.missed,
+        )
+
+    @property
+    def perception(self) -> Perception:
+        frame = None
+        if self.frame is not None:
+            height, width, pixels = self.frame
+            frame = np.frombuffer(zlib.decompress(pixels), np.uint8).reshape(height, width, 3)
+        text = tuple(TextIn(text, Channel(channel)) for text, channel in self.text)
+        return Perception(None if self.audio is None else unpack16(self.audio), frame, text, self.cancelled)
+
+    def action(self, tick: int) -> Action:
+        """As it was heard: speech is 16 bit."""
+        speech = None if self.speech is None else unpack16(self.speech)
+        said = tuple(self.say), tuple(self.hear)
+        return Action(tick, Decision(self.decision), *said, speech, tuple(self.odds), self.missed)
+
+    def did(self, action: Action) -> bool:
+        """Whether another action is the same to the last bit."""
+        again = Entry.of(self.perception, action)
+        return (again.decision, again.say, again.hear, again.speech_crc, again.odds) == (
+            self.decision, self.say, self.hear, self.speech_crc, self.odds,
+        )  # fmt: skip
+
+
+def _pack16(samples: Floats) -> bytes:
+    return zlib.compress(np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2").tobytes(), 1)
+
+
+def unpack16(data: bytes) -> Floats:
+    return np.frombuffer(zlib.decompress(data), "<i2").astype(np.float32) / 32768.0
+
+
+@dataclass(frozen=True)
+class Stored:
+    id: str
+    began: float  # seconds since 1970
+    ended: float | None
+    reason: str | None
+    model: str
+    owner: str
+    start: Start
+    parent: str | None  # forked from
+    born: int  # its first tick
+    ticks: int
+
+
+class JournalFile:
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.lag = Histogram()  # seconds from a tick to its commit
+        self._clock = clock or WallClock()
+        with self._connect() as db:
+            db.executescript(SCHEMA)
+        path.chmod(0o600)
+        self._todo: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="microturn-journal", daemon=True)
+        self._thread.start()
+
+    # ---- writing: from any thread, without waiting ----
+
+    def begin(
+        self, id: str, start: Start, model: str, parent: str | None, born: int, state: bytes | None
+    ) -> None:
+        values = (id, calendar_s(), model, start.owner, msgspec.msgpack.encode(start), parent, born)
+        self._put(
+            "INSERT OR IGNORE INTO sessions (id, began, model, owner, start, parent, born) VALUES (?,?,?,?,?,?,?)",
+            lambda: values,
+        )
+        if state is not None:
+            self._put("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", lambda: (id, born - 1, state))
+
+    def append(
+        self,
+        id: str,
+        perception: Perception,
+        action: Action,
+        snapshot: bytes | None,
+        then: Callable[[], None],
+    ) -> None:
+        self._put(
+            "INSERT OR REPLACE INTO ticks VALUES (?,?,?)",
+            lambda: (id, action.tick, msgspec.msgpack.encode(Entry.of(perception, action))),
+            then,
+        )
+        if snapshot is not None:
+            self._put("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", lambda: (id, action.tick, snapshot))
+
+    def end(self, id: str, reason: str) -> None:
+        self._put("UPDATE sessions SET ended=?, reason=? WHERE id=?", lambda: (calendar_s(), reason, id))
+
+    def delete(self, id: str) -> None:
+        for table, column in (("ticks", "session"), ("snapshots", "session"), ("sessions", "id")):
+            self._put(f"DELETE FROM {table} WHERE {column}=?", lambda: (id,))
+
+    def forget(self, days: float) -> None:
+        """Delete what began more than so many days ago."""
+        for stored in self.sessions():
+            if stored.began < calendar_s() - 86400 * days:
+                self.delete(stored.id)
+
+    def flush(self) -> None:
+        """Wait until everything that was put in is safe."""
+        done = threading.Event()
+        self._put("SELECT 1", tuple, done.set)
+        done.wait()
+
+    def close(self) -> None:
+        self._todo.put(None)
+        self._thread.join()
+
+    def _put(
+        self, sql: str, values: Callable[[], tuple[object, ...]], then: Callable[[], None] | None = None
+    ) -> None:
+        self._todo.put(_Job(sql, values, then, self._clock.now()))
+
+    def _run(self) -> None:
+        db = self._connect()
+        while (job := self._todo.get()) is not None:
+            batch = [job]
+            while len(batch) < BATCH and not self._todo.empty():
+                if (job := self._todo.get()) is None:
+                    self._todo.put(None)
+                    break
+                batch.append(job)
+            with db:
+                for job in batch:
+                    db.execute(job.sql, job.values())
+            for job in batch:
+                if job.then is not None:
+                    self.lag.add(self._clock.now() - job.at)
+                    job.then()
+        db.close()
+
+    # ---- reading ----
+
+    def sessions(self) -> list[Stored]:
+        with self._connect() as db:
+            rows = db.execute(
+                "SELECT id, began, ended, reason, model, owner, start, parent, born,"
+                " (SELECT count(*) FROM ticks WHERE session = id) FROM sessions ORDER BY began"
+            ).fetchall()
+        found = []
+        for row in rows:
+            start = msgspec.msgpack.decode(row[6], type=Start)
+            id, began, ended, reason, model, owner, _, parent, born, ticks = row
+            found.append(Stored(id, began, ended, reason, model, owner, start, parent, born, ticks))
+        return found
+
+    def session(self, id: str) -> Stored:
+        found = [stored for stored in self.sessions() if stored.id == id]
+        if not found:
+            raise ValueError(f"there is no stored session {id}")
+        return found[0]
+
+    def entries(self, id: str, after: int = -1, until: int | None = None) -> Iterator[tuple[int, Entry]]:
+        last = (1 << 62) if until is None else until
+        with self._connect() as db:
+            sql = "SELECT tick, entry FROM ticks WHERE session=? AND tick>? AND tick<=? ORDER BY tick"
+            for tick, entry in db.execute(sql, (id, after, last)):
+                yield tick, msgspec.msgpack.decode(entry, type=Entry)
+
+    def last_tick(self, id: str) -> int:
+        with self._connect() as db:
+            (last,) = db.execute(
+                "SELECT coalesce(max(tick), -1) FROM ticks WHERE session=?", (id,)
+            ).fetchone()
+        return int(last)
+
+    def snapshot(self, id: str, until: int | None = None) -> tuple[int, bytes] | None:
+        """The last snapshot at or before a tick, and the tick after which it was taken."""
+        last = (1 << 62) if until is None else until
+        with self._connect() as db:
+            sql = "SELECT tick, state FROM snapshots WHERE session=? AND tick<=? ORDER BY tick DESC LIMIT 1"
+            row = db.execute(sql, (id, last)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=30.0)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        return db
+
+
+@dataclass(frozen=True)
+class _Job:
+    sql: str
+    values: Callable[[], tuple[object, ...]]
+    then: Callable[[], None] | None
+    at: float

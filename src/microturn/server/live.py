@@ -1,0 +1,392 @@
+"""The Live dialect: what a client's event does to a conversation, and what a conversation is told as.
+
+One `Live` is one connection's side: the primary WebSocket, the data channel of a WebRTC peer, or a sideband that
+looks on. It knows no sockets: messages go into `hear`, and what is to be sent comes out of `next_event`, and of
+`tell` for the beats that the primary connection and the data channel take themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Sequence
+from enum import Enum
+
+import numpy as np
+from msgspec import Struct
+from PIL import Image, ImageOps
+
+from microturn.background import Delegation, Kind, Piece
+from microturn.clock import HEAR_RATE, SPEAK_RATE, end_ms, start_ms
+from microturn.engine import SessionClosed
+from microturn.server import live_events as wire
+from microturn.server.conversation import Beat, Closed, Conversation, Heard, Start
+from microturn.server.live_events import LiveError
+from microturn.server.sound import Ear, Mouth, Resampler, pcm16
+from microturn.streams import Bytes, Channel
+
+USAGE_TICKS = 50  # between reports of usage
+UNSENT = 1024  # events that wait for a client before it is let go
+VOICE = "nano"
+NAMES = ("microturn", "gpt-live-1")  # other names of whatever model is served, so that clients need no change
+
+
+class Role(Enum):
+    PRIMARY = "primary"
+    CHANNEL = "data channel"
+    SIDEBAND = "sideband"
+
+
+def begin(config: wire.SessionConfig, model: str, role: Role, responses: bool) -> Start:
+    """What a conversation begins with. Raises LiveError, naming the parameter that cannot be had."""
+    if not config.model:
+        raise LiveError("missing_parameter", "a session needs a model", "session.model")
+    if config.model not in (model, *NAMES):
+        raise LiveError(
+            "model_not_found", f"{config.model[:80]!r} is not served; {model!r} is", "session.model"
+        )
+    check(config, role, responses)
+    history = []
+    for index, item in enumerate((config.input or [])[: 128 + 1]):
+        if len(item.content) != 1 or index == 128:
+            raise LiveError(
+                "invalid_value", "at most 128 messages, of one text each", f"session.input[{index}]"
+            )
+        history.append(f"{item.role}: {item.content[0].text}")
+    instructions = config.instructions or ""
+    if len(instructions) > wire.INSTRUCTIONS or sum(map(len, history)) > wire.INSTRUCTIONS // 2:
+        raise LiveError("invalid_value", "too long to be read", "session.instructions or session.input")
+    return Start(
+        instructions=instructions,
+        history=tuple(history),
+        eagerness=config.microturn.eagerness if config.microturn else 0.0,
+        store=bool(config.store),
+        responses=config.delegation is not None and config.delegation.type == "responses",
+    )
+
+
+def check(config: wire.SessionConfig | wire.SessionUpdate, role: Role, responses: bool) -> None:
+    """Raises LiveError for what is not offered."""
+    if config.triggers:
+        raise LiveError("unsupported_parameter", "decisions are not offered", "session.triggers")
+    if delegation := config.delegation:
+        if delegation.type == "decisions":
+            raise LiveError("unsupported_parameter", "decisions are not offered", "session.delegation.type")
+        if delegation.acknowledgement_delay_ms:
+            where = "session.delegation.acknowledgement_delay_ms"
+            raise LiveError("unsupported_parameter", "the model alone decides when to acknowledge", where)
+        if delegation.type == "responses" and not responses:
+            raise LiveError(
+                "unsupported_parameter", "no background model is served", "session.delegation.type"
+            )
+        for name in sorted(set(delegation.responses or {}) - {"model"}):
+            where = f"session.delegation.responses.{name}"
+            raise LiveError(
+                "unsupported_parameter", "the background model's settings are the server's", where
+            )
+    if not isinstance(config, wire.SessionConfig):
+        return
+    if config.audio and config.audio.format and role is not Role.PRIMARY:
+        raise LiveError("invalid_value", "WebRTC negotiates its format", "session.audio.format")
+    if config.audio and (format := config.audio.format):
+        rates = (16_000, 24_000) if format.type == "audio/pcm" else (8_000,)
+        if format.rate not in rates:
+            wanted = " or ".join(map(str, rates))
+            raise LiveError(
+                "invalid_value", f"{format.type} goes at {wanted} Hz", "session.audio.format.rate"
+            )
+    if config.audio and config.audio.output and not isinstance(config.audio.output.voice, str | None):
+        raise LiveError("unsupported_parameter", "there are no custom voices", "session.audio.output.voice")
+    if config.client and role is not Role.CHANNEL:
+        raise LiveError("invalid_value", "only a WebRTC session has a data channel", "session.client")
+
+
+class Live:
+    def __init__(
+        self,
+        conversation: Conversation,
+        config: wire.SessionConfig,
+        role: Role,
+        model: str,
+        frame_size: tuple[int, int],
+        pictures: int = 4_000_000,
+        responses: bool = False,
+    ) -> None:
+        self.conversation, self.role = conversation, role
+        self._config, self._model, self._frame_size, self._pictures = config, model, frame_size, pictures
+        format = (config.audio and config.audio.format) or wire.AudioFormat(type="audio/pcm")
+        code = format.type.removeprefix("audio/")
+        self._ear, self._mouth = Ear(format.rate, code), Mouth(format.rate, code)
+        if role is Role.SIDEBAND:
+            self._reflect, self._mouth = Resampler(HEAR_RATE, SPEAK_RATE), Mouth(SPEAK_RATE)
+        self._responses = responses  # the server has a background model
+        self._ticks = bool(config.microturn and config.microturn.ticks)
+        permits = config.client.data_channel if config.client and role is Role.CHANNEL else wire.DataChannel()
+        self._may_send, self._may_see = permits.allowed_client_events, permits.allowed_server_events
+        self._unsent: asyncio.Queue[bytes | None] = asyncio.Queue(UNSENT)
+        self._lost = False  # a client that does not read
+        self._unwatch = conversation.watch(self._note)
+
+    # ---- from the client ----
+
+    async def hear(self, message: str | bytes) -> None:
+        """Act on a client's message; what is wrong with it is answered with an error event."""
+        problem: LiveError
+        try:
+            event = wire.parse(message)
+        except LiveError as error:
+            return self.send(error.event())
+        try:
+            return await self._act(event)
+        except LiveError as error:
+            problem = error
+        except SessionClosed:
+            problem = LiveError("session_closed", "the session has ended")
+        except ValueError as error:
+            problem = LiveError("invalid_value", str(error)[:300])
+        problem.client_event_id = event.event_id
+        self.send(problem.event())
+
+    async def _act(self, event: wire.AnyClientEvent) -> None:
+        kind, id, talk = str(event.__struct_config__.tag), event.event_id, self.conversation
+        now = talk.now_ms
+        if self._may_send not in (None, "all") and kind not in self._may_send:
+            raise LiveError("not_permitted", f"this data channel may not send {kind}", "type")
+        match event:
+            case wire.StartSession():
+                raise LiveError("session_started", "the session has started already", "type")
+            case wire.AppendAudio():
+                if self.role is not Role.PRIMARY:
+                    raise LiveError("not_permitted", f"a {self.role.value} sends no sound", "type")
+                await talk.push_audio(self._ear(event.audio))
+            case wire.AppendVideo():
+                talk.push_frame(picture(event, self._frame_size, self._pictures))
+            case wire.AppendText():
+                talk.push_text(_short(event.text, "text"), Channel.TYPED)
+                talk.publish(wire.TextAppended(client_event_id=id, start_ms=now, end_ms=now))
+            case wire.Mute() | wire.Unmute():
+                talk.muted = isinstance(event, wire.Mute)
+                talk.publish((wire.Muted if talk.muted else wire.Unmuted)(client_event_id=id))
+            case wire.AppendInstructions():
+                if event.delegation_id not in (None, *(d.id for d in talk.background.open)):
+                    raise LiveError("invalid_value", "there is no such open delegation", "delegation_id")
+                talk.push_text(_short(event.content, "content"), Channel.INSTRUCTIONS)
+                talk.publish(wire.InstructionsAppended(client_event_id=id, start_ms=now, end_ms=now))
+            case wire.AppendThinking():
+                self._append(Kind.THINKING, event)
+                talk.publish(wire.ThinkingAppended(client_event_id=id, start_ms=now, end_ms=now))
+            case wire.AppendCommentary():
+                self._append(Kind.COMMENTARY, event)
+                talk.publish(wire.CommentaryAppended(client_event_id=id, start_ms=now, end_ms=now))
+            case wire.CreateItem() | wire.CreateResponse():
+                raise LiveError("unsupported_event", f"{kind}: the background model takes no items", "type")
+            case wire.UpdateSession():
+                check(event.session, self.role, self._responses)
+                wanted = event.session.delegation
+                if wanted and (wanted.type == "responses") is not talk.start.responses:
+                    raise LiveError(
+                        "invalid_value", "delegation cannot change its type", "session.delegation.type"
+                    )
+                talk.publish(wire.SessionUpdated(session=self.resource, client_event_id=id))
+            case wire.Played():
+                talk.played(event.end_ms)
+            case wire.Dropped():
+                talk.dropped()
+            case wire.CloseSession():
+                talk.close("close_requested")
+
+    def _append(self, kind: Kind, event: wire.AppendThinking | wire.AppendCommentary) -> None:
+        try:
+            self.conversation.append(
+                Piece(kind, _short(event.content, "content"), delegation=event.delegation_id or "")
+            )
+        except ValueError as error:
+            raise LiveError("invalid_value", str(error), "delegation_id") from None
+
+    # ---- to the client ----
+
+    def started(self, client_event_id: str | None = None) -> None:
+        """The first thing a client hears."""
+        self.send(wire.SessionStarted(session=self.resource, client_event_id=client_event_id))
+        voice = self._config.audio and self._config.audio.output and self._config.audio.output.voice
+        if voice and voice != VOICE:
+            self.send(
+                wire.Info(code="voice", message=f"there is one voice, {VOICE!r}; it stands in for {voice!r}")
+            )
+
+    @property
+    def resource(self) -> wire.Resource:
+        given, start = self._config, self.conversation.start
+        audio = None
+        if self.role is Role.PRIMARY:
+            format = (given.audio and given.audio.format) or wire.AudioFormat(type="audio/pcm")
+            audio = wire.Audio(format=format, output=wire.AudioOutput(voice=VOICE))
+        return wire.Resource(
+            id=self.conversation.id,
+            expires_at=self.conversation.expires_at,
+            model=self._model,
+            status="active",
+            audio=audio or wire.Audio(output=wire.AudioOutput(voice=VOICE)),
+            client=given.client,
+            delegation=given.delegation or wire.Delegation(type="responses" if start.responses else "client"),
+            input=given.input,
+            instructions=start.instructions or None,
+            safety_identifier=given.safety_identifier,
+            store=start.store,
+            capabilities=wire.CAPABILITIES,
+            frame_size=self._frame_size,
+        )
+
+    def send(self, event: Struct) -> None:
+        if self._may_see in (None, "all") or self._sees(event):
+            try:
+                self._unsent.put_nowait(wire.encode(event))
+            except asyncio.QueueFull:
+                self._lost = True
+
+    async def next_event(self) -> bytes | None:
+        """The next thing to send; None when the client has been told that the session is over."""
+        if self._lost:
+            raise TimeoutError
+        return await self._unsent.get()
+
+    def tell(self, note: object) -> Sequence[Struct]:
+        """What the client hears of something that happened."""
+        match note:
+            case Beat():
+                return self._beat(note)
+            case Heard():
+                return (wire.InputAudio(pcm16(self._reflect(note.audio))),)
+            case Delegation():
+                return self._delegation(note)
+            case Piece():
+                return self._piece(note)
+            case Closed():
+                usage = wire.Usage(self.conversation.seconds)
+                reason = note.reason if note.reason != "error" else "connection_lost"
+                closed = wire.SessionClosed(reason=reason, session=self.resource, usage=usage)
+                if note.error is None:
+                    return (closed,)
+                return (
+                    LiveError("session_failed", "the session failed", kind="server_error").event(),
+                    closed,
+                )
+            case wire.ServerEvent():
+                return (note,)
+        return ()
+
+    def _note(self, note: object) -> None:
+        if self.role is Role.SIDEBAND or not isinstance(note, Beat | Heard):
+            for event in self.tell(note):
+                self.send(event)
+        if isinstance(note, Closed):
+            self._unwatch()
+            if not self._unsent.full():
+                self._unsent.put_nowait(None)
+
+    def tell_again(self, after_ms: int) -> None:
+        """What was said lately, for a client that came back and had not got it. Its sound is not sent again."""
+        for beat in self.conversation.beats:
+            if end_ms(beat.tick) > after_ms and beat is not self.conversation.waiting:
+                for event in self._beat(beat):
+                    if not isinstance(event, wire.OutputAudio):
+                        self.send(event)
+
+    def leave(self) -> None:
+        self._unwatch()
+
+    def _beat(self, beat: Beat) -> Sequence[Struct]:
+        begins, ends = start_ms(beat.tick), end_ms(beat.tick)
+        told: list[Struct] = []
+        if self.role is not Role.CHANNEL:
+            sound = self._mouth(beat.action)
+            timed = self.role is Role.SIDEBAND
+            told.append(wire.OutputAudio(sound, begins, ends) if timed else wire.OutputAudio(sound))
+        if heard := beat.text("hear"):
+            told.append(wire.InputTranscript(delta=heard, start_ms=begins, end_ms=ends))
+        if said := beat.text("say"):
+            told.append(wire.OutputTranscript(delta=said, start_ms=begins, end_ms=ends))
+        if self._ticks:
+            action = beat.action
+            told.append(
+                wire.Tick(
+                    tick=beat.tick,
+                    start_ms=begins,
+                    end_ms=ends,
+                    decision=action.decision.name.lower(),
+                    odds=action.odds,
+                    missed=action.missed,
+                )
+            )
+        if beat.tick % USAGE_TICKS == USAGE_TICKS - 1:
+            told.append(wire.UsageUpdated(usage=wire.Usage(self.conversation.seconds)))
+        return [event for event in told if self._may_see in (None, "all") or self._sees(event)]
+
+    def _delegation(self, delegation: Delegation) -> Sequence[Struct]:
+        target = "responses" if self.conversation.start.responses else "client"
+        info = wire.DelegationInfo(delegation.id, target)
+        created = wire.DelegationCreated(delegation=info, offset_ms=delegation.at_ms)
+        if target == "client":
+            return (created,)
+        response = {
+            "type": "response.created",
+            "response": {"id": _response(delegation.id), "status": "in_progress"},
+        }
+        return created, wire.ResponseEvent(event=response, delegation_id=delegation.id)
+
+    def _piece(self, piece: Piece) -> Sequence[Struct]:
+        """What a background model of the server says, as the Responses API would stream it."""
+        if not self.conversation.start.responses or not piece.delegation:
+            return ()
+        silent = piece.kind is Kind.THINKING
+        kind = "response.reasoning_summary_text.delta" if silent else "response.output_text.delta"
+        events = [
+            {"type": kind, "delta": piece.text, "item_id": _response(piece.delegation), "output_index": 0}
+        ]
+        if piece.kind is Kind.FINAL:
+            response = {"id": _response(piece.delegation), "status": "completed"}
+            events.append({"type": "response.completed", "response": response})
+        return [wire.ResponseEvent(event=event, delegation_id=piece.delegation) for event in events]
+
+    def _sees(self, event: Struct) -> bool:
+        """Whether a data channel's permissions let an event through."""
+        kind = str(event.__struct_config__.tag)
+        nested = event.event.get("type") if isinstance(event, wire.ResponseEvent) else None
+        allowed = self._may_see if isinstance(self._may_see, list) else ()
+        return kind in ("session.started", "error") or any(
+            kind == permit.type and permit.response_event in (None, nested) for permit in allowed
+        )
+
+
+def _short(text: str, param: str) -> str:
+    if len(text) > wire.CONTENT:
+        raise LiveError("invalid_value", f"at most {wire.CONTENT} characters at a time", param)
+    return text
+
+
+def _response(delegation: str) -> str:
+    return f"resp_{delegation.removeprefix('dlg_')}"
+
+
+def picture(event: wire.AppendVideo, size: tuple[int, int], most: int) -> Bytes:
+    """A picture that a client sent, letterboxed to the model's size. Its header is believed before it is decoded."""
+    height, width = size
+    try:
+        if event.format == "raw":
+            if event.width * event.height * 3 != len(event.image) or not event.image:
+                raise LiveError("invalid_value", "raw pictures are width × height × 3 bytes of RGB", "image")
+            image = Image.frombytes("RGB", (event.width, event.height), event.image)
+        else:
+            image = Image.open(io.BytesIO(event.image), formats=(event.format.upper(),))
+            if image.width * image.height > most or getattr(image, "n_frames", 1) > 1:
+                raise LiveError(
+                    "invalid_value", f"a picture has at most {most} pixels and one frame", "image"
+                )
+            image.draft("RGB", (2 * width, 2 * height))  # JPEG is decoded at a fraction of its size
+        fitted = ImageOps.contain(image.convert("RGB"), (width, height))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise LiveError("invalid_value", f"not a {event.format} picture: {error}"[:200], "image") from None
+    canvas = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - fitted.height) // 2, (width - fitted.width) // 2
+    canvas[top : top + fitted.height, left : left + fitted.width] = np.asarray(fitted)
+    return canvas

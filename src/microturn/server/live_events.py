@@ -1,0 +1,373 @@
+"""The Live API's events as data, and what is wrong with one that cannot be used. Pure: no sockets, no sessions.
+
+Names and shapes are those of `openai.types.live`; what is added to them is marked. Unknown fields are errors
+that name the field.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct, field
+
+CONTENT = 2_000  # characters of a text that is appended (500 tokens)
+INSTRUCTIONS = 65_536  # characters (16,384 tokens)
+_numbers = count(1)
+
+
+class LiveError(Exception):
+    """An error event in the making."""
+
+    def __init__(
+        self, code: str, message: str, param: str | None = None, kind: str = "invalid_request_error"
+    ):
+        super().__init__(message)
+        self.code, self.param, self.kind = code, param, kind
+        self.client_event_id: str | None = None
+
+    def event(self) -> ErrorEvent:
+        id = self.client_event_id
+        return ErrorEvent(error=Problem(self.code, str(self), self.kind, id, self.param), client_event_id=id)
+
+
+class Part(Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Something inside of a client's event."""
+
+
+class AudioFormat(Part, omit_defaults=False):
+    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"]
+    rate: int = 24_000
+
+
+class AudioOutput(Part):
+    voice: Any = None
+
+
+class Audio(Part):
+    format: AudioFormat | None = None
+    output: AudioOutput | None = None
+
+
+class Delegation(Part):
+    type: Literal["client", "responses", "decisions"]
+    acknowledgement_delay_ms: int | None = None
+    responses: dict[str, Any] | None = None
+    decisions: dict[str, Any] | None = None
+
+
+class Content(Part):
+    text: str
+    type: Literal["input_text", "text", "output_text"] = "input_text"
+
+
+class Item(Part):
+    role: Literal["developer", "user", "assistant"]
+    content: list[Content]
+    type: Literal["message"] = "message"
+    id: str | None = None
+    status: str | None = None
+
+
+class Selector(Part):
+    type: str
+    response_event: str | None = None
+
+
+class DataChannel(Part):
+    allowed_client_events: Literal["all"] | list[str] | None = None
+    allowed_server_events: Literal["all"] | list[Selector] | None = None
+
+
+class Client(Part):
+    data_channel: DataChannel
+
+
+class Extras(Part):
+    """Added: `session.microturn`."""
+
+    ticks: bool = False  # send session.tick
+    eagerness: float = 0.0  # added to the log-odds of speaking
+
+
+class SessionConfig(Part):
+    model: str = ""
+    type: Literal["live"] = "live"
+    audio: Audio | None = None
+    client: Client | None = None
+    delegation: Delegation | None = None
+    input: list[Item] | None = None
+    instructions: str | None = None
+    safety_identifier: str | None = None
+    store: bool | None = None
+    triggers: list[Any] | None = None
+    microturn: Extras | None = None
+
+
+class SessionUpdate(Part):
+    delegation: Delegation | None = None
+    triggers: list[Any] | None = None
+
+
+class ClientEvent(Struct, tag_field="type", forbid_unknown_fields=True, kw_only=True):
+    event_id: str | None = None
+
+
+class StartSession(ClientEvent, tag="session.start"):
+    session: SessionConfig
+
+
+class UpdateSession(ClientEvent, tag="session.update"):
+    session: SessionUpdate
+
+
+class AppendAudio(ClientEvent, tag="session.input_audio.append"):
+    audio: bytes  # base64
+
+
+class Mute(ClientEvent, tag="session.input_audio.mute"):
+    pass
+
+
+class Unmute(ClientEvent, tag="session.input_audio.unmute"):
+    pass
+
+
+class AppendInstructions(ClientEvent, tag="session.instructions.append"):
+    content: str
+    delegation_id: str | None = None
+
+
+class AppendThinking(ClientEvent, tag="session.thinking.append"):
+    content: str
+    delegation_id: str | None = None
+
+
+class AppendCommentary(ClientEvent, tag="session.commentary.append"):
+    content: str
+    delegation_id: str | None = None
+
+
+class CreateItem(ClientEvent, tag="response.item.create"):
+    item: dict[str, Any]
+
+
+class CreateResponse(ClientEvent, tag="response.create"):
+    pass
+
+
+class CloseSession(ClientEvent, tag="session.close"):
+    pass
+
+
+class AppendVideo(ClientEvent, tag="session.input_video.append"):
+    """Added: one picture for the tick that is being filled."""
+
+    image: bytes  # base64
+    format: Literal["jpeg", "webp", "raw"] = "jpeg"
+    width: int = 0  # of raw RGB
+    height: int = 0
+
+
+class AppendText(ClientEvent, tag="session.input_text.append"):
+    """Added: what the user typed."""
+
+    text: str
+
+
+class Played(ClientEvent, tag="session.playback.ack"):
+    """Added: up to where the client has played the answer."""
+
+    end_ms: int
+
+
+class Dropped(ClientEvent, tag="session.playback.dropped"):
+    """Added: the client threw away the last 200 ms instead of playing them; the model is told."""
+
+
+AnyClientEvent = (
+    StartSession | UpdateSession | AppendAudio | Mute | Unmute | AppendInstructions | AppendThinking
+    | AppendCommentary | CreateItem | CreateResponse | CloseSession | AppendVideo | AppendText | Played | Dropped
+)  # fmt: skip
+CAPABILITIES = ("input_video", "input_text", "playback", "ticks", "resume")
+UNSUPPORTED = {
+    "decision.create": "decisions are not offered",
+    "decision.item.create": "decisions are not offered",
+    "decision.item.delete": "decisions are not offered",
+    "session.output_audio.fixture.play": "audio fixtures are not offered",
+    "transport.dtmf.send": "there is no telephony",
+}
+
+
+class ServerEvent(Struct, tag_field="type", omit_defaults=True, kw_only=True):
+    event_id: str = field(default_factory=lambda: f"event_{next(_numbers)}")
+    client_event_id: str | None = None
+
+
+class Problem(Struct, omit_defaults=True):
+    code: str
+    message: str
+    type: str
+    client_event_id: str | None = None
+    param: str | None = None
+
+
+class ErrorEvent(ServerEvent, tag="error"):
+    error: Problem
+
+
+class Info(ServerEvent, tag="info"):
+    code: str
+    message: str
+
+
+class Resource(Struct, omit_defaults=True, kw_only=True):
+    id: str
+    expires_at: int
+    model: str
+    status: Literal["active"]
+    audio: Audio | None = None
+    client: Client | None = None
+    delegation: Delegation | None = None
+    input: list[Item] | None = None
+    instructions: str | None = None
+    safety_identifier: str | None = None
+    store: bool | None = None
+    capabilities: tuple[str, ...] = ()  # added
+    frame_size: tuple[int, int] | None = None  # added: height, width of the pictures that the model sees
+
+
+class SessionStarted(ServerEvent, tag="session.started"):
+    session: Resource
+
+
+class SessionUpdated(ServerEvent, tag="session.updated"):
+    session: Resource
+
+
+class Usage(Struct):
+    seconds: float
+
+
+class UsageUpdated(ServerEvent, tag="session.usage.updated"):
+    usage: Usage
+
+
+class SessionClosed(ServerEvent, tag="session.closed"):
+    reason: str
+    session: Resource
+    usage: Usage
+
+
+class Muted(ServerEvent, tag="session.input_audio.muted"):
+    pass
+
+
+class Unmuted(ServerEvent, tag="session.input_audio.unmuted"):
+    pass
+
+
+class Timed(ServerEvent):
+    start_ms: int
+    end_ms: int
+
+
+class InstructionsAppended(Timed, tag="session.instructions.appended"):
+    pass
+
+
+class ThinkingAppended(Timed, tag="session.thinking.appended"):
+    pass
+
+
+class CommentaryAppended(Timed, tag="session.commentary.appended"):
+    pass
+
+
+class TextAppended(Timed, tag="session.input_text.appended"):
+    """Added."""
+
+
+class InputTranscript(Timed, tag="session.input_transcript.delta"):
+    delta: str
+
+
+class OutputTranscript(Timed, tag="session.output_transcript.delta"):
+    delta: str
+
+
+class Tick(Timed, tag="session.tick"):
+    """Added, when `session.microturn.ticks` asks for it: what the model decided."""
+
+    tick: int
+    decision: str
+    odds: tuple[float, ...]  # of listen, speak, delegate, cancel
+    missed: bool  # no sound came from the client in this tick
+
+
+class OutputAudio(Struct, tag_field="type", tag="session.output_audio.delta", omit_defaults=True):
+    delta: bytes
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+
+class InputAudio(Struct, tag_field="type", tag="session.input_audio.append"):
+    """The user's sound, reflected to a sideband."""
+
+    audio: bytes
+
+
+class DelegationInfo(Struct):
+    id: str
+    target: str
+    type: Literal["delegation"] = "delegation"
+
+
+class DelegationCreated(ServerEvent, tag="session.delegation.created"):
+    delegation: DelegationInfo
+    offset_ms: int
+
+
+class ResponseEvent(ServerEvent, tag="response.event"):
+    event: dict[str, Any]
+    delegation_id: str | None = None
+
+
+_decoder: msgspec.json.Decoder[AnyClientEvent] = msgspec.json.Decoder(AnyClientEvent)
+_bare = msgspec.json.Decoder(dict[str, Any])
+encode = msgspec.json.Encoder().encode
+
+
+def parse(message: str | bytes) -> AnyClientEvent:
+    """Raises LiveError, naming the parameter and the client's event."""
+    try:
+        return _decoder.decode(message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _explain(message, str(error)) from None
+
+
+def _explain(message: str | bytes, reason: str) -> LiveError:
+    try:
+        bare = _bare.decode(message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return LiveError("invalid_json", "a message must be one JSON object")
+    kind, id = bare.get("type"), bare.get("event_id")
+    path = (re.search(r"- at `\$\.?(.*)`", reason) or [None, ""])[1] or ""
+    reason = reason.split(" - at ")[0]
+    if not isinstance(kind, str):
+        error = LiveError("missing_parameter", "an event needs a type", "type")
+    elif kind in UNSUPPORTED:
+        error = LiveError("unsupported_event", f"{kind}: {UNSUPPORTED[kind]}", "type")
+    elif path == "type" and reason.startswith("Invalid value"):
+        error = LiveError("unknown_event", f"there is no event {kind[:80]!r}", "type")
+    else:
+        name = (re.search(r"field `(.*?)`", reason) or [None, ""])[1] or ""
+        code = "invalid_value"
+        if name:
+            path, code = f"{path}.{name}".strip("."), "unknown_parameter"
+            code = "missing_parameter" if "missing" in reason else code
+        error = LiveError(code, f"{kind}: {reason[:1].lower()}{reason[1:200]}", path[:120] or None)
+    error.client_event_id = id[:200] if isinstance(id, str) else None
+    return error

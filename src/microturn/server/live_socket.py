@@ -1,0 +1,143 @@
+"""The Live dialect over WebSockets: the primary connection, forks, connections that come back, sidebands."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from microturn.engine import EngineFull, SessionClosed
+from microturn.server import live_events as wire
+from microturn.server.access import Denied, Key
+from microturn.server.conversation import Conversation
+from microturn.server.live import Live, Role, begin, check
+from microturn.server.live_events import LiveError
+from microturn.server.lobby import Lobby
+
+FIRST_S = 10.0  # until session.start must have come
+SEND_S = 10.0  # a client that has not read for so long is let go
+NORMAL, POLICY, BUSY = 1000, 1008, 1013  # close codes of RFC 6455
+
+
+def problem(error: Exception) -> LiveError:
+    """What a client is told when it cannot have a session."""
+    match error:
+        case LiveError():
+            return error
+        case EngineFull():
+            return LiveError("busy", str(error), kind="server_error")
+        case Denied():
+            return LiveError(error.code, str(error))
+    return LiveError("invalid_value", str(error))
+
+
+def new_live(lobby: Lobby, conversation: Conversation, config: wire.SessionConfig, role: Role) -> Live:
+    size, most = lobby.engine.spec.frame_size, lobby.limits.pictures
+    return Live(conversation, config, role, lobby.model, size, most, lobby.background is not None)
+
+
+async def begin_live(
+    lobby: Lobby,
+    key: Key,
+    config: wire.SessionConfig,
+    role: Role,
+    fork: str | None = None,
+    at_ms: int | None = None,
+) -> Live:
+    """A new conversation, or a fork of a stored one, as a connection of this kind sees it."""
+    if fork is None:
+        start = begin(config, lobby.model, role, lobby.background is not None)
+        conversation = await lobby.begin(start, key)
+    else:
+        if config.model or config.instructions or config.input:
+            raise LiveError("invalid_value", "a fork has its model and what was said already", "session")
+        check(config, role, lobby.background is not None)
+        conversation = await lobby.fork(fork, key, at_ms, config.store)
+    return new_live(lobby, conversation, config, role)
+
+
+async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None = None) -> None:
+    """`session_id` in the query comes back to a session, `after_ms` says what had arrived of it."""
+    query, event_id = socket.query_params, None
+    try:
+        number = {name: int(query[name]) for name in ("at_ms", "after_ms") if name in query}
+        if came_back := query.get("session_id"):
+            conversation = await lobby.resume(came_back, key)
+            live = new_live(lobby, conversation, wire.SessionConfig(), Role.PRIMARY)
+        else:
+            async with asyncio.timeout(FIRST_S):
+                first = wire.parse(await socket.receive_text())
+            event_id = first.event_id
+            if not isinstance(first, wire.StartSession):
+                raise LiveError("session_not_started", "the first event must be session.start", "type")
+            live = await begin_live(lobby, key, first.session, Role.PRIMARY, fork, number.get("at_ms"))
+    except (WebSocketDisconnect, KeyError):
+        return await _close(socket, POLICY, "messages are text")
+    except TimeoutError:
+        return await _close(socket, POLICY, f"session.start did not come in {FIRST_S:g} s")
+    except (LiveError, EngineFull, Denied, ValueError) as error:
+        lobby.meters.refuse(error)
+        told = problem(error)
+        told.client_event_id = told.client_event_id or event_id
+        with suppress(WebSocketDisconnect):
+            await socket.send_text(wire.encode(told.event()).decode())
+        return await _close(socket, BUSY if isinstance(error, EngineFull) else POLICY, str(error))
+    live.started(event_id)
+    if came_back and "after_ms" in number:
+        live.tell_again(number["after_ms"])
+    with lobby.connected(live.conversation):
+        await _converse(socket, live)
+
+
+async def serve_sideband(socket: WebSocket, lobby: Lobby, key: Key, id: str) -> None:
+    conversation = lobby.find(id, key)
+    if conversation is None:
+        return await _close(socket, POLICY, f"there is no open session {id[:80]}")
+    live = new_live(lobby, conversation, wire.SessionConfig(), Role.SIDEBAND)
+    live.started(None)
+    await _converse(socket, live)
+
+
+async def _converse(socket: WebSocket, live: Live) -> None:
+    """Until one side has had enough. A lost primary connection leaves the conversation waiting."""
+    code, reason = NORMAL, ""
+
+    async def send(message: bytes) -> None:
+        async with asyncio.timeout(SEND_S):
+            await socket.send_text(message.decode())
+
+    async def notes() -> None:
+        while (message := await live.next_event()) is not None:
+            await send(message)
+        raise SessionClosed
+
+    async def beats() -> None:
+        while (beat := await live.conversation.next_beat()) is not None:
+            for event in live.tell(beat):
+                await send(wire.encode(event))
+
+    async def listen() -> None:
+        while True:
+            await live.hear(await socket.receive_text())
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(notes())
+            group.create_task(listen())
+            if live.role is Role.PRIMARY:
+                group.create_task(beats())
+    except* KeyError:
+        code, reason = 1003, "messages are text"
+    except* TimeoutError:
+        code, reason = POLICY, f"nothing was read for {SEND_S:g} s"
+    except* (WebSocketDisconnect, SessionClosed):
+        pass
+    finally:
+        live.leave()
+        await _close(socket, code, reason)
+
+
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    with suppress(WebSocketDisconnect, RuntimeError):
+        await socket.close(code, reason[:120])

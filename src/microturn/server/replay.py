@@ -1,0 +1,100 @@
+"""Stored sessions run again: to be resumed or forked at a tick, or to check that nothing has changed.
+
+`microturn replay ID` re-runs a stored session and compares every action with what was stored, to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from microturn.clock import TICK_MS
+from microturn.engine import Engine, Pace, Session
+from microturn.engine.snapshot import pack, unpack
+from microturn.server.journal import JournalFile, Stored, default_path
+from microturn.streams import Action
+
+
+def rebuild(engine: Engine, journal: JournalFile, id: str, until: int | None = None) -> tuple[int, bytes]:
+    """The session as it was after a tick (default: its last), as a snapshot, and that tick. Blocks."""
+    journal.flush()
+    stored = journal.session(id)
+    if until is not None and until < stored.born - 1:
+        raise ValueError(f"session {id} begins at {stored.born * TICK_MS} ms")
+    begun = journal.snapshot(id, until)
+    last = stored.born - 1 if begun is None else begun[0]
+    session = _open(engine, stored, None if begun is None else begun[1], lambda action: None)
+    try:
+        for tick, entry in journal.entries(id, after=last, until=until):
+            session.push(entry.perception)
+            last = tick
+        while session.stats.backlog:
+            session.snapshot()  # waits for the engine's thread
+        snapshot = unpack(session.snapshot())
+    finally:
+        session.close()
+    # ticks that live time skipped were not replayed: the media clock goes on from the last one all the same
+    return last, pack(
+        replace(
+            snapshot, waiting=replace(snapshot.waiting, tick=last + 1, elapsed_s=(last + 1) * TICK_MS / 1000)
+        )
+    )
+
+
+def compare(engine: Engine, journal: JournalFile, id: str) -> Iterator[tuple[int, bool]]:
+    """Each stored tick, and whether the session does the same again."""
+    stored = journal.session(id)
+    if stored.model != engine.spec.name:
+        raise ValueError(f"session {id} was held with {stored.model}, this is {engine.spec.name}")
+    begun = journal.snapshot(id, stored.born - 1) if stored.parent else None
+    actions: list[Action] = []
+    session = _open(engine, stored, None if begun is None else begun[1], actions.append)
+    for tick, entry in journal.entries(id):
+        session.push(entry.perception)
+        engine.drain()
+        yield tick, entry.did(actions.pop())
+    session.close()
+    engine.drain()
+
+
+def _open(engine: Engine, stored: Stored, state: bytes | None, see: Callable[[Action], None]) -> Session:
+    def listen(action: Action) -> bool:
+        see(action)
+        return True
+
+    start = stored.start
+    return engine.open(
+        pace=Pace.DRIVEN,
+        listener=listen,
+        read=() if state else start.read,
+        seed=start.seed,
+        eagerness=None if state else start.eagerness,
+        restore=state,
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Run a stored session again and check that it does the same, to the bit."
+    parser.add_argument("id", metavar="ID")
+    parser.add_argument("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
+    parser.add_argument(
+        "--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from microturn.model.checkpoint import load_model
+
+    if not args.journal.exists():
+        raise ValueError(f"{args.journal}: there is no journal")
+    journal = JournalFile(args.journal)
+    journal.session(args.id)
+    ticks = same = 0
+    for tick, equal in compare(Engine(load_model(args.model), slots=1), journal, args.id):
+        ticks, same = ticks + 1, same + equal
+        if not equal and same == ticks - 1:
+            print(f"tick {tick} is the first that differs")
+    print(f"{args.id}: {same} of {ticks} ticks are the same to the bit")
+    return 0 if same == ticks else 1
