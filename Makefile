@@ -58,6 +58,7 @@ bank: voices
 	$(BUILD) real
 	$(BUILD) scripts --count 12000
 	$(BUILD) talk --family hibari --count 300
+	$(BUILD) lexicon
 	$(BUILD) talk --family kokoro- --count 800 --part 40
 
 clean:

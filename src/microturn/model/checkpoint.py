@@ -21,6 +21,7 @@ from microturn.model.tokenizer import PieceTokenizer
 
 RELEASED = "nano"
 VOICE = "voice."  # weights whose names begin so are the mouth
+LESSONS = "sounds."  # and so, what only learning needs: released weights go without
 VOICED = "voiced"  # in the story of weights that have learned to speak
 SMALLEST_PACKED = 4096  # numbers; smaller tensors stay as they are
 
@@ -31,6 +32,8 @@ def save_weights(network: Network, stem: Path, story: dict[str, str], packed: bo
     for name, weight in network.state_dict().items():
         if name.startswith(VOICE) and VOICED not in story:
             continue  # an untrained voice is not worth its bytes
+        if name.startswith(LESSONS) and packed:
+            continue
         weight = weight.detach().cpu().contiguous()
         if packed and weight.ndim >= 2 and weight.numel() >= SMALLEST_PACKED:
             scale = weight.abs().amax(-1, keepdim=True).clamp_min(1e-8) / 127
@@ -66,12 +69,25 @@ def load_weights(network: Network, path: Path) -> dict[str, str]:
     own = network.state_dict()
     if VOICED not in story:
         own = {name: weight for name, weight in own.items() if not name.startswith(VOICE)}
+    own = {n: weight for n, weight in own.items() if n in tensors or not n.startswith(LESSONS)}
     wrong = [n for n in own if n not in tensors or tensors[n].shape != own[n].shape]
     wrong += [n for n in tensors if n not in own]
     if wrong:
         raise ValueError(f"{path}: does not fit config {network.c.name}: {', '.join(sorted(wrong)[:4])} …")
     network.load_state_dict(tensors, strict=False)
     return story
+
+
+def warm_start(network: Network, path: Path) -> None:
+    """Begin from weights of a smaller network of the same widths: blocks that it had not do nothing at first."""
+    tensors, _ = read_tensors(path.with_suffix(".safetensors"))
+    own = network.state_dict()
+    if wrong := [n for n, t in tensors.items() if n not in own or t.shape != own[n].shape]:
+        raise ValueError(f"{path}: does not fit config {network.c.name}: {', '.join(sorted(wrong)[:4])} …")
+    for name, weight in own.items():
+        if name not in tensors and ".down." in name:
+            tensors[name] = torch.zeros_like(weight)
+    network.load_state_dict(tensors, strict=False)
 
 
 def load_model(name: str = RELEASED, device: str = "cpu") -> Interaction:

@@ -38,7 +38,7 @@ class ModelConfig:
     # senses
     mel_levels: int = 16
     ear_dim: int = 192
-    ear_blocks: int = 3
+    ear_blocks: int = 5
     ear_kernel: int = 5
     tile: int = 40  # pixels
     tiles: tuple[int, int] = (3, 4)  # rows, columns of tiles in a frame

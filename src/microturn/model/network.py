@@ -18,6 +18,7 @@ from microturn.model.backbone import Backbone
 from microturn.model.config import ModelConfig
 from microturn.model.heads import DepthDecoder
 from microturn.model.layers import RMSNorm, SwiGLU
+from microturn.model.phonemes import SOUNDS
 from microturn.model.senses import Ears, Eyes, Pieces
 from microturn.model.speech import FRAMES, SpeechConfig, SpeechHead
 from microturn.model.vocoder import CHANNELS
@@ -72,6 +73,7 @@ class Network(nn.Module):
         self.mix_norm = RMSNorm(c.d_model)
         self.mix = SwiGLU(c.d_model, c.d_model)
         self.backbone = Backbone(c)
+        self.sounds = nn.Linear(c.ear_dim, len(SOUNDS))  # only for learning: what the ears tell apart
         self.decision = nn.Linear(c.d_model, len(Decision))
         self.say = DepthDecoder(c, self.pieces)
         self.hear = DepthDecoder(c, self.pieces)
@@ -97,7 +99,10 @@ class Network(nn.Module):
 
     def sense(self, p: Percept, ears_past: Tensor) -> tuple[Tensor, Tensor]:
         """What the world brought in [B, N] ticks → [B, N, D], and the frames that the ears carry on."""
-        x, carried = self.ears(p.levels, p.has_audio, ears_past)
+        frames, carried = self.ears.frames(p.levels, p.has_audio, ears_past)
+        return self._sense(p, self.ears.fold(frames)), carried
+
+    def _sense(self, p: Percept, x: Tensor) -> Tensor:
         if p.frames.shape[0] == p.has_frame.numel():  # one for every tick, wanted or not
             seen = torch.where(p.has_frame[..., None], self.eyes(p.frames).view_as(x), self.no_frame)
             x = x + seen
@@ -108,7 +113,7 @@ class Network(nn.Module):
         else:
             x = x + self.no_frame
         reading = (p.text != 0).any(-1, keepdim=True)
-        return x + torch.where(reading, self.reads(p.text, p.channel), self.no_text), carried
+        return x + torch.where(reading, self.reads(p.text, p.channel), self.no_text)
 
     def compose(self, sensed: Tensor, own: Own) -> Tensor:
         """What the world brought and what the model did in the tick before → x [B, N, D]."""
@@ -133,5 +138,10 @@ class Network(nn.Module):
         return hidden[:, setup.shape[1] :]
 
     def forward(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> Tensor:
-        sensed, _ = self.sense(p, self.ears.past(setup.shape[0]))
-        return self.think(self.compose(sensed, own), setup, setup_channel, p)
+        return self.study(setup, setup_channel, p, own)[0]
+
+    def study(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> tuple[Tensor, Tensor]:
+        """The hidden state of every tick, and the 20 ms frames of the ears."""
+        frames, _ = self.ears.frames(p.levels, p.has_audio, self.ears.past(setup.shape[0]))
+        x = self.compose(self._sense(p, self.ears.fold(frames)), own)
+        return self.think(x, setup, setup_channel, p), frames

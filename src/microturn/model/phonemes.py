@@ -20,6 +20,7 @@ CONSONANTS = (
     "TH", "V", "W", "Y", "Z", "ZH",
 )  # fmt: skip
 SYMBOLS = ("", "pause", "breath", "|", *CONSONANTS, *(v + s for v in VOWELS for s in "012"))
+SOUNDS = ("", *CONSONANTS, *VOWELS)  # what the ears are taught to tell apart; the first is anything else
 PHONEMES = 80  # rows of the embedding; a few are spare
 _ID = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 

@@ -45,8 +45,8 @@ class Ears(nn.Module):
         """Frames before the beginning: none, zero. [B, blocks, kernel−1, D]"""
         return self.missing.new_zeros(batch, self.blocks_n, self.kernel - 1, self.dim)
 
-    def forward(self, levels: Tensor, present_BN: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Levels [B, N, FRAMES, BINS] → [B, N, d_model] and the frames to carry on from."""
+    def frames(self, levels: Tensor, present_BN: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels [B, N, FRAMES, BINS] → 20 ms frames [B, F, D], and those to carry on from."""
         b, n = present_BN.shape
         index = (levels.reshape(-1, BINS).long() + self.offsets).contiguous()
         frames = F.embedding_bag(index, self.table.weight, mode="sum").view(b, n, FRAMES, -1)
@@ -56,8 +56,13 @@ class Ears(nn.Module):
         for i, block in enumerate(self.blocks):
             x, kept = block(x, past[:, i])
             carried.append(kept)
-        vector: Tensor = self.out(self.norm(x).reshape(b, n, -1))
-        return vector, torch.stack(carried, 1)
+        return self.norm(x), torch.stack(carried, 1)
+
+    def fold(self, frames_BFD: Tensor) -> Tensor:
+        """The frames of each tick as one vector [B, N, d_model]."""
+        b, f, d = frames_BFD.shape
+        vector: Tensor = self.out(frames_BFD.reshape(b, f * PAIR // FRAMES, FRAMES // PAIR * d))
+        return vector
 
 
 class Eyes(nn.Module):

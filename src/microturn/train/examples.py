@@ -22,6 +22,7 @@ from microturn.scenes.episode import Clip, Episode, Expected, Placed
 from microturn.train import sound
 from microturn.train.bank import Bank
 from microturn.train.batch import Batch, stack
+from microturn.train.lexicon import Lexicon
 from microturn.train.recipe import Recipe
 
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
@@ -51,6 +52,7 @@ class Examples:
         self.scripts = bank.scripts()
         voices = bank.voices()
         self.noises = bank.noises()
+        self.lexicon = Lexicon.of_bank(bank.folder)
         self.mouth = [bank[i].mel for i in bank.clips_of(OWN_VOICE)] if OWN_VOICE in voices else []
         self.people = [v for v in voices if v.split("-")[0] in PEOPLE]
         self.made = [v for v in voices if v not in set(self.people)]
@@ -91,7 +93,7 @@ class Examples:
         episodes = [
             self.episode(seed * 1_000_003 + i, seconds) for i in range(round(seconds_in_all / seconds))
         ]
-        return stack(episodes, rng, c, pieces, self.noises, self.mouth, sound.Hardship(1.0))
+        return stack(episodes, rng, c, pieces, self.noises, self.mouth, sound.Hardship(1.0), self.lexicon)
 
 
 def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> None:

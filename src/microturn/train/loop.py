@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from microturn.model.checkpoint import VOICE, load_weights, save_weights
+from microturn.model.checkpoint import VOICE, save_weights, warm_start
 from microturn.model.config import find_config
 from microturn.model.network import Network, Own
 from microturn.model.tokenizer import PieceTokenizer
@@ -50,13 +50,14 @@ def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str
     """The gradients of one batch."""
     rolled = step >= recipe.rolled_from and (step * 7919 % 1000) < recipe.rolled * 1000
     own = feedback(network, batch, rolled, recipe.holes)
-    hidden = network(batch.setup, batch.setup_channel, batch.percept, own)
-    each = losses(network, hidden, batch)
+    hidden, frames = network.study(batch.setup, batch.setup_channel, batch.percept, own)
+    each = losses(network, hidden, frames, batch)
     each.total().backward()  # type: ignore[no-untyped-call]
     return {
         "decision": each.decision.item(),
         "say": each.say.item(),
         "hear": each.hear.item(),
+        "sound": each.sound.item(),
         "rolled": float(rolled),
     }
 
@@ -70,7 +71,7 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.network = Network(find_config(recipe.model)).to(self.device)
         if recipe.start:
-            load_weights(self.network, Path(recipe.start))
+            warm_start(self.network, Path(recipe.start))
         self.optimizers = optimizers(self.network, recipe.rate, recipe.muon_rate)
         self.step, self.minutes, self.ticks = 0, 0.0, 0
         self.state = folder / "state.pt"

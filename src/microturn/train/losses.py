@@ -21,17 +21,39 @@ class Losses:
     decision: Tensor
     say: Tensor
     hear: Tensor
+    sound: Tensor  # per sound of the user's words, as the ears tell them apart
 
     def total(self) -> Tensor:
-        return self.decision + self.say + self.hear
+        return self.decision + self.say + self.hear + SOUND * self.sound
 
 
 CHANGE = 3.0  # weight of the ticks in which the decision changes
 SPEAK_NOTHING = 0.5  # weight of a speaking tick that begins no piece
 HEAR_NOTHING = 0.25
+SOUND = 0.5
 
 
-def losses(network: Network, hidden: Tensor, batch: Batch) -> Losses:
+def sound_loss(network: Network, frames_BFD: Tensor, words: Tensor) -> Tensor:
+    """Each word's sounds in their order somewhere within its frames (CTC)."""
+    if not len(words):
+        return frames_BFD.new_zeros(())
+    row, first, count, sounds = words[:, 0], words[:, 1], words[:, 2], words[:, 3:]
+    odds_BFS = network.sounds(frames_BFD).log_softmax(-1)
+    at_WF = (first[:, None] + torch.arange(int(count.max()), device=words.device)).clamp_max(
+        odds_BFS.shape[1] - 1
+    )
+    each = F.ctc_loss(
+        odds_BFS[row[:, None], at_WF].transpose(0, 1),
+        sounds,
+        count,
+        (sounds != 0).sum(1),
+        reduction="sum",
+        zero_infinity=True,
+    )
+    return each / (sounds != 0).sum()
+
+
+def losses(network: Network, hidden: Tensor, frames: Tensor, batch: Batch) -> Losses:
     decision = batch.decision.flatten()
     before = F.pad(batch.decision, (1, 0), value=int(Decision.LISTEN))[:, :-1].flatten()
     share = torch.bincount(decision, minlength=len(Decision)).float() / len(decision)
@@ -43,5 +65,8 @@ def losses(network: Network, hidden: Tensor, batch: Batch) -> Losses:
     known = batch.hear_known.flatten().nonzero()[:, 0]
     hear, hear_count = network.hear.loss(rows[known], batch.hear.flatten(0, 1)[known], HEAR_NOTHING)
     return Losses(
-        (each * weight).sum() / weight.sum(), say / say_count.clamp_min(1), hear / hear_count.clamp_min(1)
+        (each * weight).sum() / weight.sum(),
+        say / say_count.clamp_min(1),
+        hear / hear_count.clamp_min(1),
+        sound_loss(network, frames, batch.sounds),
     )

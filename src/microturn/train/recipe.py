@@ -10,7 +10,7 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Recipe:
     model: str = "nano"
-    start: str | None = None  # weights to start from
+    start: str | None = None  # weights to start from, of this network or one with fewer blocks
     bank: str = "bank"
     minutes: float = 60.0  # of training, over all resumptions
     seconds: float = 400.0  # of episodes in a step

@@ -10,7 +10,7 @@ Shape suffixes: N ticks, T pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,11 @@ from microturn.clock import TICK_MS, tick_of
 from microturn.scenes.episode import HEARD_MS, Episode, Say, Word, pace
 from microturn.streams import LEAD_TICKS, Channel, Decision, Flags, Ints
 from microturn.streams import Tokenizer as Pieces
+from microturn.train.lexicon import Lexicon
+
+FRAME_MS = 20  # of the ears
+SOUND_LAG_MS = 60  # ears know a sound when they have heard some of what follows
+LONGEST = 60  # frames of a word
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,16 @@ class Targets:
     setup_channel: Ints  # [S, R]
     text: Ints  # [N, R] pieces read in each tick
     channel: Ints  # [N, R]
+    sounds: tuple[Sounding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sounding:
+    """A word of the user in 20 ms frames."""
+
+    first: int
+    count: int
+    sounds: tuple[int, ...]
 
 
 def _spread(words: Iterable[tuple[int, str]], ticks: int, room: int, pieces: Pieces) -> Ints:
@@ -83,7 +98,19 @@ def schedule(says: Iterable[Say]) -> tuple[list[Word], list[tuple[int, int]]]:
     return words, spans
 
 
-def targets(episode: Episode, pieces: Pieces, read_pieces: int, say_pieces: int) -> Targets:
+def _soundings(episode: Episode, lexicon: Lexicon) -> Iterator[Sounding]:
+    for placed in episode.placed:
+        for word in placed.clip.words if placed.who == 0 else ():
+            first = (placed.at_ms + word.start_ms + SOUND_LAG_MS) // FRAME_MS
+            last = (placed.at_ms + word.end_ms + SOUND_LAG_MS) // FRAME_MS
+            sounds = lexicon.sounds(word.text)
+            if sounds and len(sounds) < last - first < LONGEST and last < episode.ticks * TICK_MS // FRAME_MS:
+                yield Sounding(first, last + 1 - first, sounds)
+
+
+def targets(
+    episode: Episode, pieces: Pieces, read_pieces: int, say_pieces: int, lexicon: Lexicon | None = None
+) -> Targets:
     n = episode.ticks
     decision = np.full(n, Decision.LISTEN, np.int64)
     words, spans = schedule(episode.says)
@@ -127,4 +154,5 @@ def targets(episode: Episode, pieces: Pieces, read_pieces: int, say_pieces: int)
     setup_text, setup_channel = np.zeros((s, read_pieces), np.int64), np.zeros((s, read_pieces), np.int64)
     for i, (p, which) in enumerate(setup):
         setup_text[i, : len(p)], setup_channel[i] = p, which
-    return Targets(decision, say, hear, known, setup_text, setup_channel, text, channel)
+    sounds = tuple(_soundings(episode, lexicon)) if lexicon else ()
+    return Targets(decision, say, hear, known, setup_text, setup_channel, text, channel, sounds)

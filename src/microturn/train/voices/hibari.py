@@ -38,6 +38,7 @@ DURATIONS = "/Clip_output_0"  # frames of 25 ms for each phoneme, inside the gra
 VOICED_HZ = 40.0  # hibari's F0 below this means unvoiced
 LINKED_S = 0.11  # a gap shorter than this is no pause
 PAUSES = ",.;:!?—… "
+BETWEEN = "banana"  # stands where a foreign word will be said
 
 STRESS = "ˈˌː"
 
@@ -132,6 +133,13 @@ class Teacher:
 
     def phonemes(self, text: str) -> list[str]:
         """One group for each word, each with the punctuation that follows it."""
+        if ":" in text:  # a word in between keeps the rhythm of the sentence
+            from microturn.train.voices.foreign import pronounced
+
+            parts = text.split()
+            groups = self.phonemes(" ".join(BETWEEN if ":" in part else part for part in parts))
+            said = zip(parts, groups, strict=True)
+            return [pronounced(part) if ":" in part else group for part, group in said]
         count = len(plain_words(text))
         groups: list[str] = " ".join(self._tts.phonemize(text)).split()
         if len(groups) == count:

@@ -11,8 +11,10 @@ import ctypes
 import ctypes.util
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,8 @@ class FliteVoice:
 
     def speak(self, text: str) -> Spoken:
         words = plain_words(text)
+        if ":" in text:
+            raise ValueError(f"flite speaks only English, not {text!r}")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "said.wav"
             phones = _flite(self._voice, text, str(path))
@@ -109,7 +113,7 @@ class _Event(ctypes.Structure):
 
 
 _WORD_EVENT, _LIST_END = 1, 0
-_RETRIEVAL, _UTF8, _RATE = 1, 1, 1
+_RETRIEVAL, _UTF8, _RATE, _IPA = 1, 1, 1, 2
 _Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
 )
@@ -152,6 +156,13 @@ class Espeak:
         return np.concatenate(self._sound or [np.zeros(1, np.float32)]), self._begun
 
 
+    def ipa(self, word: str, language: str) -> str:
+        self._lib.espeak_SetVoiceByName(language.encode())
+        self._lib.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        text = ctypes.c_char_p(word.encode())
+        return bytes(self._lib.espeak_TextToPhonemes(ctypes.byref(text), _UTF8, _IPA)).decode()
+
+
 @lru_cache(maxsize=1)
 def espeak() -> Espeak:
     return Espeak()
@@ -166,8 +177,20 @@ class EspeakVoice:
         self._pace = 130 + sum(variant.encode()) % 50  # words a minute
 
     def speak(self, text: str) -> Spoken:
+        """Words of one language at a time."""
+        variant, said = self._variant.partition("+")[2], []
+        for language, parts in groupby(text.split(), lambda part: part.rpartition(":")[0]):
+            voice = f"{language}+{variant}" if language else self._variant
+            said.append(self._say(" ".join(part.rpartition(":")[2] for part in parts), voice))
+        spans, at = [], 0.0
+        for samples, own in said:
+            spans += [(at + start, at + end) for start, end in own]
+            at += len(samples) / HEAR_RATE
+        return finish(np.concatenate([samples for samples, _ in said]), text, spans)
+
+    def _say(self, text: str, voice: str) -> tuple[Floats, Sequence[tuple[float, float]]]:
         machine = espeak()
-        sound, begun = machine.say(text, self._variant, self._pace)
+        sound, begun = machine.say(text, voice, self._pace)
         samples: Floats = np.asarray(soxr.resample(sound, machine.rate, HEAR_RATE), np.float32)
         starts = dict(begun)  # several events may name one word
         characters, at = [], 0
@@ -175,11 +198,11 @@ class EspeakVoice:
             characters.append(text.index(part, at))
             at = characters[-1] + len(part)
         if not all(c in starts for c in characters):
-            return finish(samples, text, align(samples, text).spans)  # it joined words ("of the")
+            return samples, align(samples, text).spans  # it joined words ("of the")
         begins = [starts[c] for c in characters]
         spans = []
         for begin, end in zip(begins, [*begins[1:], len(samples) / HEAR_RATE], strict=True):
             block = samples[int(begin * HEAR_RATE) : int(end * HEAR_RATE)]
             last = begin + speech_span(block)[1] if len(block) > 800 else end
             spans.append((begin, last))
-        return finish(samples, text, spans)
+        return samples, spans

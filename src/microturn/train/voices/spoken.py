@@ -42,8 +42,8 @@ class Voice(Protocol):
 
 
 def plain_words(text: str) -> list[str]:
-    """The words as they are written down: no punctuation."""
-    words = [part.strip(",.?!") for part in text.split()]
+    """The words as they are written down: no punctuation, no mark of their language."""
+    words = [part.rpartition(":")[2].strip(",.?!") for part in text.split()]
     if not words or not all(words):
         raise ValueError(f"a line must consist of words, got {text!r}")
     return words
