@@ -35,10 +35,13 @@ COMMANDS = (
     Command("plan", "microturn.plan", "what a model costs, and how many sessions a device holds"),
     Command("train", "microturn.train.loop", "train a model"),
     Command("serve", "microturn.server.serve", "serve sessions over the network"),
+    Command("sessions", "microturn.server.export", "stored sessions: list, show, export, delete"),
+    Command("replay", "microturn.server.replay", "run a stored session again and compare, to the bit"),
 )
 BENCHMARKS = (
     Command("engine", "microturn.bench.engine", "speed and memory of the engine"),
     Command("experts", "microturn.bench.experts", "gathering experts' weights against grouping rows"),
+    Command("server", "microturn.bench.server", "what the server and its sockets add to the engine"),
 )
 SUITES = "microturn.bench.suites"  # `bench NAME` of any other name: what the model can do
 
@@ -91,14 +94,6 @@ def _add(commands: Any, known: Sequence[Command], asked: Sequence[str]) -> None:
                 module = importlib.import_module(command.module)
                 module.add_arguments(parser)
                 parser.set_defaults(run=module.run)
-        elif command.name == "serve":
-            parser = commands.add_parser(command.name, help="(there is no server yet)")
-            parser.set_defaults(run=_no_server)
-
-
-def _no_server(args: argparse.Namespace) -> int:
-    print("there is no server yet; `microturn run` takes recordings")
-    return 0
 
 
 def _line(error: ValueError | OSError) -> str:

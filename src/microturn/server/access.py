@@ -74,6 +74,27 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass
+class Bucket:
+    """So much a second, and so much at once."""
+
+    rate: float
+    burst: float
+    clock: Clock = field(default_factory=WallClock)
+
+    def __post_init__(self) -> None:
+        self._left, self._at = self.burst, self.clock.now()
+
+    def take(self, amount: float) -> float:
+        """Takes it if there is room; else the seconds until there will be, and takes nothing."""
+        now = self.clock.now()
+        self._left, self._at = min(self.burst, self._left + (now - self._at) * self.rate), now
+        if amount > self._left:
+            return (min(amount, self.burst) - self._left) / self.rate
+        self._left -= amount
+        return 0.0
+
+
+@dataclass
 class _Use:
     starts: deque[float] = field(default_factory=deque)
     seconds: deque[tuple[float, float]] = field(default_factory=deque)  # when it ended, how long it was

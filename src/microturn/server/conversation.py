@@ -19,12 +19,14 @@ import numpy as np
 
 from microturn.background import Background, Piece
 from microturn.background.connect import NewBackground
-from microturn.clock import HEAR_SAMPLES, TICKS_PER_SECOND, end_ms
+from microturn.clock import HEAR_RATE, HEAR_SAMPLES, TICKS_PER_SECOND, end_ms
 from microturn.engine import Engine, Pace, Session, SessionClosed
 from microturn.events import Event, EventLog
+from microturn.server.access import Bucket
 from microturn.streams import Action, Bytes, Channel, Floats, Perception, TextIn
 
 RESENT_TICKS = 5 * TICKS_PER_SECOND  # kept for a connection that comes back
+FASTEST, BURST_S = 1.5, 10.0  # seconds of live sound that may come in a second, and at once
 AHEAD = 2  # ticks that a driven conversation is pushed ahead of its answers
 SNAPSHOT_TICKS = 60 * TICKS_PER_SECOND  # of a stored conversation
 
@@ -83,6 +85,10 @@ class Closed:
 Watcher = Callable[[object], None]
 
 
+class TooFast(ValueError):
+    """Live sound came faster than time passes."""
+
+
 class Journal(Protocol):
     """Writes ticks down. `then` is called, on any thread, when the tick is safe."""
 
@@ -120,6 +126,7 @@ class Conversation:
         )
         self.background.watch = self.publish
         self._engine = engine
+        self._pace = Bucket(FASTEST, BURST_S, engine.clock)
         self._journal = journal
         self._log = EventLog(engine.spec.lead_ticks)
         self._perception = Perception()
@@ -151,7 +158,14 @@ class Conversation:
     # ---- what comes in ----
 
     async def push_audio(self, audio: Floats) -> None:
-        """Any number of samples at 16 kHz in −1…1. A driven conversation takes its time."""
+        """Any number of samples at 16 kHz in −1…1. A driven conversation takes its time.
+
+        Raises TooFast for live sound that runs away from time; it is not heard.
+        """
+        if self.start.pace is Pace.LIVE and self._pace.take(len(audio) / HEAR_RATE):
+            raise TooFast(
+                f"live sound comes at real time, with at most {BURST_S:g} s at once; files are driven"
+            )
         audio = (
             np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.float32) / 32768.0
         )  # 16 bits keep it

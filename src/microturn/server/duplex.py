@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from microturn.engine import Pace, SessionClosed
 from microturn.server.access import Key
-from microturn.server.conversation import Conversation, Start
+from microturn.server.conversation import Conversation, Start, TooFast
 from microturn.server.lobby import Lobby
 from microturn.server.sound import RATES, Ear, Mouth
 
@@ -49,6 +49,8 @@ async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:
             listening = both.create_task(_listen(socket, conversation, Ear(rate)))
             code, reason = await _speak(socket, conversation, Mouth(rate), listening)
             listening.cancel()
+    except* TooFast as errors:
+        code, reason = POLICY, str(errors.exceptions[0])
     except* ValueError as errors:
         code, reason = UNSUPPORTED, str(errors.exceptions[0])
     except* TimeoutError:

@@ -20,7 +20,7 @@ from microturn.background import Delegation, Kind, Piece
 from microturn.clock import HEAR_RATE, SPEAK_RATE, end_ms, start_ms
 from microturn.engine import SessionClosed
 from microturn.server import live_events as wire
-from microturn.server.conversation import Beat, Closed, Conversation, Heard, Start
+from microturn.server.conversation import Beat, Closed, Conversation, Heard, Start, TooFast
 from microturn.server.live_events import LiveError
 from microturn.server.sound import Ear, Mouth, Resampler, pcm16
 from microturn.streams import Bytes, Channel
@@ -125,6 +125,7 @@ class Live:
         self._may_send, self._may_see = permits.allowed_client_events, permits.allowed_server_events
         self._unsent: asyncio.Queue[bytes | None] = asyncio.Queue(UNSENT)
         self._lost = False  # a client that does not read
+        self._told_too_fast = False
         self._unwatch = conversation.watch(self._note)
 
     # ---- from the client ----
@@ -142,6 +143,11 @@ class Live:
             problem = error
         except SessionClosed:
             problem = LiveError("session_closed", "the session has ended")
+        except TooFast as error:
+            if self._told_too_fast:
+                return
+            self._told_too_fast = True
+            problem = LiveError("input_too_fast", str(error), "audio")
         except ValueError as error:
             problem = LiveError("invalid_value", str(error)[:300])
         problem.client_event_id = event.event_id

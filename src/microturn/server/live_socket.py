@@ -9,7 +9,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from microturn.engine import EngineFull, SessionClosed
 from microturn.server import live_events as wire
-from microturn.server.access import Denied, Key
+from microturn.server.access import Bucket, Denied, Key
 from microturn.server.conversation import Conversation
 from microturn.server.live import Live, Role, begin, check
 from microturn.server.live_events import LiveError
@@ -17,6 +17,7 @@ from microturn.server.lobby import Lobby
 
 FIRST_S = 10.0  # until session.start must have come
 SEND_S = 10.0  # a client that has not read for so long is let go
+MESSAGES = 500  # a second
 NORMAL, POLICY, BUSY = 1000, 1008, 1013  # close codes of RFC 6455
 
 
@@ -118,8 +119,12 @@ async def _converse(socket: WebSocket, live: Live) -> None:
                 await send(wire.encode(event))
 
     async def listen() -> None:
+        messages = Bucket(MESSAGES, 2 * MESSAGES)
         while True:
-            await live.hear(await socket.receive_text())
+            message = await socket.receive_text()
+            while wait := messages.take(1):  # whoever sends more waits, and nobody else does
+                await asyncio.sleep(wait)
+            await live.hear(message)
 
     try:
         async with asyncio.TaskGroup() as group:

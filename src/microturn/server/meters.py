@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
@@ -19,19 +25,20 @@ from microturn.streams import Decision
 if TYPE_CHECKING:
     from microturn.server.lobby import Lobby
 
+disable_created_metrics()  # type: ignore[no-untyped-call]
 SECONDS = (0.1, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0, 5.0, 10.0)
 
 
 class Meters:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.sessions, self.delegations, self.busy, self.errors = (
+        self.sessions, self.delegations, self.busy, self.refused = (
             Counter(f"microturn_{name}", text, registry=self.registry)
             for name, text in (
                 ("sessions_begun", "Conversations that were begun"),
                 ("delegations", "Pieces of work that the model handed over"),
                 ("busy", "Openings that were answered with busy"),
-                ("client_errors", "Messages of clients that could not be used"),
+                ("refused", "Requests and openings that were refused for another reason"),
             )
         )
         self.first_audio = Histogram(
@@ -47,7 +54,7 @@ class Meters:
         self._clock = WallClock()
 
     def refuse(self, error: Exception) -> None:
-        (self.busy if isinstance(error, EngineFull) else self.errors).inc()
+        (self.busy if isinstance(error, EngineFull) else self.refused).inc()
 
     def watch(self, conversation: Conversation) -> Callable[[object], None]:
         self.sessions.inc()

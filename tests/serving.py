@@ -1,0 +1,64 @@
+"""A real server on loopback for tests: uvicorn in a thread, a small model in the engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from echo_model import EchoModel
+from microturn.background.connect import NewBackground
+from microturn.engine import Engine
+from microturn.server.access import Access
+from microturn.server.app import make_app
+from microturn.server.journal import JournalFile
+from microturn.server.lobby import Limits, Lobby
+from microturn.server.serve import make_server
+from microturn.streams import InteractionModel
+
+
+@dataclass
+class Served:
+    port: int
+    lobby: Lobby
+    engine: Engine
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def served(
+    model: InteractionModel | None = None,
+    *,
+    slots: int = 4,
+    access: Access | None = None,
+    journal: Path | None = None,
+    background: NewBackground | None = None,
+    limits: Limits | None = None,
+) -> Iterator[Served]:
+    engine = Engine(model or EchoModel(), slots=slots)
+    engine.start()
+    file = JournalFile(journal) if journal else None
+    lobby = Lobby(engine, access, file, background, limits)
+    server = make_server(make_app(lobby), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:  # uvicorn has no event to wait for
+        time.sleep(0.01)
+    try:
+        yield Served(server.servers[0].sockets[0].getsockname()[1], lobby, engine)
+    finally:
+        server.should_exit = True
+        thread.join()
+        engine.close()
+        if file:
+            file.close()
