@@ -33,7 +33,6 @@ TSC = shutil.which("tsc")
 SHOTS = os.environ.get("MICROTURN_SHOTS")
 NO_UDP = "--force-webrtc-ip-handling-policy=disable_non_proxied_udp"
 
-LINES = "[...document.querySelectorAll('#talk .you')].map((line) => line.textContent)"
 UNNAMED = """[...document.querySelectorAll('button, input, canvas')]
   .filter((it) => !(it.ariaLabel || it.textContent.trim() || it.labels?.length)).length"""
 COLOURED = """() => {
@@ -44,6 +43,8 @@ COLOURED = """() => {
   return coloured; }"""
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs PyPI playwright: make setup")
+expect = playwright.expect
+expect.set_options(timeout=15_000)
 in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
 
@@ -73,7 +74,7 @@ class House:
     def cut(self) -> None:
         """Every connection breaks."""
         for connection in tuple(self._server.server_state.connections):
-            self._loop.call_soon_threadsafe(connection.transport.abort)  # type: ignore[union-attr]
+            self._loop.call_soon_threadsafe(connection.transport.abort)
 
     def close(self) -> None:
         self._server.should_exit = self._server.force_exit = True
@@ -200,15 +201,13 @@ def test_talks_shows_and_reads(
     """WebRTC where UDP gets through, else a WebSocket; sound, film and typed text in, words and lanes out."""
     page = browse(house.url, *flags)
     page.click("#start")
-    page.wait_for_function(
-        f"document.querySelector('#status').textContent.includes('{transport}')", timeout=20_000
-    )
+    expect(page.locator("#status")).to_contain_text(transport, timeout=20_000)
     page.click("#camera")
     page.fill("#text", "are you there")
     page.press("#text", "Enter")
     until(lambda: house.actor.loudest > 0.05 and house.actor.brightest > 150 and bool(house.actor.read))
-    page.wait_for_function("document.querySelector('#talk .latest')?.textContent === 'breathe in'")
-    page.wait_for_function(f"{LINES}.includes('hello there')")
+    expect(page.locator("#talk .latest")).to_have_text("breathe in")
+    expect(page.locator("#talk .you").get_by_text("hello there").first).to_be_visible()
     assert page.evaluate(COLOURED) > 1000
     page.click("#start")
     assert page.text_content("#status") == "Not connected"

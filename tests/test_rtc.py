@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +17,7 @@ from aiortc import (
     RTCSessionDescription,
     VideoStreamTrack,
 )
+from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ from hypothesis import strategies as st
 from actor_model import Actor
 from microturn.clock import SPEAK_SAMPLES
 from microturn.engine import Engine
-from microturn.server.conversation import Conversation, Start
+from microturn.server.conversation import Start
 from microturn.server.live import Live, Role
 from microturn.server.live_events import Extras, SessionConfig
 from microturn.server.lobby import Lobby
@@ -115,8 +117,9 @@ class Caller:
         self._ear = asyncio.create_task(self._hear(track))
 
     async def _hear(self, track: MediaStreamTrack) -> None:
-        while isinstance(frame := await track.recv(), AudioFrame):
-            self.heard.append(float(np.abs(frame.to_ndarray()).max()) / 32768)
+        with suppress(MediaStreamError):
+            while isinstance(frame := await track.recv(), AudioFrame):
+                self.heard.append(float(np.abs(frame.to_ndarray()).max()) / 32768)
 
     async def offer(self) -> str:
         await self.connection.setLocalDescription(await self.connection.createOffer())
@@ -132,10 +135,10 @@ async def until(true: Any, seconds: float = 15.0) -> None:
             await asyncio.sleep(0.02)
 
 
-async def open_live(lobby: Lobby) -> tuple[Conversation, Live]:
+async def open_live(lobby: Lobby) -> Live:
     conversation = await lobby.begin(Start())
     config = SessionConfig(model="actor", microturn=Extras(ticks=True))
-    return conversation, Live(conversation, config, Role.CHANNEL, "actor", lobby.engine.spec.frame_size)
+    return Live(conversation, config, Role.CHANNEL, "actor", lobby.engine.spec.frame_size)
 
 
 def test_a_peer_hears_speaks_shows_and_types() -> None:
@@ -145,8 +148,8 @@ def test_a_peer_hears_speaks_shows_and_types() -> None:
 
     async def call() -> None:
         lobby, caller = Lobby(engine), Caller()
-        conversation, live = await open_live(lobby)
-        sdp = await answer(lobby, conversation, live, await caller.offer())
+        live = await open_live(lobby)
+        sdp = await answer(lobby, live.conversation, live, await caller.offer())
         await caller.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
         await until(lambda: caller.got("session.started"))
         caller.channel.send(json.dumps({"type": "session.input_text.append", "text": "hello"}))
@@ -157,7 +160,7 @@ def test_a_peer_hears_speaks_shows_and_types() -> None:
         assert not caller.got("session.output_audio.delta")  # sound goes over its track
         caller.channel.send(json.dumps({"type": "session.close"}))
         await until(lambda: caller.got("session.closed"))
-        assert conversation.closed
+        assert live.conversation.closed
         await caller.connection.close()
 
     asyncio.run(call())
@@ -171,8 +174,9 @@ def test_an_offer_of_no_use_is_refused_in_one_line(offer: str) -> None:
 
     async def call() -> None:
         lobby = Lobby(engine)
+        live = await open_live(lobby)
         with pytest.raises(ValueError, match="SDP offer") as refused:
-            await answer(lobby, *await open_live(lobby), offer)
+            await answer(lobby, live.conversation, live, offer)
         assert "\n" not in str(refused.value)
 
     asyncio.run(call())

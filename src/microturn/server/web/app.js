@@ -141,7 +141,7 @@ function happen(event) {
     case 'response.event':
       return report(event.delegation_id, event.event);
     case 'session.closed':
-      return end('The conversation has ended.');
+      return event.reason === 'connection_lost' ? undefined : void (wanted && end('The conversation has ended.'));
     case 'error':
       if (wire) status.textContent = event.error.message;
   }
