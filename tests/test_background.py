@@ -58,7 +58,7 @@ def test_a_package_holds_what_was_heard_played_typed_and_told_with_times() -> No
         sound = None if tick == 9 else np.full(HEAR_SAMPLES, 0.5, np.float32)
         perception = Perception(sound, FRAME if tick in (2, 4, 9) else None, typed.get(tick, ()))
         recent.follow(tick, perception, log.follow(action, perception.text))
-    package = recent.build("d1")
+    package = recent.media()(recent.build("d1"))
 
     assert package.at_ms == 2_000
     assert package.instructions == ("be brief", "be kind")
@@ -98,7 +98,7 @@ def test_memory_of_a_long_conversation_is_bounded_but_rules_stay() -> None:
     recent.follow(0, Perception(), [hears(0, " every time i say tree say green")])
     for tick in range(1, 3_000):
         recent.follow(tick, Perception(np.zeros(HEAR_SAMPLES, np.float32), FRAME), [hears(tick, " word")])
-    package = recent.build("d1")
+    package = recent.media()(recent.build("d1"))
     assert sum(len(line.text) for line in package.transcript) <= 2_000
     assert package.omitted > 0
     assert package.pending[0].startswith("every time i say tree")
@@ -113,7 +113,7 @@ def test_what_is_built_conforms_to_the_published_schema() -> None:
     background.follow(0, Perception(sound, FRAME), [hears(0, " remind me"), Event("say", 0, text=" yes")])
     background.delegate("d1")
     background.append(Piece(Kind.FINAL, "done", delegation="d1"))
-    package = background.recent.build("d2", background.earlier())
+    package = background.recent.media()(background.recent.build("d2", background.earlier()))
     assert package.earlier[0].state == "done"
     jsonschema.validate(msgspec.json.decode(package.to_json()), schema())
     assert msgspec.json.decode(package.to_json(), type=ContextPackage) == package
@@ -232,9 +232,8 @@ class Scripted:
         await self._work(package, say)
 
 
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
+async def ended(background: Background) -> None:
+    await asyncio.gather(*(d.task for d in background.all.values() if d.task), return_exceptions=True)
 
 
 def test_several_delegations_work_at_once_and_the_user_moving_on_ends_none() -> None:
@@ -252,7 +251,7 @@ def test_several_delegations_work_at_once_and_the_user_moving_on_ends_none() -> 
         background.follow(60, Perception(), [hears(60, " never mind let us talk of bread")])
         assert len(background.open) == 2
         go.set()
-        await settle()
+        await ended(background)
         assert read_all(background.inbox) == ['final: "about rain"', 'final: "about snow"']
 
     asyncio.run(main())
@@ -260,25 +259,25 @@ def test_several_delegations_work_at_once_and_the_user_moving_on_ends_none() -> 
 
 def test_a_cancelled_delegation_is_never_heard_of_again() -> None:
     async def main() -> None:
-        ended = []
+        begun, over = asyncio.Barrier(3), []
 
         async def work(package: ContextPackage, say: Say) -> None:
-            say(Piece(Kind.COMMENTARY, "half"))
+            say(Piece(Kind.COMMENTARY, f"half of {package.delegation}"))
             try:
+                await begun.wait()
                 await asyncio.Event().wait()
             finally:
-                ended.append(package.delegation)
+                over.append(package.delegation)
                 say(Piece(Kind.FINAL, "too late"))
 
         background = Background(lambda text: 1, Scripted(work))
         background.delegate("a")
         background.delegate("b")
-        await settle()
+        await begun.wait()
         assert background.cancel("a") == ["a"]
-        await settle()
-        assert read_all(background.inbox) == ['commentary: "half"']  # of b
+        assert read_all(background.inbox) == ['commentary: "half of b"']
         await background.close()
-        assert ended == ["a", "b"]
+        assert sorted(over) == ["a", "b"]
         assert background.late == 2
         assert {d.state for d in background.all.values()} == {State.CANCELLED}
 
@@ -303,7 +302,7 @@ def test_failure_is_told_in_one_sentence_without_secrets(
 
         background = Background(lambda text: 1, Scripted(work))
         delegation = background.delegate("a")
-        await settle()
+        await ended(background)
         assert delegation.state is State.FAILED
         assert read_all(background.inbox) == [f'final: "{told}"']
         assert "sk-123" not in caplog.text
@@ -353,7 +352,7 @@ def test_a_recogniser_that_fails_costs_its_words_only() -> None:
             sound = np.zeros(HEAR_SAMPLES, np.float32)
             background.follow(0, Perception(sound), [hears(0, " ow tal")])
             background.delegate("a")
-            await settle()
+            await ended(background)
             assert read_all(background.inbox) == [f'final: "{asked}"']
 
     asyncio.run(main())

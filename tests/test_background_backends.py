@@ -106,7 +106,7 @@ def package(text: str = " what is up") -> ContextPackage:
     recent = Recent()
     frame = np.zeros((8, 8, 3), np.uint8)
     recent.follow(0, Perception(np.zeros(HEAR_SAMPLES, np.float32), frame), [Event("hear", 0, text=text)])
-    return recent.build("d1")
+    return recent.media()(recent.build("d1"))
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:

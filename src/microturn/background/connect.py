@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from microturn.background.agent import Agent, Documents
 from microturn.background.delegations import Backend, Background, Words
+from microturn.clock import calendar_s
 
 KEY = "MICROTURN_BACKGROUND_KEY"  # environment variable with the key of the background model's server
 LOCAL_CONTEXT = 4_096  # text pieces that a local model has room for
@@ -89,7 +90,9 @@ async def open_background(given: Settings) -> AsyncIterator[NewBackground]:
     documents = Documents(given.documents) if given.documents else None
 
     def agent() -> Agent:
-        return Agent(lambda: datetime.now().astimezone(), documents=documents, notes_file=given.notes)
+        return Agent(
+            lambda: datetime.fromtimestamp(calendar_s()), documents=documents, notes_file=given.notes
+        )
 
     words: Words | None = None
     if given.words and Path(given.words).is_dir():

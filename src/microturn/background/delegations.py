@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from microturn.background.inbox import Inbox, Kind, Piece, When
+from microturn.background.inbox import Inbox, Kind, Piece, When, clean
 from microturn.background.package import ContextPackage, Earlier, Recent, State
 from microturn.events import Event
 from microturn.streams import Perception, TextIn
@@ -24,6 +25,7 @@ AT_ONCE = 8  # open delegations of one conversation
 REMEMBERED = 32  # delegations that later packages tell of
 WORDS_S = 20.0  # that a recogniser may take
 
+Media = Callable[[ContextPackage], ContextPackage]
 Say = Callable[[Piece], None]
 
 
@@ -47,7 +49,7 @@ class Delegation:
     at_ms: int
     asked: str  # the user's latest words when it was made
     state: State = State.OPEN
-    results: list[str] = field(default_factory=list)
+    results: deque[str] = field(default_factory=lambda: deque(maxlen=32))
     task: asyncio.Task[None] | None = None  # None: the client does the work
 
 
@@ -78,7 +80,7 @@ class Background:
         if len(self.open) > AT_ONCE:
             self._fail(delegation, "Too much is being worked on already.")
         elif self.backend is not None:
-            work = self._work(self.backend, delegation, package)
+            work = self._work(self.backend, delegation, package, self.recent.media())
             delegation.task = asyncio.get_running_loop().create_task(work)
         over = [d for d in self.all.values() if d.state is not State.OPEN]
         for old in over[: max(0, len(self.all) - REMEMBERED)]:
@@ -120,7 +122,9 @@ class Background:
     def earlier(self) -> tuple[Earlier, ...]:
         return tuple(Earlier(d.id, d.at_ms, d.asked, d.state, tuple(d.results)) for d in self.all.values())
 
-    async def _work(self, backend: Backend, delegation: Delegation, package: ContextPackage) -> None:
+    async def _work(
+        self, backend: Backend, delegation: Delegation, package: ContextPackage, media: Media
+    ) -> None:
         def say(piece: Piece) -> None:
             if delegation.state is State.OPEN:
                 self._deliver(replace(piece, delegation=delegation.id))
@@ -128,6 +132,7 @@ class Background:
                 self.late += 1
 
         try:
+            package = await asyncio.to_thread(media, package)
             if self.words is not None and package.audio is not None:
                 try:
                     async with asyncio.timeout(WORDS_S):
@@ -153,7 +158,7 @@ class Background:
         if delegation is not None and piece.kind is not Kind.THINKING:
             if piece.revised:
                 delegation.results.clear()
-            delegation.results.append(piece.text)
+            delegation.results.append(clean(piece.text))
             if piece.kind is Kind.FINAL:
                 delegation.state = State.DONE
         self.inbox.put(piece)

@@ -34,6 +34,7 @@ CHANNELS: dict[Channel, Who] = {
 }
 PAUSE_MS = 1_000  # a longer silence of a speaker begins a new line
 LINE = 500  # characters of speech after which a new line begins
+INSTRUCTIONS = 32  # appended ones that are kept, the latest
 RULES = 16  # of a conversation so old that its transcript is left out
 RULE = re.compile(
     r"\b(every time|each time|whenever|when (i|you|he|she|they)|remind|from now on|always|never)\b", re.I
@@ -119,14 +120,15 @@ class ContextPackage:
         return " ".join([t.text for t in self.transcript if t.who in ("user", "typed")][-lines:])
 
     def told(self) -> str:
-        """The package as text, for models that neither hear nor see."""
+        """The package as text, one line each: no text can pass for a line of somebody else's."""
         parts = [f"Instruction: {text}" for text in self.instructions]
         parts += [f"Pending: {text}" for text in self.pending]
         parts += [f"Asked before: {e.asked} ({e.state}) {' '.join(e.results)}" for e in self.earlier]
         parts += [f"[{line.start_ms / 1000:.1f} s] {line.who}: {line.text}" for line in self.transcript]
         if self.heard:
             parts.append(f"Words of the last seconds, by a recogniser: {self.heard}")
-        return "\n".join([*parts, f"[{self.at_ms / 1000:.1f} s] The work was delegated."])
+        parts.append(f"[{self.at_ms / 1000:.1f} s] The work was delegated.")
+        return "\n".join(" ".join(part.split()) for part in parts)
 
 
 def schema() -> dict[str, Any]:
@@ -152,6 +154,7 @@ class Recent:
         for event in events:
             if event.type == "read" and event.channel is Channel.INSTRUCTIONS:
                 self.instructions.append(event.text or "")
+                del self.instructions[1:-INSTRUCTIONS]
             elif event.type == "read" and event.channel is not None:
                 self._add(CHANNELS[event.channel], event)
             elif event.type in ("hear", "say"):
@@ -172,7 +175,7 @@ class Recent:
                 self._frames.popleft()
 
     def build(self, delegation: str, earlier: tuple[Earlier, ...] = ()) -> ContextPackage:
-        """The package of the delegation that was made in the tick followed last."""
+        """The package of the delegation that was made in the tick followed last, without sound and pictures."""
         package = ContextPackage(
             delegation=delegation,
             at_ms=end_ms(self._tick),
@@ -180,11 +183,18 @@ class Recent:
             transcript=tuple(self.lines),
             pending=tuple(self._rules) + tuple(line.text for line in self.lines if _rule(line)),
             earlier=earlier,
-            audio=self._sound(),
-            frames=tuple(Still(start_ms(tick), _jpeg(frame)) for tick, frame in self._frames),
             omitted=self.omitted,
         )
         return fit(package, self.budget.text)
+
+    def media(self) -> Callable[[ContextPackage], ContextPackage]:
+        """What puts sound and pictures, as they are now, into a package. That is slow: call it in a thread."""
+        first, chunks, frames = self._tick + 1 - len(self._audio), tuple(self._audio), tuple(self._frames)
+        return lambda package: replace(
+            package,
+            audio=_sound(first, chunks),
+            frames=tuple(Still(start_ms(tick), _jpeg(frame)) for tick, frame in frames),
+        )
 
     def _add(self, who: Who, event: Event) -> None:
         text, start, end = event.text or "", max(0, start_ms(event.tick)), max(0, end_ms(event.tick))
@@ -205,19 +215,6 @@ class Recent:
             self.omitted += 1
             if _rule(line):
                 self._rules.append(line.text)
-
-    def _sound(self) -> Sound | None:
-        if all(chunk is None for chunk in self._audio):
-            return None
-        silence = np.zeros(HEAR_SAMPLES, np.float32)
-        samples = np.concatenate([silence if chunk is None else chunk for chunk in self._audio])
-        with io.BytesIO() as file:
-            with wave.open(file, "wb") as wav:
-                wav.setnchannels(1)
-                wav.setsampwidth(2)
-                wav.setframerate(HEAR_RATE)
-                wav.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
-            return Sound(start_ms(self._tick + 1 - len(self._audio)), file.getvalue())
 
 
 def fit(package: ContextPackage, room: int) -> ContextPackage:
@@ -258,6 +255,20 @@ def _texts(package: ContextPackage) -> int:
 def _rule(line: Line) -> bool:
     """Only decides what the background model is told; the interaction model decides what it means."""
     return line.who in ("user", "typed") and RULE.search(line.text) is not None
+
+
+def _sound(first_tick: int, chunks: Sequence[Floats | None]) -> Sound | None:
+    if all(chunk is None for chunk in chunks):
+        return None
+    silence = np.zeros(HEAR_SAMPLES, np.float32)
+    samples = np.concatenate([silence if chunk is None else chunk for chunk in chunks])
+    with io.BytesIO() as file:
+        with wave.open(file, "wb") as wav:
+            wav.setnchannels(1)
+            wav.setsampwidth(2)
+            wav.setframerate(HEAR_RATE)
+            wav.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
+        return Sound(start_ms(first_tick), file.getvalue())
 
 
 def _jpeg(frame: Bytes) -> bytes:
