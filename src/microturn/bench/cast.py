@@ -19,7 +19,9 @@ import torch
 from microturn.model.ears import power_mel, to_bytes
 from microturn.scenes.episode import Clip, Script, Word
 from microturn.streams import Floats
+from microturn.train.manner import sounding
 from microturn.train.voices import Spoken, Voice, load_voice, voice_names
+from microturn.train.voices.foreign import speaks
 from microturn.train.voices.spoken import plain_words
 
 FOLDER = Path("bank/test")
@@ -58,20 +60,25 @@ class Cast:
                 + "; ".join(self.notes[:1])
             )
 
-    def voices(self, rng: random.Random, count: int) -> list[str]:
-        """Different ones as long as there are any."""
+    def voices(self, rng: random.Random, count: int, text: str = "") -> list[str]:
+        """Different ones as long as there are any, of those that can say the text."""
+        able = {f: names for f, names in self._families.items() if speaks(f, text)}
+        if not able:
+            raise ValueError(f"none of the voices here can say {text!r}: name kokoro- ones")
         drawn: list[str] = []
         while len(drawn) < count:
-            name = rng.choice(self._families[rng.choice(sorted(self._families))])
-            if name not in drawn or len(drawn) >= sum(map(len, self._families.values())):
+            name = rng.choice(able[rng.choice(sorted(able))])
+            if name not in drawn or len(drawn) >= sum(map(len, able.values())):
                 drawn.append(name)
         return drawn
 
     def clips(self, script: Script, rng: random.Random) -> list[Clip]:
         """Every line of the script, each person with a voice of their own."""
         people = sorted({line.who for line in script.lines} | {0})
-        voices = dict(zip(people, self.voices(rng, len(people)), strict=True))
-        return [self.clip(line.text, voices[line.who]) for line in script.lines]
+        text = " ".join(line.text for line in script.lines)
+        voices = dict(zip(people, self.voices(rng, len(people), text), strict=True))
+        clips = [self.clip(line.text, voices[line.who]) for line in script.lines]
+        return [sounding(clip, line.manner) for clip, line in zip(clips, script.lines, strict=True)]
 
     def clip(self, text: str, voice: str) -> Clip:
         key = hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -7,7 +7,7 @@ something about microphones. Everything follows from the seed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from microturn.streams import Flags, Floats, Perception, TextIn
 
 MS = HEAR_RATE // 1000  # samples in a millisecond
 FLOOR_DB = -75.0  # of the microphone's own hiss, full scale = 0: digital silence does not exist
+NOISY_DB = 6.0  # speech above the noise of a place that is called noisy
 LOUD = 0.02  # where a sample counts as speech when loudness is measured (−34 dB)
 
 
@@ -76,6 +77,8 @@ def make_case(episode: Episode, seed: int = 0, around: Surroundings = CLEAN) -> 
         late = around.echo_ms * MS
         samples[late:] += samples[: len(samples) - late] * np.float32(10 ** (around.echo_db / 20))
     loud = loudness(samples)
+    if episode.noisy:
+        around = replace(around, noise_snr_db=NOISY_DB)
     samples += hiss.standard_normal(len(samples), np.float32) * np.float32(10 ** (FLOOR_DB / 20))
     if around.noise_snr_db is not None:
         level = loud * 10 ** (-around.noise_snr_db / 20)

@@ -47,10 +47,15 @@ class Clip:
 
 @dataclass(frozen=True)
 class Line:
-    """Something somebody will say. `who` 0 is the user; others do not talk to the model."""
+    """Something somebody will say. `who` 0 is the user; others do not talk to the model.
+
+    A word may name its language (`es:manzana`, `fr:pomme`); the others are English. `manner` is how the line is
+    said: whisper, shout, hurry, or plainly.
+    """
 
     text: str
     who: int = 0
+    manner: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,8 @@ class Expected:
 
     kind: say (text within a window), halt (no old content after `start_ms`), carry_on (text goes on
     unbroken over the window), pause (nobody may be taken over within it), reply (text, latency from
-    `start_ms`), clause_end (a backchannel fits within it), quiet (anything said within it is false).
+    `start_ms`), clause_end (a backchannel fits within it), quiet (anything said within it is false),
+    delegate and cancel (the decision of that name is made within it), order (the last read-back).
     """
 
     kind: str
@@ -137,6 +143,7 @@ class Episode:
     decisions: tuple[tuple[int, Decision], ...] = ()  # step, decision, where it is neither LISTEN nor SPEAK
     expected: tuple[Expected, ...] = ()
     film: Film | None = None  # no camera
+    noisy: bool | None = None  # a noisy or a quiet place; None: any
 
 
 class Scene(Protocol):

@@ -21,7 +21,7 @@ from microturn.scenes.episode import (
     pace,
     spoken_ms,
 )
-from microturn.streams import LEAD_TICKS, Channel
+from microturn.streams import LEAD_TICKS, Channel, Decision
 
 READ_CHARACTERS = 16  # at least so many characters of a text are read in a tick
 REPLY_MS = 2000  # an answer that begins later than this after its question is no answer
@@ -45,6 +45,7 @@ class Stage:
         self.reads: list[Read] = []
         self.says: list[Say] = []
         self.expected: list[Expected] = []
+        self.decisions: list[tuple[int, Decision]] = []
 
     def at(self, line: int, at_ms: float, gain_db: float = 0.0) -> Placed:
         """Line number `line` as it would be placed; `put` commits it."""
@@ -87,6 +88,7 @@ class Stage:
             placed=tuple(sorted(self.placed, key=lambda p: (p.at_ms, p.who))),
             reads=tuple(sorted(self.reads, key=lambda r: r.tick)),
             says=tuple(sorted(self.says, key=lambda s: s.at_ms)),
+            decisions=tuple(self.decisions),
             expected=tuple(sorted(self.expected, key=lambda e: (e.start_ms, e.end_ms, e.kind))),
         )
 

@@ -31,6 +31,7 @@ from microturn.train.bank import INDEX, PART_CLIPS, Bank, BankScript, Part, Requ
 from microturn.train.lexicon import write_lexicon
 from microturn.train.real import noise, own, recorded
 from microturn.train.voices import RESERVED, Spoken, load_voice, phones, voice_names
+from microturn.train.voices.foreign import ENGLISH_ONLY, speaks
 from microturn.train.voices.spoken import plain_words
 
 PHONES = "phones.pt"
@@ -159,6 +160,10 @@ def scripts(seeds: Iterable[int], shares: dict[str, float], later: bool = False)
         user = any_voice(rng, shares)
         voices = (user, any_voice(rng, shares, but=user))
         script = write(scene, seed, "train", seconds)
+        if not all(speaks(voices[min(line.who, 1)], line.text) for line in script.lines):
+            able = {family: share for family, share in shares.items() if family[:-1] not in ENGLISH_ONLY}
+            user = any_voice(rng, able)
+            voices = (user, any_voice(rng, able, but=user))
         lines = tuple((line.text, voices[min(line.who, 1)]) for line in script.lines)
         yield BankScript(scene, seed, seconds, voices, lines)
 

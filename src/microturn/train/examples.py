@@ -23,6 +23,7 @@ from microturn.train import sound
 from microturn.train.bank import Bank
 from microturn.train.batch import Batch, stack
 from microturn.train.lexicon import Lexicon
+from microturn.train.manner import sounding
 from microturn.train.recipe import Recipe
 
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
@@ -70,6 +71,7 @@ class Examples:
         if [line.text for line in script.lines] != [text for text, _ in kept.lines]:
             return self._plain(rng, warps, seconds)  # the scene was changed since; the voices are still good
         clips = self._varied(self.bank.script_clips(index), warps)
+        clips = [sounding(clip, line.manner) for clip, line in zip(clips, script.lines, strict=True)]
         return compose(script, clips, seconds, take=seed)
 
     def _varied(self, clips: list[Clip], warps: np.random.Generator) -> list[Clip]:

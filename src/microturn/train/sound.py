@@ -132,6 +132,7 @@ def mix(
     frames = episode.ticks * FRAMES
     total = np.zeros((frames, BINS), np.float32)
     hard = rng.random() < 0.75 * hardship.level
+    hard = hard if episode.noisy is None else episode.noisy
     people: dict[int, tuple[Floats, bool]] = {}
     speech_power = 1e-6
     for placed in episode.placed:
@@ -146,8 +147,8 @@ def mix(
         total[at:stop] += power[: stop - at]
         speech_power = max(speech_power, float(np.percentile(power.sum(1), 80)))
     if hard:
-        if rng.random() < 0.7:
-            snr = rng.uniform(3, 35)
+        if rng.random() < 0.7 or episode.noisy:
+            snr = rng.uniform(3, 35) if episode.noisy is None else rng.uniform(3, 10)
             noise = _hiss(frames, rng)
             if noises and rng.random() < 0.5:
                 source = noises[int(rng.integers(len(noises)))]

@@ -15,7 +15,7 @@ ENGLISH_ONLY = ("flite", "piper")  # families
 # sounds of Spanish and French → those of the alphabet of English, longest first
 NEAREST = {
     "ɛ̃": "æn", "ɑ̃": "ɑn", "ɔ̃": "On", "œ̃": "ʌn", "tʃ": "ʧ", "dʒ": "ʤ", "ai": "I", "ei": "A", "oi": "Y", "au": "W",
-    "aʊ": "W", "rr": "ɹ", "r": "ɾ", "ɲ": "nj", "ʎ": "j", "ʝ": "j", "x": "h", "β": "b", "ɣ": "ɡ", "ʁ": "ɹ", "ø": "ʊ",
+    "aʊ": "W", "r": "ɹ", "ɲ": "nj", "ʎ": "j", "ʝ": "j", "x": "h", "β": "b", "ɣ": "ɡ", "ʁ": "ɹ", "ø": "ʊ",
     "œ": "ɜ", "y": "u", "ɥ": "w", "a": "ɑ", "ɐ": "ɑ", "e": "A", "o": "O", "ː": "", "-": "", "ʲ": "",
 }  # fmt: skip
 _SOUND = re.compile("|".join(sorted(map(re.escape, NEAREST), key=len, reverse=True)))
