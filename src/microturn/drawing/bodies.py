@@ -1,0 +1,336 @@
+"""People that exercise: a skeleton of thirteen limbs, key poses for each exercise, and any looks.
+
+A pose says where limbs point in the world, not how joints bend: that is what one sees in a picture, and lets a
+pose be written down by looking at one. Angles are degrees. Forward angle: 0 hangs down, 90 points where the
+person faces, 180 up. Outward angle: 0 in line, 90 straight out to the side. The trunk: 0 upright, 90 face down.
+What touches the floor follows: the lowest joint does, and one place of the body stays where it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microturn.drawing.motion import Rep, drift, phase
+from microturn.streams import Floats
+
+Pose = tuple[float, ...]  # trunk; forward, outward of upper arm, forearm, thigh, shin; height above the floor (m)
+STAND: Pose = (2, 0, 8, 6, 5, 0, 5, 0, 3, 0)
+PLANK: Pose = (72, 0, 12, 0, 0, -72, 4, -74, 4, 0)
+LYING: Pose = (-90, 95, 12, 95, 5, 128, 6, 32, 4, 0)
+HANG: Pose = (0, 176, 16, 178, 4, 0, 4, -25, 3, 0.35)
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """`poses` are gone through from the first to the last and back. Odd ones out are given for the left side
+    only (`other`: what the right side does meanwhile) and then alternate."""
+
+    name: str  # of many, as in “count my …”
+    doing: str  # as in “when i start …”
+    poses: tuple[Pose, ...]
+    other: tuple[Pose, ...] = ()
+    stays: str = "feet"  # feet, hips or hands
+    prop: str = ""  # bar, bells or beam
+    quick: float = 1.0  # seconds that a fast one takes
+
+
+def _e(name: str, doing: str, *poses: Pose, **more: object) -> Exercise:
+    return Exercise(name, doing, poses, **more)  # type: ignore[arg-type]
+
+
+_GUARD: Pose = (4, 35, 10, 150, 8, 14, 8, -10, 5, 0)
+_FOURS: Pose = (80, 5, 8, 0, 0, 8, 6, -92, 4, 0)
+EXERCISES: dict[str, Exercise] = {
+    e.name: e
+    for e in (
+        _e("squats", "squatting", STAND, (42, 78, 6, 86, 4, 92, 18, -24, 6, 0)),
+        _e("push ups", "doing push ups", PLANK, (85, -62, 42, 12, 8, -85, 4, -87, 4, 0)),
+        _e("sit ups", "doing sit ups", LYING, (-8, 70, 10, 80, 5, 128, 6, 32, 4, 0), stays="hips"),
+        _e("crunches", "crunching", LYING, (-58, 80, 14, 88, 6, 128, 6, 32, 4, 0), stays="hips"),
+        _e(
+            "jumping jacks",
+            "doing jumping jacks",
+            (0, 0, 8, 0, 6, 0, 3, 0, 2, 0),
+            (0, 0, 95, 0, 110, 0, 16, 0, 16, 0.12),
+            (0, 0, 160, 0, 172, 0, 26, 0, 26, 0),
+        ),
+        _e(
+            "lunges",
+            "doing lunges",
+            STAND,
+            (4, 0, 8, 10, 5, 88, 4, -4, 3, 0),
+            other=(STAND, (4, 0, 8, 10, 5, -22, 4, -88, 3, 0)),
+        ),
+        _e("curls", "curling", (0, 0, 8, 8, 6, 0, 6, 0, 4, 0), (0, 6, 8, 152, 4, 0, 6, 0, 4, 0), prop="bells"),
+        _e(
+            "presses",
+            "pressing",
+            (0, 8, 55, 0, 176, 0, 8, 0, 6, 0),
+            (-2, 0, 168, 0, 178, 0, 8, 0, 6, 0),
+            prop="bells",
+        ),
+        _e("arm raises", "raising the arms", STAND, (0, 0, 92, 0, 94, 0, 6, 0, 4, 0)),
+        _e("front raises", "lifting the arms", STAND, (0, 92, 6, 92, 4, 0, 6, 0, 4, 0), prop="bells"),
+        _e(
+            "pull ups", "doing pull ups", HANG, (8, 60, 62, 176, 6, 0, 4, -60, 3, 0.35), stays="hands", prop="beam"
+        ),
+        _e(
+            "deadlifts",
+            "lifting the bar",
+            (68, 2, 8, 2, 4, 38, 8, -16, 5, 0),
+            (0, 0, 8, 0, 6, 0, 6, 0, 5, 0),
+            prop="bar",
+        ),
+        _e("toe touches", "touching the toes", STAND, (128, 8, 6, 8, 4, -6, 4, 2, 3, 0)),
+        _e(
+            "burpees",
+            "doing burpees",
+            STAND,
+            (60, 15, 10, 10, 5, 100, 16, -40, 8, 0),
+            PLANK,
+            quick=2.4,
+        ),
+        _e(
+            "knee raises",
+            "marching",
+            (0, -10, 8, 60, 6, 0, 4, 0, 3, 0),
+            (0, -45, 10, 30, 6, 98, 4, 4, 3, 0),
+            other=((0, -10, 8, 60, 6, 0, 4, 0, 3, 0), (0, 50, 10, 120, 6, 0, 4, 0, 3, 0)),
+            quick=0.8,
+        ),
+        _e(
+            "mountain climbers",
+            "doing mountain climbers",
+            PLANK,
+            (74, 0, 12, 0, 0, 18, 6, -70, 4, 0),
+            other=(PLANK, PLANK),
+            stays="hands",
+            quick=0.9,
+        ),
+        _e(
+            "bridges",
+            "lifting the hips",
+            (-90, 95, 14, 95, 5, 132, 8, 22, 5, 0),
+            (-122, 60, 14, 60, 5, 66, 8, 2, 5, 0),
+        ),
+        _e(
+            "leg raises",
+            "lifting the legs",
+            (-90, 95, 16, 95, 6, 92, 4, 92, 3, 0),
+            (-90, 95, 16, 95, 6, 172, 4, 174, 3, 0),
+            stays="hips",
+        ),
+        _e(
+            "kicks",
+            "kicking",
+            _GUARD,
+            (-14, 20, 12, 140, 8, 92, 6, 88, 4, 0),
+            other=(_GUARD, (-14, 30, 12, 145, 8, -8, 6, -6, 4, 0)),
+        ),
+        _e(
+            "punches",
+            "punching",
+            _GUARD,
+            (10, 88, 4, 90, 2, 14, 8, -10, 5, 0),
+            other=(_GUARD, _GUARD),
+            quick=0.8,
+        ),
+        _e(
+            "waves",
+            "waving",
+            (0, 10, 84, 20, 128, 0, 5, 0, 4, 0),
+            (0, 10, 88, 0, 215, 0, 5, 0, 4, 0),
+            other=(STAND, STAND),
+            quick=0.8,
+        ),
+        _e("claps", "clapping", (0, 78, 48, 82, 36, 0, 6, 0, 4, 0), (0, 66, 8, 88, -16, 0, 6, 0, 4, 0), quick=0.8),
+        _e(
+            "jumps",
+            "jumping",
+            STAND,
+            (34, -40, 10, -20, 5, 62, 10, -34, 6, 0),
+            (0, 160, 14, 168, 6, 0, 6, -6, 5, 0.4),
+            quick=1.1,
+        ),
+        _e("bows", "bowing", STAND, (66, 10, 8, 14, 5, 2, 4, 2, 3, 0)),
+        _e("chops", "chopping", (-6, 172, 8, 196, -4, 4, 12, -4, 8, 0), (48, 40, 6, 44, -6, 22, 12, -14, 8, 0)),
+        # in tests only
+        _e("swings", "swinging the weight", (58, -18, 4, -18, 0, 30, 14, -22, 8, 0), (-4, 88, 3, 90, -3, 0, 12, 0, 8, 0), prop="bells"),
+        _e(
+            "side lunges",
+            "stepping sideways",
+            STAND,
+            (22, 60, 8, 70, 4, 50, 44, -30, 8, 0),
+            other=(STAND, (22, 60, 8, 70, 4, 0, 42, 0, 42, 0)),
+        ),
+        _e("rows", "rowing", (66, 0, 6, 0, 4, 22, 8, -14, 5, 0), (64, -76, 14, 4, 4, 22, 8, -14, 5, 0), prop="bar"),
+        _e(
+            "donkey kicks",
+            "doing donkey kicks",
+            _FOURS,
+            (82, 5, 8, 0, 0, -104, 4, 178, 3, 0),
+            other=(_FOURS, _FOURS),
+            stays="hands",
+        ),
+    )
+}  # fmt: skip
+TEST_EXERCISES = ("swings", "side lunges", "rows", "donkey kicks")
+LIMBS = 14
+
+# parts of a standing person's height: neck to hip, upper arm, forearm with hand, thigh, shin, half shoulders, half hips
+_LENGTHS = np.array([0.30, 0.185, 0.21, 0.245, 0.25, 0.112, 0.058])
+_RADII = np.array([0.085, 0.03, 0.022, 0.048, 0.032, 0.062])  # trunk, the four, head
+
+
+@dataclass(frozen=True)
+class Joints:
+    """A body's limbs in the world, in metres: [T, K, 3] x to its left, y up, z to its front."""
+
+    a: Floats
+    b: Floats
+    ra: Floats  # [K]
+    rb: Floats
+    upper: Floats  # [K, 3]
+    lower: Floats
+    cut: Floats  # [K]
+
+
+@dataclass(frozen=True)
+class Body:
+    """Somebody who does these exercises at these times. Looks follow from the seed."""
+
+    seed: int
+    acts: tuple[tuple[str, tuple[Rep, ...]], ...]  # by name, in the order of time
+    at: tuple[float, float] = (0.0, 0.0)  # m, to the side and to the front
+    facing: float = 0.0  # degrees
+    shirt: tuple[float, float, float] | None = None  # its colour, where it matters
+    path: tuple[tuple[float, float], ...] = ()  # (ms, m to the side): where it walks
+
+    @cached_property
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng((self.seed, 5))
+
+    def angles(self, times: Floats) -> NDArray[np.float64]:
+        """[T, 2 sides, 10] what the limbs do at `times` (ms)."""
+        rng = np.random.default_rng((self.seed, 6))
+        amble = rng.normal(0, 5, 10) * (np.arange(10) < 9)
+        first = EXERCISES[self.acts[0][0]] if self.acts else None
+        base = np.array(first.poses[0] if first else STAND, float)
+        base2 = np.array(first.other[0], float) if first and first.other else base
+        out = np.stack([np.tile(base, (len(times), 1)), np.tile(base2, (len(times), 1))], 1)
+        for number, (name, reps) in enumerate(self.acts):
+            e = EXERCISES[name]
+            begins, ends = reps[0].start_ms, self._ends(number)
+            p = phase(reps, times)
+            scale = 1 + rng.normal(0, 0.06)
+            sides = [np.array(e.poses, float), np.array(e.other or e.poses, float)]
+            now = (times >= begins - 700) & (times < ends)
+            for side in (0, 1):
+                keys = sides[side]
+                at = np.clip(p.far * scale, 0, 1.08) * (len(keys) - 1)
+                low = np.clip(at.astype(int), 0, len(keys) - 2)
+                posed = keys[low] + (keys[low + 1] - keys[low]) * (at - low)[:, None]
+                out[now, side] = posed[now]
+            if e.other:
+                swap = p.mirrored > 0.5
+                out[swap] = out[swap][:, ::-1]
+        out += amble
+        out[:, :, 1:9] += 2.5 * drift(rng, times, 16).reshape(-1, 2, 8)
+        out[:, :, 0] = out[:, :, 0].mean(1, keepdims=True) + 1.5 * drift(rng, times, 1)
+        out[:, :, 9] = out[:, :, 9].mean(1, keepdims=True)
+        return np.asarray(out)
+
+    def _ends(self, number: int) -> float:
+        return self.acts[number + 1][1][0].start_ms - 700 if number + 1 < len(self.acts) else np.inf
+
+    def joints(self, times: Floats) -> Joints:
+        rng = np.random.default_rng((self.seed, 7))
+        tall = rng.normal(1.7, 0.13)
+        size = _LENGTHS * tall * rng.normal(1, 0.06, 7)
+        round_ = _RADII * tall * rng.normal(1, 0.1, 6) * np.exp(rng.normal(0.08, 0.18))
+        angles = np.deg2rad(self.angles(times))
+        angles[:, :, 9] = np.rad2deg(angles[:, :, 9])
+        n = len(times)
+
+        def towards(part: int, side: int) -> Floats:
+            forward, out = angles[:, side, part], angles[:, side, part + 1]
+            sign = 1 if side == 0 else -1
+            x, y, z = sign * np.sin(out), -np.cos(forward) * np.cos(out), np.sin(forward) * np.cos(out)
+            return np.asarray(np.stack([x, y, z], 1))
+
+        trunk = angles[:, 0, 0]
+        up = np.stack([np.zeros(n), np.cos(trunk), np.sin(trunk)], 1)
+        side = np.array([1.0, 0, 0])
+        hip, neck = np.zeros((n, 3)), up * size[0]
+        points: dict[str, Floats] = {"hip": hip, "neck": neck}
+        for s, sign in ((0, 1), (1, -1)):
+            shoulder, joint = neck * 0.93 + sign * side * size[5], hip + sign * side * size[6]
+            elbow = shoulder + towards(1, s) * size[1]
+            knee = joint + towards(5, s) * size[3]
+            ankle = knee + towards(7, s) * size[4]
+            shin = towards(7, s)
+            toe = ankle + np.stack([0.3 * shin[:, 0], -0.25 * np.abs(shin[:, 2]) - 0.1, np.cos(angles[:, s, 7])], 1) * 0.075 * tall
+            points |= {
+                f"shoulder{s}": shoulder,
+                f"hip{s}": joint,
+                f"elbow{s}": elbow,
+                f"hand{s}": elbow + towards(3, s) * size[2],
+                f"knee{s}": knee,
+                f"ankle{s}": ankle,
+                f"toe{s}": toe,
+            }
+        head = neck + up * 0.105 * tall + np.array([0, 0.01, 0.0])
+        points["head"] = head
+        stays = EXERCISES[self.acts[0][0]].stays if self.acts else "feet"
+        names = {"feet": ("ankle0", "ankle1"), "hips": ("hip", "hip"), "hands": ("hand0", "hand1")}[stays]
+        still = (points[names[0]] + points[names[1]]) / 2
+        low = np.stack([points[k][:, 1] - round_[4 if k[0] in "ath" else 0] * 0.9 for k in points], 1).min(1)
+        floor = still[:, 1] - 2.05 if stays == "hands" and self.acts[0][0] == "pull ups" else low
+        shift = np.stack([still[:, 0] * 0.8, floor - angles[:, 0, 9], still[:, 2]], 1)
+        return self._dress(points, shift, times, round_, rng)
+
+    def _dress(
+        self, points: dict[str, Floats], shift: Floats, times: Floats, r: Floats, rng: np.random.Generator
+    ) -> Joints:
+        """Skin and clothes over the joints, each limb in its colours."""
+        tone = rng.uniform(0, 1)
+        skin = np.array([0.93, 0.76, 0.65]) * (1 - tone) + np.array([0.36, 0.23, 0.16]) * tone
+        shirt = np.array(self.shirt) if self.shirt else rng.uniform(0.08, 0.95, 3)
+        legs = rng.uniform(0.05, 0.8, 3) * (0.4 if rng.random() < 0.5 else 1.0)
+        hair = np.array([0.9, 0.75, 0.5]) * rng.uniform(0.06, 0.9) ** 1.5
+        shoe = rng.uniform(0.05, 0.95, 3)
+        sleeve, trouser = rng.choice([0.0, 0.5, 0.9, 1.6, 2.0]), rng.choice([0.45, 0.9, 1.9, 2.0])
+        limbs: list[tuple[str, str, float, float, Floats, Floats, float]] = [
+            ("hip", "neck", r[0] * 0.95, r[0] * rng.uniform(0.9, 1.1), shirt, shirt, 1.0),
+            ("hip0", "hip1", r[3] * 1.15, r[3] * 1.15, legs, legs, 1.0),
+            ("shoulder0", "shoulder1", r[1] * 1.35, r[1] * 1.35, shirt, shirt, 1.0),
+        ]
+        for s in "01":
+            limbs += [
+                (f"shoulder{s}", f"elbow{s}", r[1] * 1.15, r[1] * 0.9, shirt, skin, sleeve),
+                (f"elbow{s}", f"hand{s}", r[1] * 0.9, r[2] * 1.05, shirt, skin, sleeve - 1),
+                (f"hip{s}", f"knee{s}", r[3] * 1.12, r[4] * 1.15, legs, skin, trouser),
+                (f"knee{s}", f"ankle{s}", r[4] * 1.12, r[4] * 0.7, legs, skin, trouser - 1),
+                (f"ankle{s}", f"toe{s}", r[4] * 0.8, r[4] * 0.65, shoe, shoe, 1.0),
+            ]
+        limbs.append(("neck", "head", r[5] * 0.6, r[5], skin, skin, 1.0))
+        back = np.array([0, 0.25, -0.35]) * r[5]
+        turn = np.deg2rad(self.facing)
+        spin = np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]])
+        a = np.stack([points[k[0]] for k in limbs] + [points["head"] + back], 1)
+        tail = points["head"] + back * (1.2 if rng.random() < 0.6 else 1.0)
+        tail = tail - np.array([0, rng.choice([0, 0, 0.6, 2.0]) * r[5], 0])
+        b = np.stack([points[k[1]] for k in limbs] + [tail], 1)
+        where = np.zeros((len(times), 3))
+        if self.path:
+            where[:, 0] = np.interp(times, [p[0] for p in self.path], [p[1] for p in self.path])
+        where += np.array([self.at[0], 0, self.at[1]])
+        place = [(x - shift[:, None]) @ spin + where[:, None] for x in (a, b)]
+        columns = list(zip(*limbs, strict=True))
+        ra, rb, cut = (np.array([*columns[i], last]) for i, last in ((2, r[5] * 0.98), (3, r[5] * 0.9), (6, 1.0)))
+        upper, lower = (np.stack([*columns[i], hair]).astype(np.float32) for i in (4, 5))
+        return Joints(*place, ra, rb, upper, lower, cut)

@@ -1,0 +1,337 @@
+"""A film: actors in a place, before a camera that may move, with the flaws that cameras have.
+
+Everything follows from the seed; frames are drawn straight at the size that is asked for, one at the end of
+each tick. `python -m microturn.drawing.film` says how long a frame takes and draws a sheet of them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from microturn.clock import end_ms
+from microturn.drawing.bodies import EXERCISES, Body, Joints
+from microturn.drawing.canvas import Canvas, Light, Points
+from microturn.drawing.motion import drift
+from microturn.drawing.things import SHAPES, Looks, Thing
+from microturn.streams import Bytes, Floats
+
+WALL_M = 2.2  # behind the actors
+MARGIN = 1.9  # of the place over what the camera sees
+
+
+@dataclass(frozen=True)
+class View:
+    """Points of the world as pixels: [T, …] complex, pixels in a metre there, distance."""
+
+    centre: Points
+    scale: Floats
+    away: Floats
+
+
+@dataclass
+class Shot:
+    """Where the camera stands and what it does, [T] each."""
+
+    yaw: Floats
+    pitch: float
+    distance: float
+    height: float
+    zoom: Floats
+    roll: Floats
+    shift: Points  # of the picture, in its heights
+    mirrored: bool
+    focus: float = 1.0  # pixels for a metre at a metre, found by `fit`
+    middle: complex = 0j
+
+    def view(self, points: Floats) -> View:
+        """Points [T, K, 3] or [T, 3]."""
+        many = points if points.ndim == 3 else points[:, None]
+        cos, sin = np.cos(self.yaw)[:, None], np.sin(self.yaw)[:, None]
+        x = many[..., 0] * cos - many[..., 2] * sin
+        z = many[..., 0] * sin + many[..., 2] * cos
+        y = many[..., 1] - self.height
+        cp, sp = np.cos(self.pitch), np.sin(self.pitch)
+        y, z = y * cp + z * sp, np.maximum(self.distance - (z * cp - y * sp), 0.3)
+        scale = self.focus * self.zoom[:, None] / z
+        flat = ((-x if self.mirrored else x) - 1j * y) * scale
+        turned = flat * np.exp(1j * self.roll)[:, None] + self.middle + self.shift[:, None]
+        out = View(turned.astype(np.complex64), scale, z)
+        if points.ndim == 3:
+            return out
+        return View(out.centre[:, 0], out.scale[:, 0], out.away[:, 0])
+
+    def fit(self, points: Floats, size: tuple[int, int], fill: float) -> None:
+        """Everything that happens is in the picture."""
+        self.focus, self.middle = 1.0, 0j
+        shift, self.shift = self.shift, np.zeros_like(self.shift)
+        seen = self.view(points).centre
+        low, high = complex(seen.real.min(), seen.imag.min()), complex(seen.real.max(), seen.imag.max())
+        span = high - low
+        self.focus = fill * min(size[1] / max(span.real, 1e-3), size[0] / max(span.imag, 1e-3))
+        self.shift = shift * size[0]
+        self.middle = size[1] / 2 + 0.5j * size[0] - (low + high) / 2 * self.focus
+
+
+@dataclass(frozen=True)
+class Film:
+    """`actors` in front, `flaws` 0 (a clean drawing) to 1 (anything)."""
+
+    seed: int
+    actors: tuple[Body | Thing, ...]
+    split: str = "train"
+    flaws: float = 1.0
+    stage: tuple[float, float] = (0.0, 0.0)  # half width and height (m) that must be in view; 0: what moves
+
+    def frames(self, size: tuple[int, int], ticks: int) -> list[Bytes | None]:
+        rng = np.random.default_rng((self.seed, 1))
+        times = np.array([end_ms(k) for k in range(ticks)], np.float32)
+        shot = self._shot(rng, times)
+        bodies = [a.joints(times) for a in self.actors if isinstance(a, Body)]
+        things = [(a, a.looks(times)) for a in self.actors if isinstance(a, Thing)]
+        everything = [np.concatenate([j.a, j.b], 1) for j in bodies] + [t.at[:, None] for _, t in things]
+        reach = [look.at[:, None] + np.array([s, s, 0]) * a.size for a, look in things if not a.path for s in (-1, 1)]
+        points = np.concatenate(everything + reach, 1) if not any(self.stage) else np.zeros((ticks, 0, 3))
+        if any(self.stage):
+            w, h = self.stage
+            corners = np.array([[-w, 0, 0], [w, 0, 0], [-w, h, 0], [w, h, 0]])
+            points = np.tile(corners, (ticks, 1, 1))
+        shot.fit(points, size, rng.uniform(0.62, 0.95))
+        feet = shot.view(np.array([[[0, 0, -WALL_M]]] * ticks)).centre[:, 0].imag
+        place = _place(rng, size, float(np.median(feet)), self.split)
+        light = Light(*_unit(rng.normal(0, 0.6), -rng.uniform(0.1, 0.9), rng.uniform(0.4, 1.2)), rng.uniform(0.35, 0.75))
+        strokes = [s for j in bodies for s in _limbs(j, shot)]
+        who = [a for a in self.actors if isinstance(a, Body)]
+        strokes += [s for a, j in zip(who, bodies, strict=True) for s in _props(a, j, shot)]
+        strokes += [s for a, look in things for s in _lumps(a, look, shot)]
+        shades = [_shadow(j.a[:, 0], shot) for j in bodies]
+        dark = rng.uniform(0.1, 0.5)
+        finish = _Finish(rng, size, times, self.flaws)
+        pan = shot.shift + 0.35 * size[0] * (shot.yaw - shot.yaw[0]) * (-1 if shot.mirrored else 1)
+        out: list[Bytes | None] = []
+        for k in range(ticks):
+            canvas = Canvas(_seen(place, size, complex(pan[k]), float(shot.zoom[k]), float(shot.roll[k])), light)
+            for centre, radius in shades:
+                canvas.shadow(complex(centre[k]), float(radius[k]), float(radius[k]) * 0.3, dark)
+            for stroke in sorted(strokes, key=lambda s: -float(s.away[k])):
+                stroke.draw(canvas, k)
+            out.append(finish.apply(canvas, k))
+        return finish.lose(out)
+
+    def _shot(self, rng: np.random.Generator, times: Floats) -> Shot:
+        n = len(times)
+        moving = rng.random() < 0.35 * self.flaws
+        hand = rng.uniform(0, 0.02) if rng.random() < 0.5 * self.flaws else 0.0
+        orbit = rng.uniform(-0.5, 0.5) * (times - times[0]) / 20000 if moving else np.zeros(n)
+        flat = all(isinstance(a, Thing) for a in self.actors) or any(self.stage)
+        yaw = rng.normal(0, 0.1) if flat else 0.0
+        wobble = drift(rng, times, 4, 5.0)
+        return Shot(
+            yaw=yaw + orbit * (0.3 if flat else 1.0),
+            pitch=float(rng.normal(0.08, 0.12)),
+            distance=float(rng.uniform(3.0, 7.0)),
+            height=float(rng.uniform(0.5, 1.7)),
+            zoom=1 + (0.06 * wobble[:, 0] if moving else np.zeros(n)),
+            roll=rng.normal(0, 0.03) + hand * wobble[:, 1],
+            shift=(hand * (wobble[:, 2] + 1j * wobble[:, 3])).astype(np.complex64),
+            mirrored=bool(rng.random() < 0.5) and not any(self.stage),
+        )
+
+
+def _unit(x: float, y: float, z: float) -> tuple[float, float, float]:
+    n = float(np.sqrt(x * x + y * y + z * z))
+    return x / n, y / n, z / n
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """Something drawn in every frame, the farthest first."""
+
+    away: Floats  # [T]
+    draw: Callable[[Canvas, int], None]
+
+
+def _limbs(j: Joints, shot: Shot) -> Iterator[Stroke]:
+    a, b = shot.view(j.a), shot.view(j.b)
+    ra, rb = a.scale * j.ra, b.scale * j.rb
+    colours = [(j.upper[i], j.lower[i], float(j.cut[i])) for i in range(j.a.shape[1])]
+    rows = [x.tolist() for x in (a.centre, b.centre, ra, rb)]
+
+    def draw(canvas: Canvas, k: int, i: int) -> None:
+        canvas.limb(rows[0][k][i], rows[1][k][i], rows[2][k][i], rows[3][k][i], *colours[i])
+
+    for i in range(len(colours)):
+        yield Stroke((a.away[:, i] + b.away[:, i]) / 2, partial(draw, i=i))
+
+
+def _lumps(thing: Thing, look: Looks, shot: Shot) -> Iterator[Stroke]:
+    seen = shot.view(look.at)
+    roundness, aspect, points, spike, globe = SHAPES[thing.shape]
+    rng = np.random.default_rng((thing.seed, 9))
+    stripes = rng.choice([0.0, 0.0, 3.0, 5.0])
+    colour = look.colour.astype(np.float32)
+    other = np.clip(colour * rng.uniform(0.5, 1.4), 0, 1)
+    turn = np.conj(look.turn) if shot.mirrored else look.turn
+
+    def draw(canvas: Canvas, k: int) -> None:
+        if look.opacity[k]:
+            outline = (roundness, aspect * float(look.width[k]), points, spike)
+            radius = float(look.size[k] * seen.scale[k])
+            both = (colour[k], other[k])
+            canvas.lump(complex(seen.centre[k]), radius, complex(turn[k]), outline, both, stripes, globe)
+
+    yield Stroke(seen.away, draw)
+    if look.string is not None:
+        top = shot.view(np.tile(look.string, (len(look.at), 1)))
+        grey = np.full(3, 0.25, np.float32)
+
+        def hang(canvas: Canvas, k: int) -> None:
+            r = 0.02 * float(seen.scale[k])
+            canvas.limb(complex(top.centre[k]), complex(seen.centre[k]), r, r, grey, grey)
+
+        yield Stroke(seen.away + 0.01, hang)
+
+
+def _props(body: Body, j: Joints, shot: Shot) -> Iterator[Stroke]:
+    """What is held: a bar across both hands, a bell in each, or a beam to hang from."""
+    prop = EXERCISES[body.acts[0][0]].prop if body.acts else ""
+    if not prop:
+        return
+    left, right = j.b[:, 4], j.b[:, 9]  # the hands
+    across = (left - right) / np.maximum(np.linalg.norm(left - right, axis=1, keepdims=True), 0.05)
+    grey = np.full(3, 0.3 if prop != "beam" else 0.5, np.float32)
+    dark = np.full(3, 0.1, np.float32)
+    if prop == "bells":
+        rods = [(hand - 0.13 * across, hand + 0.13 * across) for hand in (left, right)]
+    else:
+        rods = [((left + right) / 2 - 0.75 * across, (left + right) / 2 + 0.75 * across)]
+    for a_m, b_m in rods:
+        a, b = shot.view(a_m), shot.view(b_m)
+
+        def draw(canvas: Canvas, k: int, a: View = a, b: View = b) -> None:
+            ends, s = (complex(a.centre[k]), complex(b.centre[k])), float(a.scale[k])
+            canvas.limb(*ends, 0.02 * s, 0.02 * s, grey, grey)
+            for end in ends if prop != "beam" else ():
+                canvas.lump(end, (0.2 if prop == "bar" else 0.07) * s, 1, (2, 0.5, 0, 0), (dark, dark), 0, 0.5)
+
+        yield Stroke((a.away + b.away) / 2 - 0.05, draw)
+
+
+def _shadow(hips: Floats, shot: Shot) -> tuple[Points, Floats]:
+    under = shot.view(hips * np.array([1.0, 0, 1]))
+    return under.centre, np.asarray(under.scale * 0.5)
+
+
+def _noise(rng: np.random.Generator, height: int, width: int, cells: float) -> Floats:
+    """Smooth random field about 0."""
+    small = rng.normal(0, 1, (max(2, round(cells * height / width)), max(2, round(cells)))).astype(np.float32)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _surface(rng: np.random.Generator, height: int, width: int, deep: bool) -> Floats:
+    """A wall, or a floor seen at a slant: a colour, stains, and boards, tiles or stripes. [H, W, 3]"""
+    base = rng.uniform(0.1, 0.95, 3) if rng.random() < 0.4 else rng.uniform(0.2, 0.95) + rng.normal(0, 0.05, 3)
+    field = np.zeros((height, width), np.float32)
+    for cells in (3, 8, 25, 70):
+        field += _noise(rng, height, width, cells) * np.float32(rng.uniform(0, 0.06))
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(width, 1)
+    if deep:  # lines run together towards the wall
+        far = y + np.float32(0.15 * height / width)
+        x, y = (x - 0.5) / far, 1 / far
+    lines = rng.random()
+    if lines < 0.6:
+        step_x, step_y = rng.uniform(0.06, 0.3, 2) * (3 if deep else 1)
+        edge = rng.uniform(0.04, 0.12)
+        row = np.floor(y / step_y)
+        crossing = (x / step_x + 0.5 * (row % 2) * (lines < 0.3)) % 1 < edge
+        field -= np.float32(rng.uniform(0.03, 0.3)) * (crossing | ((y / step_y) % 1 < edge) & (lines < 0.45))
+    picture = base.astype(np.float32) * (1 + field[..., None]) + field[..., None] * 0.3
+    return np.asarray(picture + np.linspace(0, rng.normal(0, 0.15), height)[:, None, None], np.float32)
+
+
+def _place(rng: np.random.Generator, size: tuple[int, int], floor: float, split: str) -> Image.Image:
+    """Wall, floor from row `floor` of the picture on, and what stands about; MARGIN times the picture's size."""
+    height, width = (round(x * MARGIN) for x in size)
+    edge = int(np.clip(floor + (height - size[0]) / 2, 1, height - 1))
+    picture = np.concatenate([_surface(rng, edge, width, False), _surface(rng, height - edge, width, True)])
+    image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
+    pen = ImageDraw.Draw(image)
+    for _ in range(rng.poisson(2.5) if rng.random() < 0.8 else 12):  # windows, pictures, cupboards, plants
+        w, h = (int(x) for x in rng.uniform(0.04, 0.3, 2) * width)
+        x = int(rng.uniform(-0.05, 1) * width)
+        y = edge - h + int(rng.uniform(0, 0.05) * height) if rng.random() < 0.6 else int(rng.uniform(0, 0.5) * edge)
+        tone = rng.uniform(0, 255, 3) if rng.random() < 0.5 else rng.uniform(20, 240) + rng.normal(0, 10, 3)
+        fill, rim = (tuple(int(np.clip(v, 0, 255)) for v in tone * f) for f in (1, rng.uniform(0.4, 1.3)))
+        shape = pen.ellipse if rng.random() < (0.5 if split == "test" else 0.2) else pen.rectangle
+        shape((x, y, x + w, y + h), fill=fill, outline=rim, width=int(rng.integers(1, 4)))
+    return image
+
+
+def _seen(place: Image.Image, size: tuple[int, int], pan: complex, zoom: float, roll: float) -> Floats:
+    """What of the place is in the picture now. [H, W, 3]"""
+    height, width = size
+    cos, sin = np.cos(roll) / zoom, np.sin(roll) / zoom
+    x, y = place.width / 2, place.height / 2
+    cx, cy = width / 2 + pan.real, height / 2 + pan.imag
+    how = (cos, sin, x - cos * cx - sin * cy, -sin, cos, y + sin * cx - cos * cy)
+    shown = place.transform((width, height), Image.Transform.AFFINE, how, Image.Resampling.BILINEAR)
+    return np.asarray(shown, np.float32) * np.float32(1 / 255)
+
+
+@lru_cache(maxsize=4)
+def _grain(height: int, width: int) -> Floats:
+    return np.random.default_rng(0).normal(0, 1, (2 * height, 2 * width, 3)).astype(np.float32)
+
+
+class _Finish:
+    """What a camera does to a picture: exposure, tint, a dim edge, blur, grain, compression, lost frames."""
+
+    def __init__(self, rng: np.random.Generator, size: tuple[int, int], times: Floats, flaws: float) -> None:
+        self.rng = rng
+        self.size = size
+        bright = rng.normal(1, 0.12) * (1 + 0.12 * flaws * (rng.random() < 0.3) * drift(rng, times, 1)[:, 0])
+        self.tint = (bright[:, None] * (1 + rng.normal(0, 0.05 * flaws, 3))).astype(np.float32)
+        self.gamma = float(np.exp(rng.normal(0, 0.2 * flaws)))
+        self.grain = rng.uniform(0, 0.06) * flaws * (rng.random() < 0.6)
+        self.quality = int(rng.integers(12, 70)) if rng.random() < 0.35 * flaws else 0
+        self.coarse = float(rng.uniform(0.4, 0.8)) if rng.random() < 0.25 * flaws else 0.0
+        y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j]
+        dim = 1 - rng.uniform(0, 0.4) * (rng.random() < 0.4 * flaws) * (x * x + y * y) / 2
+        self.dim = np.asarray(dim, np.float32)[..., None]
+        self.bars = int(rng.uniform(0.05, 0.3) * size[1]) if rng.random() < 0.15 * flaws else 0  # letterbox
+        self.gone = rng.random(len(times)) < (rng.uniform(0, 0.3) if rng.random() < 0.15 * flaws else 0)
+        self.rarely = int(rng.choice([2, 3])) if rng.random() < 0.05 * flaws else 1  # a camera below 5 a second
+
+    def apply(self, canvas: Canvas, k: int) -> Bytes:
+        picture = canvas.picture
+        picture *= self.dim * self.tint[k]
+        if self.gamma != 1:
+            np.clip(picture, 0, None, out=picture)
+            np.power(picture, np.float32(self.gamma), out=picture)
+        height, width = self.size
+        if self.grain:
+            at = self.rng.integers(0, (height, width))
+            picture += _grain(height, width)[at[0] : at[0] + height, at[1] : at[1] + width] * np.float32(self.grain)
+        done = (np.clip(picture, 0, 1) * np.float32(255)).astype(np.uint8)
+        if self.bars:
+            done[:, : self.bars] = done[:, width - self.bars :] = 0
+        if self.coarse or self.quality:
+            image = Image.fromarray(done)
+            if self.coarse:
+                less = (max(1, int(width * self.coarse)), max(1, int(height * self.coarse)))
+                image = image.resize(less, Image.Resampling.BILINEAR)
+            if self.quality:
+                packed = io.BytesIO()
+                image.save(packed, "JPEG", quality=self.quality)
+                image = Image.open(packed)
+            done = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+        return done
+
+    def lose(self, frames: list[Bytes | None]) -> list[Bytes | None]:
+        kept = [None if self.gone[k] or k % self.rarely else frame for k, frame in enumerate(frames)]
+        return kept
