@@ -39,10 +39,14 @@ from microturn.scenes.interrupt import Interrupt
 from microturn.scenes.listening import Listening
 from microturn.scenes.nothing import Nothing
 from microturn.scenes.time import Time
+from microturn.scenes.translate import SWITCH, Translate
 
 SCENES: dict[str, Scene] = {
     scene.name: scene
-    for scene in (Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits())
+    for scene in (
+        *(Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits()),
+        *(Translate(), Translate("codeswitch", SWITCH)),
+    )
 }
 TRAIN_WEIGHTS: dict[str, float] = {
     "cue": 0.24,
@@ -55,7 +59,7 @@ TRAIN_WEIGHTS: dict[str, float] = {
     "nothing": 0.05,
 }
 # scenes that came after the first bank; a bank takes them with `--scenes later`
-LATER_WEIGHTS: dict[str, float] = {}
+LATER_WEIGHTS: dict[str, float] = {"translate": 0.15, "codeswitch": 0.12}
 
 
 def write(scene: str, seed: int, split: str, seconds: float) -> Script:
