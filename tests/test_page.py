@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 import wave
@@ -29,9 +30,9 @@ from microturn.server.serve import make_server
 
 WEB = Path(microturn.server.__file__).parent / "web"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-TSC = shutil.which("tsc")
+TSC = shutil.which("tsc", path=f"{sys.prefix}/node_modules/.bin{os.pathsep}{os.environ['PATH']}")
 SHOTS = os.environ.get("MICROTURN_SHOTS")
-NO_UDP = "--force-webrtc-ip-handling-policy=disable_non_proxied_udp"
+NO_UDP = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
 
 UNNAMED = """[...document.querySelectorAll('button, input, canvas')]
   .filter((it) => !(it.ariaLabel || it.textContent.trim() || it.labels?.length)).length"""
@@ -139,7 +140,7 @@ def browse(senses: list[str]) -> Iterator[Callable[..., Any]]:
         assert not complaints
 
 
-@pytest.mark.skipif(TSC is None, reason="needs tsc: npm install --global typescript")
+@pytest.mark.skipif(TSC is None, reason="needs tsc: npm install --prefix .venv typescript")
 def test_modules_are_typed() -> None:
     checked = subprocess.run([str(TSC), "-p", WEB / "jsconfig.json"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout

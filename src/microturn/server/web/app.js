@@ -3,7 +3,7 @@
 import { Film } from './film.js';
 import { Ladder, RUNGS } from './ladder.js';
 import { Lanes, TICK_MS } from './lanes.js';
-import { Busy, connect, Denied, model } from './live.js';
+import { Busy, connect, Denied, Refused, resume } from './live.js';
 import { fromBase64, peakOf, Sound, toBase64 } from './sound.js';
 
 /** @import { LiveEvent, Wire } from './live.js' */
@@ -36,8 +36,9 @@ let origin = 0; // performance.now() at session ms 0
 let wanted = false; // the user wants to be connected
 let muted = false;
 /** @type {Float32Array[]} */ let unsent = []; // slices of the tick that is being heard
-let sent = 0; // ticks
-/** @type {Map<number, number>} */ const sentAt = new Map(); // tick → performance.now()
+/** @type {number[]} */ let inFlight = []; // when the ticks went that have not been answered
+let conversation = ''; // its id, to come back to
+let until = 0; // session ms that has been answered
 let decided = 'listen'; // in the last tick
 /** @type {Float32Array | undefined} */ let sounding; // of the tick whose decision comes next
 let seen = { ticks: 0, missed: 0, underruns: 0 }; // since the last look
@@ -76,10 +77,10 @@ async function begin() {
 async function join() {
   for (let tries = 0; wanted && sound; tries++) {
     try {
-      const session = { model: await model(), microturn: { ticks: true } };
       const microphone = /** @type {MediaStream} */ (sound.microphone);
       const stream = (/** @type {MediaStream} */ stream) => sound?.playStream(stream, (slice) => lanes.sound('model', now(), peakOf(slice)));
-      wire = await connect(session, microphone, { event: happen, stream, lost }, query.get('transport') !== 'websocket');
+      const on = { event: happen, stream, lost };
+      wire = await (conversation ? resume(conversation, until, on) : connect(microphone, on, query.get('transport') !== 'websocket'));
       if (!wanted) return wire.close();
       if (wire.transport === 'WebSocket') sound.playPieces(({ peak, targetMs, underruns: all }) => {
         lanes.sound('model', now(), peak);
@@ -91,6 +92,7 @@ async function join() {
       return;
     } catch (error) {
       if (error instanceof Denied) return end(error.message);
+      if (error instanceof Refused && (error.code !== 'session_connected' || tries > 4)) conversation = '';
       const wait = error instanceof Busy ? error.retryS : RETRY_S[Math.min(tries, RETRY_S.length - 1)];
       show('reconnecting', error instanceof Busy ? error.message : 'No connection. Trying again.');
       await new Promise((done) => setTimeout(done, wait * 1000));
@@ -108,6 +110,7 @@ function lost() {
 /** @param {string} says */
 function end(says) {
   wanted = false;
+  conversation = '';
   wire?.send({ type: 'session.close' });
   wire?.close();
   wire = undefined;
@@ -123,10 +126,14 @@ function end(says) {
 function happen(event) {
   switch (event.type) {
     case 'session.started':
-      origin = performance.now();
       [film.canvas.height, film.canvas.width] = event.session.frame_size;
-      [unsent, sent, underruns, decided] = [[], 0, 0, 'listen'];
-      lanes.reset();
+      if (event.session.id !== conversation) {
+        until = 0;
+        lanes.reset();
+      }
+      conversation = event.session.id;
+      origin = performance.now() - until; // while nobody was connected its time stood still
+      [unsent, inFlight, underruns, decided] = [[], [], 0, 'listen'];
       break;
     case 'session.tick':
       return beat(event);
@@ -151,8 +158,9 @@ function happen(event) {
 function beat({ tick, decision, missed }) {
   lanes.tick({ number: tick, decision, missed });
   origin = Math.min(origin, performance.now() - (tick + 1) * TICK_MS) + 0.02; // the fastest event sets it; clocks drift
-  const went = sentAt.get(tick);
-  if (went !== undefined) latency.textContent = `${Math.round(performance.now() - went)} ms`;
+  until = (tick + 1) * TICK_MS;
+  const went = missed ? undefined : inFlight.shift();
+  if (went) latency.textContent = `${Math.round(performance.now() - went)} ms`;
   sound?.play({ drop: decided === 'speak' && decision === 'listen', samples: sounding });
   decided = decision;
   seen.ticks++;
@@ -212,7 +220,7 @@ function heard(slice) {
   if (unsent.length * 20 < TICK_MS) return;
   if (wire.transport === 'WebSocket' && rung.sound) {
     wire.send({ type: 'session.input_audio.append', audio: toBase64(unsent) });
-    sentAt.set(sent, performance.now()).delete(sent++ - 50);
+    inFlight = [...inFlight.slice(-5), performance.now()];
   }
   unsent = [];
   if (film.source) picture();

@@ -5,6 +5,7 @@
 
 const PATH = 'v1/live/sessions';
 const RTC_PATIENCE_MS = 5000; // for media to flow, before the WebSocket is tried
+const BUSY_S = 5;
 
 /** @typedef {Record<string, any> & { type: string }} LiveEvent */
 /** @typedef {{ rttMs: number, loss: number, unsentMs: number }} Line */
@@ -25,11 +26,20 @@ function ask(path, init = {}) {
 
 export class Denied extends Error {}
 
-/** The model that the server has. */
-export async function model() {
+export class Refused extends Error {
+  /** @param {{ code: string, message: string }} error */
+  constructor({ code, message }) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** What a conversation begins with: the model that the server has, and who does what it hands over. */
+async function session() {
   const response = await ask('v1/models');
   if (response.status === 401) throw new Denied('This server wants a key: put #key=… behind its address.');
-  return (await response.json()).data[0].id;
+  const [{ id, background }] = (await response.json()).data;
+  return { model: id, microturn: { ticks: true }, ...(background && { delegation: { type: 'responses' } }) };
 }
 
 export class Busy extends Error {
@@ -40,19 +50,24 @@ export class Busy extends Error {
   }
 }
 
-/** @param {object} session  @param {MediaStream} microphone  @param {Listener} on  @param {boolean} rtc whether to try WebRTC
+/** A new conversation. @param {MediaStream} microphone  @param {Listener} on  @param {boolean} rtc whether to try WebRTC
  *  @returns {Promise<Wire>} once `session.started` has come */
-export async function connect(session, microphone, on, rtc) {
+export async function connect(microphone, on, rtc) {
+  const wanted = await session();
   if (rtc && 'RTCPeerConnection' in window) {
     try {
-      return await overWebRtc(session, microphone, on);
+      return await overWebRtc(wanted, microphone, on);
     } catch (error) {
       if (error instanceof Busy) throw error;
       console.info(`WebRTC does not get through (${error}); using a WebSocket`);
     }
   }
-  return overWebSocket(session, on);
+  return overWebSocket(wanted, on);
 }
+
+/** Back to a conversation whose connection was lost. @param {string} id  @param {number} afterMs what has arrived of it
+ *  @param {Listener} on */
+export const resume = (id, afterMs, on) => overWebSocket(null, on, `?session_id=${id}&after_ms=${afterMs}&ticks=1`);
 
 /** @param {object} session  @param {MediaStream} microphone  @param {Listener} on @returns {Promise<Wire>} */
 async function overWebRtc(session, microphone, on) {
@@ -64,10 +79,11 @@ async function overWebRtc(session, microphone, on) {
     peer.ontrack = ({ track }) => on.stream(new MediaStream([track]));
     await peer.setLocalDescription();
     await gathered(peer);
-    const transport = { type: 'webrtc', sdp: peer.localDescription?.sdp };
+    if (!peer.localDescription?.sdp.includes('a=candidate')) throw new Error('no way out');
+    const transport = { type: 'webrtc', sdp: peer.localDescription.sdp };
     const response = await ask(PATH, { method: 'POST', body: JSON.stringify({ session, transport }) });
-    if (response.status === 503) throw new Busy(Number(response.headers.get('retry-after') ?? 5));
-    if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
+    if (response.status === 503) throw new Busy(Number(response.headers.get('retry-after') ?? BUSY_S));
+    if (!response.ok) throw new Refused((await response.json()).error);
     const started = firstEvent(channel, on, RTC_PATIENCE_MS);
     await peer.setRemoteDescription({ type: 'answer', sdp: (await response.json()).transport.sdp });
     await started;
@@ -97,9 +113,9 @@ async function overWebRtc(session, microphone, on) {
   }
 }
 
-/** @param {object} session  @param {Listener} on @returns {Promise<Wire>} */
-async function overWebSocket(session, on) {
-  const socket = new WebSocket(new URL(PATH, location.href.replace(/^http/, 'ws')), KEY ? ['microturn', `microturn-key.${KEY}`] : []);
+/** @param {object | null} session  @param {Listener} on  @param {string} query @returns {Promise<Wire>} */
+async function overWebSocket(session, on, query = '') {
+  const socket = new WebSocket(new URL(PATH + query, location.href.replace(/^http/, 'ws')), KEY ? ['microturn', `microturn-key.${KEY}`] : []);
   await new Promise((open, fail) => {
     socket.onopen = open;
     socket.onclose = () => fail(new Error('The server cannot be reached.'));
@@ -107,8 +123,8 @@ async function overWebSocket(session, on) {
   const started = firstEvent(socket, on, 2 * RTC_PATIENCE_MS);
   /** @param {LiveEvent} event */
   const send = (event) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(event));
-  const format = { type: 'audio/pcm', rate: 24000 };
-  send({ type: 'session.start', session: { ...session, audio: { format } } });
+  const audio = { format: { type: 'audio/pcm', rate: 24000 } };
+  if (session) send({ type: 'session.start', session: { ...session, audio } });
   await started;
   let ended = false;
   socket.onclose = () => ended || on.lost();
@@ -132,7 +148,7 @@ function firstEvent(channel, on, patienceMs) {
       /** @type {LiveEvent} */
       const event = JSON.parse(data);
       if (event.type === 'session.started') start(event);
-      else if (event.type === 'error') fail(event.error.retry_after ? new Busy(event.error.retry_after) : new Error(event.error.message));
+      else if (event.type === 'error') fail(event.error.code === 'busy' ? new Busy(BUSY_S) : new Refused(event.error));
       on.event(event);
     };
   });
