@@ -376,11 +376,15 @@ server.run("stdio")
 '''
 
 
-def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(tmp_path: Path) -> None:
+def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("microturn.background.tools.START_S", 5.0)
     script, config = tmp_path / "server.py", tmp_path / "mcp.json"
     script.write_text(MCP_SERVER)
     tools = {"secret": {"allow": False}, "hang": {"limit_s": 0.2}, "[afhl]*": {}}
     servers = {"t": {"command": sys.executable, "args": [str(script)], "tools": tools}}
+    servers["mute"] = {"command": sys.executable, "args": ["-c", "input(); input()"], "tools": {"*": {}}}
     servers["gone"] = {"command": "no-such-command-anywhere", "tools": {"*": {}}}
     config.write_text(json.dumps({"mcpServers": servers}))
 

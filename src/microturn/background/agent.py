@@ -27,7 +27,7 @@ CANNOT = (
 TIMER = re.compile(
     r"\b(?:timer|remind|alarm|wake)\b.*?(?P<n>\d+(?:\.\d+)?|\ban?) (?P<unit>second|minute|hour)s?\b(?P<what>.*)"
 )
-NOTE = re.compile(r"\b(?:note|remember|write down)\b(?: down)?(?: that| this)?:? (.+)", re.I)
+NOTE = re.compile(r"\b(?:note(?: down)?(?: that)?|write down(?: that)?|remember (?:that|to))[: ]+(.+)", re.I)
 NOTES = re.compile(r"\b(?:my|the|all) notes\b", re.I)
 SECONDS = {"second": 1, "minute": 60, "hour": 3600}
 LONGEST_S = 86_400  # of a timer
@@ -73,7 +73,7 @@ class Skill:
     answer: Callable[[str, Say], Awaitable[str | None] | str | None]
 
     async def ask(self, text: str, say: Say) -> str | None:
-        answer = self.answer(text, say)
+        answer = self.answer(clean(text), say)
         return answer if answer is None or isinstance(answer, str) else await answer
 
     def tool(self) -> Tool:
@@ -118,7 +118,7 @@ class Agent:
     async def work(self, package: ContextPackage, say: Say) -> None:
         for lines in (1, 2):  # the last words may be no more than "please"
             for skill in self.skills:
-                if answer := await skill.ask(clean(package.asked(lines)), say):
+                if answer := await skill.ask(package.asked(lines), say):
                     when = When.INTERRUPT if skill.name == "timer" else When.WHEN_IDLE
                     say(Piece(Kind.FINAL, answer, when))
                     return

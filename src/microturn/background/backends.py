@@ -280,7 +280,8 @@ class OpenAI:
     def _http(self) -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         timeout = httpx2.Timeout(self.round_s, connect=5.0)
-        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=timeout)
+        here = httpx2.URL(self.url).host in ("127.0.0.1", "::1", "localhost")  # no proxy on the way
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, trust_env=not here)
 
     async def _call(self, call: Call, say: Say) -> str:
         tool = next((t for t in self.tools if t.name == call.name), None)

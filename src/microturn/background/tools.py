@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+START_S = 20.0  # in which an MCP server must have told its tools
 Json = dict[str, Any]  # at the edge: what tools and servers take and give
 Progress = Callable[[str], None]
 
@@ -102,8 +103,9 @@ async def mcp_tools(path: Path) -> AsyncIterator[Sequence[Tool]]:
     async with AsyncExitStack() as stack:
         for name, server in servers.items():
             try:
-                client = await stack.enter_async_context(_client(server))
-                listed = (await client.list_tools()).tools
+                async with asyncio.timeout(START_S):
+                    client = await stack.enter_async_context(_client(server))
+                    listed = (await client.list_tools()).tools
             except Exception as error:
                 log.warning("MCP server %s cannot be used: %s", name, type(error).__name__)
                 continue
