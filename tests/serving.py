@@ -16,7 +16,7 @@ from microturn.server.access import Access
 from microturn.server.app import make_app
 from microturn.server.journal import JournalFile
 from microturn.server.lobby import Limits, Lobby
-from microturn.server.serve import make_server
+from microturn.server.serve import listening, make_server
 from microturn.streams import InteractionModel
 
 
@@ -50,12 +50,13 @@ def served(
     file = JournalFile(journal) if journal else None
     lobby = Lobby(engine, access, file, background, limits)
     server = make_server(make_app(lobby), "127.0.0.1", 0)
-    thread = threading.Thread(target=server.run, daemon=True)
+    bound = listening(server.config)
+    thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
     thread.start()
     while not server.started:  # uvicorn has no event to wait for
         time.sleep(0.01)
     try:
-        yield Served(server.servers[0].sockets[0].getsockname()[1], lobby, engine)
+        yield Served(bound.getsockname()[1], lobby, engine)
     finally:
         server.should_exit = True
         thread.join()

@@ -20,6 +20,7 @@ from microturn.server.sound import RATES, Ear, Mouth
 
 UNSUPPORTED, POLICY = 1003, 1008  # close codes of RFC 6455
 SEND_S = 10.0  # a client that has not read for so long is let go
+CLOSE_S = 1.0
 KNOWN = {"rate", "pace", "instructions", "eagerness"}
 
 
@@ -59,7 +60,13 @@ async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:
         pass
     finally:
         conversation.close("remote_hangup")
-        with suppress(RuntimeError, WebSocketDisconnect):
+        await close(socket, code, reason)
+
+
+async def close(socket: WebSocket, code: int, reason: str) -> None:
+    """A client that does not read cannot be told; the kernel lets go of it in the end."""
+    with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
             await socket.close(code, reason[:120])
 
 

@@ -11,14 +11,14 @@ from microturn.engine import EngineFull, SessionClosed
 from microturn.server import live_events as wire
 from microturn.server.access import Bucket, Denied, Key
 from microturn.server.conversation import Conversation
+from microturn.server.duplex import POLICY, SEND_S, UNSUPPORTED, close
 from microturn.server.live import Live, Role, begin, check
 from microturn.server.live_events import LiveError
 from microturn.server.lobby import Lobby
 
 FIRST_S = 10.0  # until session.start must have come
-SEND_S = 10.0  # a client that has not read for so long is let go
 MESSAGES = 500  # a second
-NORMAL, POLICY, BUSY = 1000, 1008, 1013  # close codes of RFC 6455
+NORMAL, BUSY = 1000, 1013  # close codes of RFC 6455
 
 
 def problem(error: Exception) -> LiveError:
@@ -74,16 +74,16 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
                 raise LiveError("session_not_started", "the first event must be session.start", "type")
             live = await begin_live(lobby, key, first.session, Role.PRIMARY, fork, number.get("at_ms"))
     except (WebSocketDisconnect, KeyError):
-        return await _close(socket, POLICY, "messages are text")
+        return await close(socket, POLICY, "messages are text")
     except TimeoutError:
-        return await _close(socket, POLICY, f"session.start did not come in {FIRST_S:g} s")
+        return await close(socket, POLICY, f"session.start did not come in {FIRST_S:g} s")
     except (LiveError, EngineFull, Denied, ValueError) as error:
         lobby.meters.refuse(error)
         told = problem(error)
         told.client_event_id = told.client_event_id or event_id
         with suppress(WebSocketDisconnect):
             await socket.send_text(wire.encode(told.event()).decode())
-        return await _close(socket, BUSY if isinstance(error, EngineFull) else POLICY, str(error))
+        return await close(socket, BUSY if isinstance(error, EngineFull) else POLICY, str(error))
     live.started(event_id)
     if came_back and "after_ms" in number:
         live.tell_again(number["after_ms"])
@@ -94,7 +94,7 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
 async def serve_sideband(socket: WebSocket, lobby: Lobby, key: Key, id: str) -> None:
     conversation = lobby.find(id, key)
     if conversation is None:
-        return await _close(socket, POLICY, f"there is no open session {id[:80]}")
+        return await close(socket, POLICY, f"there is no open session {id[:80]}")
     live = new_live(lobby, conversation, wire.SessionConfig(), Role.SIDEBAND)
     live.started(None)
     await _converse(socket, live)
@@ -133,16 +133,11 @@ async def _converse(socket: WebSocket, live: Live) -> None:
             if live.role is Role.PRIMARY:
                 group.create_task(beats())
     except* KeyError:
-        code, reason = 1003, "messages are text"
+        code, reason = UNSUPPORTED, "messages are text"
     except* TimeoutError:
         code, reason = POLICY, f"nothing was read for {SEND_S:g} s"
     except* (WebSocketDisconnect, SessionClosed):
         pass
     finally:
         live.leave()
-        await _close(socket, code, reason)
-
-
-async def _close(socket: WebSocket, code: int, reason: str) -> None:
-    with suppress(WebSocketDisconnect, RuntimeError):
-        await socket.close(code, reason[:120])
+        await close(socket, code, reason)

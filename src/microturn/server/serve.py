@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     print(
         f"{args.model} is listening at {scheme}://{'localhost' if is_loopback(args.host) else args.host}:{args.port}"
     )
-    server.run()
+    server.run([listening(server.config)])
     engine.close()
     journal.close()
     return 0
@@ -101,6 +102,14 @@ def make_server(
         ssl_certfile=cert, ssl_keyfile=key, timeout_graceful_shutdown=3,
     )  # fmt: skip
     return uvicorn.Server(config)
+
+
+def listening(config: uvicorn.Config) -> socket.socket:
+    """The server's socket. A client that reads nothing, or is gone without a word, is cut off by the kernel."""
+    bound = config.bind_socket()
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)  # ms
+    return bound
 
 
 class JsonLines(logging.Formatter):
