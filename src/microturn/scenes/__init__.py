@@ -38,14 +38,16 @@ from microturn.scenes.hear import Hear
 from microturn.scenes.interrupt import Interrupt
 from microturn.scenes.listening import Listening
 from microturn.scenes.nothing import Nothing
+from microturn.scenes.orders import Orders
 from microturn.scenes.time import Time
+from microturn.scenes.tone import Tone
 from microturn.scenes.translate import SWITCH, Translate
 
 SCENES: dict[str, Scene] = {
     scene.name: scene
     for scene in (
         *(Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits()),
-        *(Translate(), Translate("codeswitch", SWITCH)),
+        *(Translate(), Translate("codeswitch", SWITCH), Orders(), Tone()),
     )
 }
 TRAIN_WEIGHTS: dict[str, float] = {
@@ -59,7 +61,7 @@ TRAIN_WEIGHTS: dict[str, float] = {
     "nothing": 0.05,
 }
 # scenes that came after the first bank; a bank takes them with `--scenes later`
-LATER_WEIGHTS: dict[str, float] = {"translate": 0.15, "codeswitch": 0.12}
+LATER_WEIGHTS: dict[str, float] = {"translate": 0.15, "codeswitch": 0.12, "orders": 0.2, "tone": 0.12}
 
 
 def write(scene: str, seed: int, split: str, seconds: float) -> Script:

@@ -46,6 +46,7 @@ class Stage:
         self.says: list[Say] = []
         self.expected: list[Expected] = []
         self.decisions: list[tuple[int, Decision]] = []
+        self.noisy: bool | None = None
 
     def at(self, line: int, at_ms: float, gain_db: float = 0.0) -> Placed:
         """Line number `line` as it would be placed; `put` commits it."""
@@ -89,6 +90,7 @@ class Stage:
             reads=tuple(sorted(self.reads, key=lambda r: r.tick)),
             says=tuple(sorted(self.says, key=lambda s: s.at_ms)),
             decisions=tuple(self.decisions),
+            noisy=self.noisy,
             expected=tuple(sorted(self.expected, key=lambda e: (e.start_ms, e.end_ms, e.kind))),
         )
 

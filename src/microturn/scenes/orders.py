@@ -1,0 +1,251 @@
+"""Taking a coffee order: parts confirmed while the customer still talks, the whole read back in a fixed form.
+
+The read-back, which programs can rely on (`Order.parse`), is the words “your order” and then what was ordered, in
+the customer's own words and always in the order drink, size, roast, shots, milk, sugar; what was not asked for is
+left out: “your order iced mocha twelve ounce dark roast double shot a bit of soy milk”.
+
+Conventions. The agent's part is given as instructions. Where these ask for it, each part is repeated at `react` of
+its last word. The order is read back once the customer has been silent for `DONE_MS` after a sentence that is
+complete; a sentence that hangs in the air is waited for. A correction is read back whole; thanks get “thank you”.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Say, Script, react
+from microturn.scenes.stage import REPLY_MS, Stage, heard_end, quiet, read_ms, said_end
+from microturn.scenes.talk import sentence
+from microturn.scenes.translate import as_heard
+from microturn.scenes.wording import Wordings, fill, tidy
+from microturn.streams import Channel
+
+MUCH = ("", "", "", "some ", "a lot of ", "lots of ", "a bit of ", "a little bit of ")
+VALUES = {
+    "drink": (
+        "iced mocha", "iced coffee", "house coffee", "drip coffee", "coffee", "mocha", "cappuccino", "americano",
+        "espresso", "latte",
+    ),
+    "size": ("small", "medium", "large", "eight ounce", "twelve ounce", "sixteen ounce", "twenty ounce"),
+    "roast": ("dark roast", "medium roast", "light roast"),
+    "shots": ("single shot", "double shot", "triple shot"),
+    "milk": tuple(
+        much + kind for much in MUCH
+        for kind in ("milk", "soy milk", "almond milk", "whole milk", "skim milk", "cream")
+    ),
+    "sugar": tuple(much + kind for much in MUCH for kind in ("sugar", "brown sugar", "sweetener")),
+}  # fmt: skip
+READ_BACK = "your order"
+_PARTS = [
+    f"{'' if slot == 'drink' else '(?: '}(?P<{slot}>{'|'.join(sorted(set(values), key=len, reverse=True))})"
+    + {"drink": "", "size": "(?! roast))?"}.get(slot, ")?")
+    for slot, values in VALUES.items()
+]
+_FORM = re.compile(rf"\b{READ_BACK} {''.join(_PARTS)}\b")
+SLOTS = tuple(VALUES)
+
+
+@dataclass(frozen=True)
+class Order:
+    drink: str
+    size: str = ""
+    roast: str = ""
+    shots: str = ""
+    milk: str = ""
+    sugar: str = ""
+
+    def read_back(self) -> str:
+        return " ".join([READ_BACK, *filter(None, asdict(self).values())])
+
+    @classmethod
+    def parse(cls, said: str) -> Order | None:
+        """The last order that was read back in these words (lower case, no marks)."""
+        found = [match for match in _FORM.finditer(said)]
+        return cls(**found[-1].groupdict(default="")) if found else None
+
+
+PERSONA = Wordings(
+    (
+        "you (take|are taking) coffee orders (and|.) read (the|each|every) order back (at the end|)",
+        "you are (a barista|an agent) in a coffee shop (take|write down) orders and (read|say) them back",
+        "(please|) take the coffee order and (read|repeat) it back (when it is complete|)",
+        "you work at the counter of a (cafe|coffee bar) read the order back (once it is done|)",
+    ),
+    (
+        "customers order coffee (from you|) tell them (their|the whole) order when they are done",
+        "act as (a waiter|the cashier) of a coffee house and read back what (is ordered|people order)",
+        "your job is to (take|collect) coffee orders and to (confirm|read back) the whole (order|thing)",
+    ),
+)
+CONFIRM = Wordings(
+    ("confirm each part (as you hear it|at once|while they talk)", "repeat every part (at once|as it comes)"),
+    ("say each part as soon as it is said", "echo the parts while the customer is talking"),
+)
+LEAD = Wordings(
+    (
+        "(can|could|may) i (get|have) a", "i'd (like|love) a", "i'll (have|take) a", "(please|) give me a",
+        "(hi|hello|hey) (can i get|i'd like) a", "let me (get|have) a", "i (want|need) a", "(please|) make me a",
+        "i would like (to order|to have) a", "(um|uh) (can i have|i'd like) a", "get me a",
+    ),
+    (
+        "(do you think|) i could have a", "one", "(would|could) you (make|get) me a", "i am here for a",
+        "what i want is a", "today it is a", "(we'd|i would) love to try a", "(so|well) i think i'll go for a",
+    ),
+)  # fmt: skip
+FIX = Wordings(
+    ("no (make that|i mean|sorry|rather)", "sorry (make that|i mean)", "(oh|) wait", "i mean", "actually"),
+    ("or rather", "scratch that", "let me change that to", "hold on", "no no"),
+)
+THEN = Wordings(
+    ("(no|actually|oh|sorry|wait) (make that|i want|i'd like) {x}", "(and|also|oh and) (add|with) {x} (please|)"),
+    ("could it be {x} (instead|)", "(change it to|i'd rather have) {x}", "one more thing {x} (please|)"),
+)
+YES = Wordings(
+    ("(yes|yeah|right|perfect|great) (thank you|thanks|)", "that's (right|it|correct)"), ("you got it", "spot on")
+)
+FILLERS = ("um", "uh", "let me see", "please")
+DONE_MS = 700  # of silence after a complete sentence
+
+
+@dataclass(frozen=True)
+class Part:
+    """A line of the order and which word of it ends which value; `open` where the sentence hangs in the air."""
+
+    heard: tuple[tuple[int, str], ...]
+    open: bool
+
+
+class Orders:
+    name = "orders"
+
+    def script(self, rng: random.Random, split: str, seconds: float) -> Script:
+        order = draw(rng)
+        lines: list[Line] = []
+        parts: list[Part] = []
+        for i, text in enumerate(pieces := spoken(rng, split, order)):
+            words, heard = _heard(text)
+            parts.append(Part(heard, i + 1 < len(pieces)))
+            lines.append(Line(tidy(" ".join(words))))
+        then, after = rng.choices(("", "yes", "change", "talk"), (4, 3, 4, 1))[0], order
+        if then == "change":
+            slot = rng.choice(SLOTS)
+            value = rng.choice([v for v in VALUES[slot] if v != getattr(order, slot)])
+            after = replace(order, **{slot: value})
+            bare = slot in ("milk", "sugar", "roast")
+            lines.append(Line(tidy(THEN.draw(rng, split, x=value if bare else f"a {value}"))))
+        elif then:
+            lines.append(Line(YES.draw(rng, split) if then == "yes" else sentence(rng)))
+        persona, confirm = PERSONA.draw(rng, split), rng.random() < 0.4
+        if confirm:
+            persona += " " + CONFIRM.draw(rng, split)
+        facts = {"persona": persona.replace(" . ", " "), "confirm": confirm, "parts": tuple(parts)}
+        return Script(self.name, 0, tuple(lines), {**facts, "order": order, "then": then, "after": after})
+
+    def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
+        stage, facts = Stage(script, tuple(clips), seconds), script.facts
+        parts, order, after = facts["parts"], facts["order"], facts["after"]
+        assert isinstance(parts, tuple)
+        assert isinstance(order, Order)
+        assert isinstance(after, Order)
+        now = read_ms(stage.read(str(facts["persona"]), -1, Channel.INSTRUCTIONS)) + rng.randrange(300, 2500)
+        placed, says, echoes = [], list[Say](), list[tuple[int, str]]()
+        for i, part in enumerate(parts):
+            placed.append(stage.at(i, now))
+            now = heard_end(placed[-1]) + (rng.randrange(300, 2500) if part.open else 0)
+            if facts["confirm"]:
+                echoes += [(placed[-1].word_end(at), value) for at, value in part.heard]
+        says = as_heard((), echoes)
+        back = _after(order.read_back(), heard_end(placed[-1]), says)
+        if not stage.fits(placed[-1]) or not stage.free(*says, back):
+            stage.expect(quiet(0, stage.ms))
+            return stage.episode()
+        stage.put(*placed)
+        stage.say(*says)
+        stage.expect(*(Expected("say", heard, heard + REPLY_MS, value) for heard, value in echoes))
+        _expect(stage, back)
+        if facts["then"]:
+            last = stage.at(len(parts), said_end(back) + rng.randrange(200, 1500))
+            heard = heard_end(last)
+            if facts["then"] == "change":
+                again = _after(after.read_back(), heard, ())
+                if stage.fits(last) and stage.free(again):
+                    stage.put(last)
+                    _expect(stage, again)
+                    order = after
+            else:
+                thanks = Say("thank you", react(heard))
+                if stage.fits(last) and (facts["then"] == "talk" or stage.free(thanks)):
+                    stage.put(last)
+                    if facts["then"] == "yes":
+                        stage.answer(thanks, heard)
+        stage.expect(Expected("order", 0, stage.ms, order.read_back()))
+        return stage.episode()
+
+
+def _after(text: str, heard_ms: int, says: Sequence[Say]) -> Say:
+    """Said when there has been silence for long enough, or when the model has said what it was saying."""
+    at = react(heard_ms + DONE_MS - HEARD_MS)
+    busy = said_end(says[-1]) if says else 0
+    return Say(text, at if busy <= at else react(busy))
+
+
+def _expect(stage: Stage, back: Say) -> None:
+    stage.say(back)
+    stage.expect(Expected("say", back.at_ms - 400, back.at_ms + REPLY_MS, back.text))
+
+
+def draw(rng: random.Random) -> Order:
+    """A drink and any of the rest."""
+    asked = {slot: rng.choice(VALUES[slot]) for slot in SLOTS if slot == "drink" or rng.random() < 0.45}
+    return Order(**asked)
+
+
+def spoken(rng: random.Random, split: str, order: Order) -> list[str]:
+    """An order as somebody says it, in one piece or with pauses; values are joined by `_`, wrong ones begin so."""
+    given = {slot: value.replace(" ", "_") for slot, value in asdict(order).items() if value}
+    drink = given.pop("drink")
+    slip = rng.choice((*given, "drink")) if rng.random() < 0.2 else ""
+    early = [slot for slot in given if slot in ("size", "roast", "shots") and rng.random() < 0.7]
+    late = [slot for slot in given if slot not in early]
+    rng.shuffle(early)
+    rng.shuffle(late)
+
+    def say(slot: str, value: str) -> str:
+        if slot != slip:
+            return value
+        wrong = rng.choice([v for v in VALUES[slot] if v.replace(" ", "_") != value]).replace(" ", "_")
+        return f"{wrong} {FIX.draw(rng, split)} {value}"
+
+    text = LEAD.draw(rng, split)
+    text += "".join(f" {say(slot, given[slot])}" for slot in early) + f" {say('drink', drink)}"
+    for i, slot in enumerate(late):
+        form = "(with|and|with|with /) {x}" if i == 0 else "(and|and|with|and /) {x}"
+        x = say(slot, given[slot])
+        article = "a " if slot in ("shots", "size") and rng.random() < 0.6 else ""
+        text += " " + fill({"size": "in {x}", "roast": "(with|in|and) {x}"}.get(slot, form), rng, x=article + x)
+    words = text.split()
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        at = rng.randrange(1, len(words))
+        if rng.random() < 0.3:
+            words.insert(at, words[at] if "_" not in words[at] else "uh")  # said twice
+        else:
+            words.insert(at, rng.choice((*FILLERS, "um /", "uh /")))
+    if rng.random() < 0.3:
+        words.append("please")
+    found = [" ".join(part.split()) for part in tidy(" ".join(words)).split("/")]
+    return [part for part in found if part]
+
+
+def _heard(text: str) -> tuple[list[str], tuple[tuple[int, str], ...]]:
+    """The words of a line, and at which of them each value is complete."""
+    words: list[str] = []
+    heard: list[tuple[int, str]] = []
+    known = {value for values in VALUES.values() for value in values}
+    for token in text.split():
+        words += token.split("_")
+        if (value := token.replace("_", " ")) in known:
+            heard.append((len(words) - 1, value))
+    return words, tuple(heard)
