@@ -9,15 +9,14 @@ What touches the floor follows: the lowest joint does, and one place of the body
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from microturn.drawing.motion import Rep, drift, phase
-from microturn.streams import Floats
+from microturn.drawing.motion import Numbers, Rep, drift, phase
 
-Pose = tuple[float, ...]  # trunk; forward, outward of upper arm, forearm, thigh, shin; height above the floor (m)
+Pose = tuple[
+    float, ...
+]  # trunk; forward, outward of upper arm, forearm, thigh, shin; height above the floor (m)
 STAND: Pose = (2, 0, 8, 6, 5, 0, 5, 0, 3, 0)
 PLANK: Pose = (72, 0, 12, 0, 0, -72, 4, -74, 4, 0)
 LYING: Pose = (-90, 95, 12, 95, 5, 128, 6, 32, 4, 0)
@@ -36,152 +35,67 @@ class Exercise:
     stays: str = "feet"  # feet, hips or hands
     prop: str = ""  # bar, bells or beam
     quick: float = 1.0  # seconds that a fast one takes
+    front: bool = False  # moves sideways, and shows when seen from there
 
 
 def _e(name: str, doing: str, *poses: Pose, **more: object) -> Exercise:
     return Exercise(name, doing, poses, **more)  # type: ignore[arg-type]
 
 
+# fmt: off
 _GUARD: Pose = (4, 35, 10, 150, 8, 14, 8, -10, 5, 0)
 _FOURS: Pose = (80, 5, 8, 0, 0, 8, 6, -92, 4, 0)
-EXERCISES: dict[str, Exercise] = {
-    e.name: e
-    for e in (
-        _e("squats", "squatting", STAND, (42, 78, 6, 86, 4, 92, 18, -24, 6, 0)),
-        _e("push ups", "doing push ups", PLANK, (85, -62, 42, 12, 8, -85, 4, -87, 4, 0)),
-        _e("sit ups", "doing sit ups", LYING, (-8, 70, 10, 80, 5, 128, 6, 32, 4, 0), stays="hips"),
-        _e("crunches", "crunching", LYING, (-58, 80, 14, 88, 6, 128, 6, 32, 4, 0), stays="hips"),
-        _e(
-            "jumping jacks",
-            "doing jumping jacks",
-            (0, 0, 8, 0, 6, 0, 3, 0, 2, 0),
-            (0, 0, 95, 0, 110, 0, 16, 0, 16, 0.12),
-            (0, 0, 160, 0, 172, 0, 26, 0, 26, 0),
-        ),
-        _e(
-            "lunges",
-            "doing lunges",
-            STAND,
-            (4, 0, 8, 10, 5, 88, 4, -4, 3, 0),
-            other=(STAND, (4, 0, 8, 10, 5, -22, 4, -88, 3, 0)),
-        ),
-        _e("curls", "curling", (0, 0, 8, 8, 6, 0, 6, 0, 4, 0), (0, 6, 8, 152, 4, 0, 6, 0, 4, 0), prop="bells"),
-        _e(
-            "presses",
-            "pressing",
-            (0, 8, 55, 0, 176, 0, 8, 0, 6, 0),
-            (-2, 0, 168, 0, 178, 0, 8, 0, 6, 0),
-            prop="bells",
-        ),
-        _e("arm raises", "raising the arms", STAND, (0, 0, 92, 0, 94, 0, 6, 0, 4, 0)),
-        _e("front raises", "lifting the arms", STAND, (0, 92, 6, 92, 4, 0, 6, 0, 4, 0), prop="bells"),
-        _e(
-            "pull ups", "doing pull ups", HANG, (8, 60, 62, 176, 6, 0, 4, -60, 3, 0.35), stays="hands", prop="beam"
-        ),
-        _e(
-            "deadlifts",
-            "lifting the bar",
-            (68, 2, 8, 2, 4, 38, 8, -16, 5, 0),
-            (0, 0, 8, 0, 6, 0, 6, 0, 5, 0),
-            prop="bar",
-        ),
-        _e("toe touches", "touching the toes", STAND, (128, 8, 6, 8, 4, -6, 4, 2, 3, 0)),
-        _e(
-            "burpees",
-            "doing burpees",
-            STAND,
-            (60, 15, 10, 10, 5, 100, 16, -40, 8, 0),
-            PLANK,
-            quick=2.4,
-        ),
-        _e(
-            "knee raises",
-            "marching",
-            (0, -10, 8, 60, 6, 0, 4, 0, 3, 0),
-            (0, -45, 10, 30, 6, 98, 4, 4, 3, 0),
-            other=((0, -10, 8, 60, 6, 0, 4, 0, 3, 0), (0, 50, 10, 120, 6, 0, 4, 0, 3, 0)),
-            quick=0.8,
-        ),
-        _e(
-            "mountain climbers",
-            "doing mountain climbers",
-            PLANK,
-            (74, 0, 12, 0, 0, 18, 6, -70, 4, 0),
-            other=(PLANK, PLANK),
-            stays="hands",
-            quick=0.9,
-        ),
-        _e(
-            "bridges",
-            "lifting the hips",
-            (-90, 95, 14, 95, 5, 132, 8, 22, 5, 0),
-            (-122, 60, 14, 60, 5, 66, 8, 2, 5, 0),
-        ),
-        _e(
-            "leg raises",
-            "lifting the legs",
-            (-90, 95, 16, 95, 6, 92, 4, 92, 3, 0),
-            (-90, 95, 16, 95, 6, 172, 4, 174, 3, 0),
-            stays="hips",
-        ),
-        _e(
-            "kicks",
-            "kicking",
-            _GUARD,
-            (-14, 20, 12, 140, 8, 92, 6, 88, 4, 0),
-            other=(_GUARD, (-14, 30, 12, 145, 8, -8, 6, -6, 4, 0)),
-        ),
-        _e(
-            "punches",
-            "punching",
-            _GUARD,
-            (10, 88, 4, 90, 2, 14, 8, -10, 5, 0),
-            other=(_GUARD, _GUARD),
-            quick=0.8,
-        ),
-        _e(
-            "waves",
-            "waving",
-            (0, 10, 84, 20, 128, 0, 5, 0, 4, 0),
-            (0, 10, 88, 0, 215, 0, 5, 0, 4, 0),
-            other=(STAND, STAND),
-            quick=0.8,
-        ),
-        _e("claps", "clapping", (0, 78, 48, 82, 36, 0, 6, 0, 4, 0), (0, 66, 8, 88, -16, 0, 6, 0, 4, 0), quick=0.8),
-        _e(
-            "jumps",
-            "jumping",
-            STAND,
-            (34, -40, 10, -20, 5, 62, 10, -34, 6, 0),
-            (0, 160, 14, 168, 6, 0, 6, -6, 5, 0.4),
-            quick=1.1,
-        ),
-        _e("bows", "bowing", STAND, (66, 10, 8, 14, 5, 2, 4, 2, 3, 0)),
-        _e("chops", "chopping", (-6, 172, 8, 196, -4, 4, 12, -4, 8, 0), (48, 40, 6, 44, -6, 22, 12, -14, 8, 0)),
-        # in tests only
-        _e("swings", "swinging the weight", (58, -18, 4, -18, 0, 30, 14, -22, 8, 0), (-4, 88, 3, 90, -3, 0, 12, 0, 8, 0), prop="bells"),
-        _e(
-            "side lunges",
-            "stepping sideways",
-            STAND,
-            (22, 60, 8, 70, 4, 50, 44, -30, 8, 0),
-            other=(STAND, (22, 60, 8, 70, 4, 0, 42, 0, 42, 0)),
-        ),
-        _e("rows", "rowing", (66, 0, 6, 0, 4, 22, 8, -14, 5, 0), (64, -76, 14, 4, 4, 22, 8, -14, 5, 0), prop="bar"),
-        _e(
-            "donkey kicks",
-            "doing donkey kicks",
-            _FOURS,
-            (82, 5, 8, 0, 0, -104, 4, 178, 3, 0),
-            other=(_FOURS, _FOURS),
-            stays="hands",
-        ),
-    )
-}  # fmt: skip
+_MARCH: Pose = (0, -10, 8, 60, 6, 0, 4, 0, 3, 0)
+_ALL = (
+    _e("squats", "squatting", STAND, (42, 78, 6, 86, 4, 92, 18, -24, 6, 0)),
+    _e("push ups", "doing push ups", PLANK, (85, -62, 42, 12, 8, -85, 4, -87, 4, 0)),
+    _e("sit ups", "doing sit ups", LYING, (-8, 70, 10, 80, 5, 128, 6, 32, 4, 0), stays="hips"),
+    _e("crunches", "crunching", LYING, (-58, 80, 14, 88, 6, 128, 6, 32, 4, 0), stays="hips"),
+    _e("jumping jacks", "doing jumping jacks", (0, 0, 8, 0, 6, 0, 3, 0, 2, 0), (0, 0, 95, 0, 110, 0, 16, 0, 16, 0.12),
+       (0, 0, 160, 0, 172, 0, 26, 0, 26, 0), front=True),
+    _e("lunges", "doing lunges", STAND, (4, 0, 8, 10, 5, 88, 4, -4, 3, 0),
+       other=(STAND, (4, 0, 8, 10, 5, -22, 4, -88, 3, 0))),
+    _e("curls", "curling", (0, 0, 8, 8, 6, 0, 6, 0, 4, 0), (0, 6, 8, 152, 4, 0, 6, 0, 4, 0), prop="bells"),
+    _e("presses", "pressing", (0, 8, 55, 0, 176, 0, 8, 0, 6, 0), (-2, 0, 168, 0, 178, 0, 8, 0, 6, 0),
+       prop="bells", front=True),
+    _e("arm raises", "raising the arms", STAND, (0, 0, 92, 0, 94, 0, 6, 0, 4, 0), front=True),
+    _e("front raises", "lifting the arms", STAND, (0, 92, 6, 92, 4, 0, 6, 0, 4, 0), prop="bells"),
+    _e("pull ups", "doing pull ups", HANG, (8, 60, 62, 176, 6, 0, 4, -60, 3, 0.35),
+       stays="hands", prop="beam", front=True),
+    _e("deadlifts", "lifting the bar", (68, 2, 8, 2, 4, 38, 8, -16, 5, 0), (0, 0, 8, 0, 6, 0, 6, 0, 5, 0),
+       prop="bar"),
+    _e("toe touches", "touching the toes", STAND, (128, 8, 6, 8, 4, -6, 4, 2, 3, 0)),
+    _e("burpees", "doing burpees", STAND, (60, 15, 10, 10, 5, 100, 16, -40, 8, 0), PLANK, quick=2.4),
+    _e("knee raises", "marching", _MARCH, (0, -45, 10, 30, 6, 98, 4, 4, 3, 0),
+       other=(_MARCH, (0, 50, 10, 120, 6, 0, 4, 0, 3, 0)), quick=0.8),
+    _e("mountain climbers", "doing mountain climbers", PLANK, (74, 0, 12, 0, 0, 18, 6, -70, 4, 0),
+       other=(PLANK, PLANK), stays="hands", quick=0.9),
+    _e("bridges", "lifting the hips", (-90, 95, 14, 95, 5, 132, 8, 22, 5, 0), (-122, 60, 14, 60, 5, 66, 8, 2, 5, 0)),
+    _e("leg raises", "lifting the legs", (-90, 95, 16, 95, 6, 92, 4, 92, 3, 0),
+       (-90, 95, 16, 95, 6, 172, 4, 174, 3, 0), stays="hips"),
+    _e("kicks", "kicking", _GUARD, (-14, 20, 12, 140, 8, 92, 6, 88, 4, 0),
+       other=(_GUARD, (-14, 30, 12, 145, 8, -8, 6, -6, 4, 0))),
+    _e("punches", "punching", _GUARD, (10, 88, 4, 90, 2, 14, 8, -10, 5, 0), other=(_GUARD, _GUARD), quick=0.8),
+    _e("waves", "waving", (0, 10, 84, 20, 128, 0, 5, 0, 4, 0), (0, 10, 88, 0, 215, 0, 5, 0, 4, 0),
+       other=(STAND, STAND), quick=0.8, front=True),
+    _e("claps", "clapping", (0, 78, 48, 82, 36, 0, 6, 0, 4, 0), (0, 66, 8, 88, -16, 0, 6, 0, 4, 0),
+       quick=0.8, front=True),
+    _e("jumps", "jumping", STAND, (34, -40, 10, -20, 5, 62, 10, -34, 6, 0), (0, 160, 14, 168, 6, 0, 6, -6, 5, 0.4)),
+    _e("bows", "bowing", STAND, (66, 10, 8, 14, 5, 2, 4, 2, 3, 0)),
+    _e("chops", "chopping", (-6, 172, 8, 196, -4, 4, 12, -4, 8, 0), (48, 40, 6, 44, -6, 22, 12, -14, 8, 0)),
+    # in tests only
+    _e("swings", "swinging the weight", (58, -18, 4, -18, 0, 30, 14, -22, 8, 0), (-4, 88, 3, 90, -3, 0, 12, 0, 8, 0),
+       prop="bells"),
+    _e("side lunges", "stepping sideways", STAND, (22, 60, 8, 70, 4, 50, 44, -30, 8, 0),
+       other=(STAND, (22, 60, 8, 70, 4, 0, 42, 0, 42, 0)), front=True),
+    _e("rows", "rowing", (66, 0, 6, 0, 4, 22, 8, -14, 5, 0), (64, -76, 14, 4, 4, 22, 8, -14, 5, 0), prop="bar"),
+    _e("donkey kicks", "doing donkey kicks", _FOURS, (82, 5, 8, 0, 0, -104, 4, 178, 3, 0),
+       other=(_FOURS, _FOURS), stays="hands"),
+)
+# fmt: on
+EXERCISES = {e.name: e for e in _ALL}
 TEST_EXERCISES = ("swings", "side lunges", "rows", "donkey kicks")
-LIMBS = 14
-
-# parts of a standing person's height: neck to hip, upper arm, forearm with hand, thigh, shin, half shoulders, half hips
+# of a person's height: neck to hip, upper arm, forearm with hand, thigh, shin, half the shoulders, half the hips
 _LENGTHS = np.array([0.30, 0.185, 0.21, 0.245, 0.25, 0.112, 0.058])
 _RADII = np.array([0.085, 0.03, 0.022, 0.048, 0.032, 0.062])  # trunk, the four, head
 
@@ -190,13 +104,13 @@ _RADII = np.array([0.085, 0.03, 0.022, 0.048, 0.032, 0.062])  # trunk, the four,
 class Joints:
     """A body's limbs in the world, in metres: [T, K, 3] x to its left, y up, z to its front."""
 
-    a: Floats
-    b: Floats
-    ra: Floats  # [K]
-    rb: Floats
-    upper: Floats  # [K, 3]
-    lower: Floats
-    cut: Floats  # [K]
+    a: Numbers
+    b: Numbers
+    ra: Numbers  # [K]
+    rb: Numbers
+    upper: Numbers  # [K, 3]
+    lower: Numbers
+    cut: Numbers  # [K]
 
 
 @dataclass(frozen=True)
@@ -210,11 +124,7 @@ class Body:
     shirt: tuple[float, float, float] | None = None  # its colour, where it matters
     path: tuple[tuple[float, float], ...] = ()  # (ms, m to the side): where it walks
 
-    @cached_property
-    def _rng(self) -> np.random.Generator:
-        return np.random.default_rng((self.seed, 5))
-
-    def angles(self, times: Floats) -> NDArray[np.float64]:
+    def angles(self, times: Numbers) -> Numbers:
         """[T, 2 sides, 10] what the limbs do at `times` (ms)."""
         rng = np.random.default_rng((self.seed, 6))
         amble = rng.normal(0, 5, 10) * (np.arange(10) < 9)
@@ -247,7 +157,7 @@ class Body:
     def _ends(self, number: int) -> float:
         return self.acts[number + 1][1][0].start_ms - 700 if number + 1 < len(self.acts) else np.inf
 
-    def joints(self, times: Floats) -> Joints:
+    def joints(self, times: Numbers) -> Joints:
         rng = np.random.default_rng((self.seed, 7))
         tall = rng.normal(1.7, 0.13)
         size = _LENGTHS * tall * rng.normal(1, 0.06, 7)
@@ -256,7 +166,7 @@ class Body:
         angles[:, :, 9] = np.rad2deg(angles[:, :, 9])
         n = len(times)
 
-        def towards(part: int, side: int) -> Floats:
+        def towards(part: int, side: int) -> Numbers:
             forward, out = angles[:, side, part], angles[:, side, part + 1]
             sign = 1 if side == 0 else -1
             x, y, z = sign * np.sin(out), -np.cos(forward) * np.cos(out), np.sin(forward) * np.cos(out)
@@ -266,14 +176,19 @@ class Body:
         up = np.stack([np.zeros(n), np.cos(trunk), np.sin(trunk)], 1)
         side = np.array([1.0, 0, 0])
         hip, neck = np.zeros((n, 3)), up * size[0]
-        points: dict[str, Floats] = {"hip": hip, "neck": neck}
+        points: dict[str, Numbers] = {"hip": hip, "neck": neck}
         for s, sign in ((0, 1), (1, -1)):
             shoulder, joint = neck * 0.93 + sign * side * size[5], hip + sign * side * size[6]
             elbow = shoulder + towards(1, s) * size[1]
             knee = joint + towards(5, s) * size[3]
             ankle = knee + towards(7, s) * size[4]
             shin = towards(7, s)
-            toe = ankle + np.stack([0.3 * shin[:, 0], -0.25 * np.abs(shin[:, 2]) - 0.1, np.cos(angles[:, s, 7])], 1) * 0.075 * tall
+            toe = (
+                ankle
+                + np.stack([0.3 * shin[:, 0], -0.25 * np.abs(shin[:, 2]) - 0.1, np.cos(angles[:, s, 7])], 1)
+                * 0.075
+                * tall
+            )
             points |= {
                 f"shoulder{s}": shoulder,
                 f"hip{s}": joint,
@@ -294,7 +209,7 @@ class Body:
         return self._dress(points, shift, times, round_, rng)
 
     def _dress(
-        self, points: dict[str, Floats], shift: Floats, times: Floats, r: Floats, rng: np.random.Generator
+        self, points: dict[str, Numbers], shift: Numbers, times: Numbers, r: Numbers, rng: np.random.Generator
     ) -> Joints:
         """Skin and clothes over the joints, each limb in its colours."""
         tone = rng.uniform(0, 1)
@@ -304,7 +219,7 @@ class Body:
         hair = np.array([0.9, 0.75, 0.5]) * rng.uniform(0.06, 0.9) ** 1.5
         shoe = rng.uniform(0.05, 0.95, 3)
         sleeve, trouser = rng.choice([0.0, 0.5, 0.9, 1.6, 2.0]), rng.choice([0.45, 0.9, 1.9, 2.0])
-        limbs: list[tuple[str, str, float, float, Floats, Floats, float]] = [
+        limbs: list[tuple[str, str, float, float, Numbers, Numbers, float]] = [
             ("hip", "neck", r[0] * 0.95, r[0] * rng.uniform(0.9, 1.1), shirt, shirt, 1.0),
             ("hip0", "hip1", r[3] * 1.15, r[3] * 1.15, legs, legs, 1.0),
             ("shoulder0", "shoulder1", r[1] * 1.35, r[1] * 1.35, shirt, shirt, 1.0),
@@ -322,8 +237,7 @@ class Body:
         turn = np.deg2rad(self.facing)
         spin = np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]])
         a = np.stack([points[k[0]] for k in limbs] + [points["head"] + back], 1)
-        tail = points["head"] + back * (1.2 if rng.random() < 0.6 else 1.0)
-        tail = tail - np.array([0, rng.choice([0, 0, 0.6, 2.0]) * r[5], 0])
+        tail = points["head"] + back * 1.1 - np.array([0, rng.choice([0, 0, 0.5, 1.5]) * r[5], 0])
         b = np.stack([points[k[1]] for k in limbs] + [tail], 1)
         where = np.zeros((len(times), 3))
         if self.path:
@@ -331,6 +245,8 @@ class Body:
         where += np.array([self.at[0], 0, self.at[1]])
         place = [(x - shift[:, None]) @ spin + where[:, None] for x in (a, b)]
         columns = list(zip(*limbs, strict=True))
-        ra, rb, cut = (np.array([*columns[i], last]) for i, last in ((2, r[5] * 0.98), (3, r[5] * 0.9), (6, 1.0)))
+        ra, rb, cut = (
+            np.array([*columns[i], last]) for i, last in ((2, r[5] * 0.95), (3, r[5] * 0.75), (6, 1.0))
+        )
         upper, lower = (np.stack([*columns[i], hair]).astype(np.float32) for i in (4, 5))
-        return Joints(*place, ra, rb, upper, lower, cut)
+        return Joints(place[0], place[1], ra, rb, upper, lower, cut)

@@ -30,12 +30,12 @@ class Light:
 @lru_cache(maxsize=4)
 def _grid(height: int, width: int) -> Points:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) + np.float32(0.5)
-    return (x + 1j * y).astype(np.complex64)
+    return np.asarray(x + 1j * y, np.complex64)
 
 
 class Canvas:
     def __init__(self, picture: Floats, light: Light) -> None:
-        self.picture = picture  # [H, W, 3] in 0 … 1, drawn over
+        self.picture = picture  # [H, W, 3] in 0 … 255, drawn over
         self.light = light
         self.height, self.width = picture.shape[:2]
         self._grid = _grid(self.height, self.width)
@@ -60,13 +60,14 @@ class Canvas:
             return
         axis = b - a if abs(b - a) > 0.01 else 0.01 + 0j
         q = (self._grid[place] - np.complex64(a)) * np.complex64(1 / axis)
-        t = np.clip(q.real, 0, 1)
+        t = np.minimum(np.maximum(q.real, 0), 1)
         w = (q - t) * np.complex64(axis) / (np.float32(ra) + np.float32(rb - ra) * t)
         m = w.real * w.real + w.imag * w.imag
-        cover = np.clip((1 - m) * np.float32((ra + rb) / 4) + np.float32(0.5), 0, 1)
+        inside = np.maximum(1 - m, 0)
+        cover = np.minimum(np.maximum((1 - m) * np.float32((ra + rb) / 4) + np.float32(0.5), 0), 1)
         light = self.light
         lit = w.real * np.float32(light.x) + w.imag * np.float32(light.y)
-        lit += np.sqrt(np.maximum(1 - m, 0)) * np.float32(light.z)
+        lit += np.sqrt(inside) * np.float32(light.z)
         shade = np.float32(light.ambient) + np.float32(1 - light.ambient) * np.maximum(lit, 0)
         colour = upper if cut >= 1 else np.where((t < cut)[..., None], upper, lower)
         self._lay(place, cover, colour, shade)

@@ -17,12 +17,12 @@ from PIL import Image, ImageDraw
 from microturn.clock import end_ms
 from microturn.drawing.bodies import EXERCISES, Body, Joints
 from microturn.drawing.canvas import Canvas, Light, Points
-from microturn.drawing.motion import drift
+from microturn.drawing.motion import Numbers, drift
 from microturn.drawing.things import SHAPES, Looks, Thing
-from microturn.streams import Bytes, Floats
+from microturn.streams import Bytes
 
 WALL_M = 2.2  # behind the actors
-MARGIN = 1.9  # of the place over what the camera sees
+MARGIN = 1.5  # of the place over what the camera sees
 
 
 @dataclass(frozen=True)
@@ -30,26 +30,26 @@ class View:
     """Points of the world as pixels: [T, …] complex, pixels in a metre there, distance."""
 
     centre: Points
-    scale: Floats
-    away: Floats
+    scale: Numbers
+    away: Numbers
 
 
 @dataclass
 class Shot:
     """Where the camera stands and what it does, [T] each."""
 
-    yaw: Floats
+    yaw: Numbers
     pitch: float
     distance: float
     height: float
-    zoom: Floats
-    roll: Floats
+    zoom: Numbers
+    roll: Numbers
     shift: Points  # of the picture, in its heights
     mirrored: bool
     focus: float = 1.0  # pixels for a metre at a metre, found by `fit`
     middle: complex = 0j
 
-    def view(self, points: Floats) -> View:
+    def view(self, points: Numbers) -> View:
         """Points [T, K, 3] or [T, 3]."""
         many = points if points.ndim == 3 else points[:, None]
         cos, sin = np.cos(self.yaw)[:, None], np.sin(self.yaw)[:, None]
@@ -66,7 +66,7 @@ class Shot:
             return out
         return View(out.centre[:, 0], out.scale[:, 0], out.away[:, 0])
 
-    def fit(self, points: Floats, size: tuple[int, int], fill: float) -> None:
+    def fit(self, points: Numbers, size: tuple[int, int], fill: float) -> None:
         """Everything that happens is in the picture."""
         self.focus, self.middle = 1.0, 0j
         shift, self.shift = self.shift, np.zeros_like(self.shift)
@@ -95,7 +95,12 @@ class Film:
         bodies = [a.joints(times) for a in self.actors if isinstance(a, Body)]
         things = [(a, a.looks(times)) for a in self.actors if isinstance(a, Thing)]
         everything = [np.concatenate([j.a, j.b], 1) for j in bodies] + [t.at[:, None] for _, t in things]
-        reach = [look.at[:, None] + np.array([s, s, 0]) * a.size for a, look in things if not a.path for s in (-1, 1)]
+        reach = [
+            look.at[:, None] + np.array([s, s, 0]) * a.size
+            for a, look in things
+            if not a.path
+            for s in (-1, 1)
+        ]
         points = np.concatenate(everything + reach, 1) if not any(self.stage) else np.zeros((ticks, 0, 3))
         if any(self.stage):
             w, h = self.stage
@@ -104,7 +109,9 @@ class Film:
         shot.fit(points, size, rng.uniform(0.62, 0.95))
         feet = shot.view(np.array([[[0, 0, -WALL_M]]] * ticks)).centre[:, 0].imag
         place = _place(rng, size, float(np.median(feet)), self.split)
-        light = Light(*_unit(rng.normal(0, 0.6), -rng.uniform(0.1, 0.9), rng.uniform(0.4, 1.2)), rng.uniform(0.35, 0.75))
+        light = Light(
+            *_unit(rng.normal(0, 0.6), -rng.uniform(0.1, 0.9), rng.uniform(0.4, 1.2)), rng.uniform(0.35, 0.75)
+        )
         strokes = [s for j in bodies for s in _limbs(j, shot)]
         who = [a for a in self.actors if isinstance(a, Body)]
         strokes += [s for a, j in zip(who, bodies, strict=True) for s in _props(a, j, shot)]
@@ -115,7 +122,13 @@ class Film:
         pan = shot.shift + 0.35 * size[0] * (shot.yaw - shot.yaw[0]) * (-1 if shot.mirrored else 1)
         out: list[Bytes | None] = []
         for k in range(ticks):
-            canvas = Canvas(_seen(place, size, complex(pan[k]), float(shot.zoom[k]), float(shot.roll[k])), light)
+            if k == 0 or (pan[k], shot.zoom[k], shot.roll[k]) != (
+                pan[k - 1],
+                shot.zoom[k - 1],
+                shot.roll[k - 1],
+            ):
+                behind = _seen(place, size, complex(pan[k]), float(shot.zoom[k]), float(shot.roll[k]))
+            canvas = Canvas(behind.copy(), light)
             for centre, radius in shades:
                 canvas.shadow(complex(centre[k]), float(radius[k]), float(radius[k]) * 0.3, dark)
             for stroke in sorted(strokes, key=lambda s: -float(s.away[k])):
@@ -123,7 +136,7 @@ class Film:
             out.append(finish.apply(canvas, k))
         return finish.lose(out)
 
-    def _shot(self, rng: np.random.Generator, times: Floats) -> Shot:
+    def _shot(self, rng: np.random.Generator, times: Numbers) -> Shot:
         n = len(times)
         moving = rng.random() < 0.35 * self.flaws
         hand = rng.uniform(0, 0.02) if rng.random() < 0.5 * self.flaws else 0.0
@@ -152,14 +165,14 @@ def _unit(x: float, y: float, z: float) -> tuple[float, float, float]:
 class Stroke:
     """Something drawn in every frame, the farthest first."""
 
-    away: Floats  # [T]
+    away: Numbers  # [T]
     draw: Callable[[Canvas, int], None]
 
 
 def _limbs(j: Joints, shot: Shot) -> Iterator[Stroke]:
     a, b = shot.view(j.a), shot.view(j.b)
     ra, rb = a.scale * j.ra, b.scale * j.rb
-    colours = [(j.upper[i], j.lower[i], float(j.cut[i])) for i in range(j.a.shape[1])]
+    colours = [(j.upper[i] * 255, j.lower[i] * 255, float(j.cut[i])) for i in range(j.a.shape[1])]
     rows = [x.tolist() for x in (a.centre, b.centre, ra, rb)]
 
     def draw(canvas: Canvas, k: int, i: int) -> None:
@@ -174,8 +187,8 @@ def _lumps(thing: Thing, look: Looks, shot: Shot) -> Iterator[Stroke]:
     roundness, aspect, points, spike, globe = SHAPES[thing.shape]
     rng = np.random.default_rng((thing.seed, 9))
     stripes = rng.choice([0.0, 0.0, 3.0, 5.0])
-    colour = look.colour.astype(np.float32)
-    other = np.clip(colour * rng.uniform(0.5, 1.4), 0, 1)
+    colour = (look.colour * 255).astype(np.float32)
+    other = np.clip(colour * np.float32(rng.uniform(0.5, 1.4)), 0, 255)
     turn = np.conj(look.turn) if shot.mirrored else look.turn
 
     def draw(canvas: Canvas, k: int) -> None:
@@ -188,7 +201,7 @@ def _lumps(thing: Thing, look: Looks, shot: Shot) -> Iterator[Stroke]:
     yield Stroke(seen.away, draw)
     if look.string is not None:
         top = shot.view(np.tile(look.string, (len(look.at), 1)))
-        grey = np.full(3, 0.25, np.float32)
+        grey = np.full(3, 60, np.float32)
 
         def hang(canvas: Canvas, k: int) -> None:
             r = 0.02 * float(seen.scale[k])
@@ -204,8 +217,8 @@ def _props(body: Body, j: Joints, shot: Shot) -> Iterator[Stroke]:
         return
     left, right = j.b[:, 4], j.b[:, 9]  # the hands
     across = (left - right) / np.maximum(np.linalg.norm(left - right, axis=1, keepdims=True), 0.05)
-    grey = np.full(3, 0.3 if prop != "beam" else 0.5, np.float32)
-    dark = np.full(3, 0.1, np.float32)
+    grey = np.full(3, 75 if prop != "beam" else 125, np.float32)
+    dark = np.full(3, 25, np.float32)
     if prop == "bells":
         rods = [(hand - 0.13 * across, hand + 0.13 * across) for hand in (left, right)]
     else:
@@ -217,27 +230,31 @@ def _props(body: Body, j: Joints, shot: Shot) -> Iterator[Stroke]:
             ends, s = (complex(a.centre[k]), complex(b.centre[k])), float(a.scale[k])
             canvas.limb(*ends, 0.02 * s, 0.02 * s, grey, grey)
             for end in ends if prop != "beam" else ():
-                canvas.lump(end, (0.2 if prop == "bar" else 0.07) * s, 1, (2, 0.5, 0, 0), (dark, dark), 0, 0.5)
+                canvas.lump(
+                    end, (0.2 if prop == "bar" else 0.07) * s, 1, (2, 0.5, 0, 0), (dark, dark), 0, 0.5
+                )
 
         yield Stroke((a.away + b.away) / 2 - 0.05, draw)
 
 
-def _shadow(hips: Floats, shot: Shot) -> tuple[Points, Floats]:
+def _shadow(hips: Numbers, shot: Shot) -> tuple[Points, Numbers]:
     under = shot.view(hips * np.array([1.0, 0, 1]))
     return under.centre, np.asarray(under.scale * 0.5)
 
 
-def _noise(rng: np.random.Generator, height: int, width: int, cells: float) -> Floats:
+def _noise(rng: np.random.Generator, height: int, width: int, cells: float) -> Numbers:
     """Smooth random field about 0."""
     small = rng.normal(0, 1, (max(2, round(cells * height / width)), max(2, round(cells)))).astype(np.float32)
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _surface(rng: np.random.Generator, height: int, width: int, deep: bool) -> Floats:
+def _surface(rng: np.random.Generator, height: int, width: int, deep: bool) -> Numbers:
     """A wall, or a floor seen at a slant: a colour, stains, and boards, tiles or stripes. [H, W, 3]"""
-    base = rng.uniform(0.1, 0.95, 3) if rng.random() < 0.4 else rng.uniform(0.2, 0.95) + rng.normal(0, 0.05, 3)
+    base = (
+        rng.uniform(0.1, 0.95, 3) if rng.random() < 0.2 else rng.uniform(0.2, 0.95) + rng.normal(0, 0.05, 3)
+    )
     field = np.zeros((height, width), np.float32)
-    for cells in (3, 8, 25, 70):
+    for cells in (3, 11, 50):
         field += _noise(rng, height, width, cells) * np.float32(rng.uniform(0, 0.06))
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(width, 1)
     if deep:  # lines run together towards the wall
@@ -264,15 +281,19 @@ def _place(rng: np.random.Generator, size: tuple[int, int], floor: float, split:
     for _ in range(rng.poisson(2.5) if rng.random() < 0.8 else 12):  # windows, pictures, cupboards, plants
         w, h = (int(x) for x in rng.uniform(0.04, 0.3, 2) * width)
         x = int(rng.uniform(-0.05, 1) * width)
-        y = edge - h + int(rng.uniform(0, 0.05) * height) if rng.random() < 0.6 else int(rng.uniform(0, 0.5) * edge)
-        tone = rng.uniform(0, 255, 3) if rng.random() < 0.5 else rng.uniform(20, 240) + rng.normal(0, 10, 3)
+        y = (
+            edge - h + int(rng.uniform(0, 0.05) * height)
+            if rng.random() < 0.6
+            else int(rng.uniform(0, 0.5) * edge)
+        )
+        tone = rng.uniform(0, 255, 3) if rng.random() < 0.3 else rng.uniform(20, 240) + rng.normal(0, 10, 3)
         fill, rim = (tuple(int(np.clip(v, 0, 255)) for v in tone * f) for f in (1, rng.uniform(0.4, 1.3)))
         shape = pen.ellipse if rng.random() < (0.5 if split == "test" else 0.2) else pen.rectangle
         shape((x, y, x + w, y + h), fill=fill, outline=rim, width=int(rng.integers(1, 4)))
     return image
 
 
-def _seen(place: Image.Image, size: tuple[int, int], pan: complex, zoom: float, roll: float) -> Floats:
+def _seen(place: Image.Image, size: tuple[int, int], pan: complex, zoom: float, roll: float) -> Numbers:
     """What of the place is in the picture now. [H, W, 3]"""
     height, width = size
     cos, sin = np.cos(roll) / zoom, np.sin(roll) / zoom
@@ -280,44 +301,45 @@ def _seen(place: Image.Image, size: tuple[int, int], pan: complex, zoom: float, 
     cx, cy = width / 2 + pan.real, height / 2 + pan.imag
     how = (cos, sin, x - cos * cx - sin * cy, -sin, cos, y + sin * cx - cos * cy)
     shown = place.transform((width, height), Image.Transform.AFFINE, how, Image.Resampling.BILINEAR)
-    return np.asarray(shown, np.float32) * np.float32(1 / 255)
+    return np.asarray(shown, np.float32)
 
 
 @lru_cache(maxsize=4)
-def _grain(height: int, width: int) -> Floats:
-    return np.random.default_rng(0).normal(0, 1, (2 * height, 2 * width, 3)).astype(np.float32)
+def _grain(height: int, width: int) -> Numbers:
+    return np.asarray(np.random.default_rng(0).normal(0, 1, (2 * height, 2 * width, 3)), np.float32)
 
 
 class _Finish:
     """What a camera does to a picture: exposure, tint, a dim edge, blur, grain, compression, lost frames."""
 
-    def __init__(self, rng: np.random.Generator, size: tuple[int, int], times: Floats, flaws: float) -> None:
+    def __init__(self, rng: np.random.Generator, size: tuple[int, int], times: Numbers, flaws: float) -> None:
         self.rng = rng
         self.size = size
         bright = rng.normal(1, 0.12) * (1 + 0.12 * flaws * (rng.random() < 0.3) * drift(rng, times, 1)[:, 0])
         self.tint = (bright[:, None] * (1 + rng.normal(0, 0.05 * flaws, 3))).astype(np.float32)
-        self.gamma = float(np.exp(rng.normal(0, 0.2 * flaws)))
-        self.grain = rng.uniform(0, 0.06) * flaws * (rng.random() < 0.6)
+        gamma = np.exp(rng.normal(0, 0.2 * flaws))
+        self.curve = np.round(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
+        grains = np.float32(rng.uniform(0, 15) * flaws)
+        self.grain = _grain(*size) * grains if rng.random() < 0.6 else None
         self.quality = int(rng.integers(12, 70)) if rng.random() < 0.35 * flaws else 0
         self.coarse = float(rng.uniform(0.4, 0.8)) if rng.random() < 0.25 * flaws else 0.0
-        y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j]
-        dim = 1 - rng.uniform(0, 0.4) * (rng.random() < 0.4 * flaws) * (x * x + y * y) / 2
-        self.dim = np.asarray(dim, np.float32)[..., None]
+        y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j].astype(np.float32)
+        dim = 1 - np.float32(rng.uniform(0, 0.2)) * (x * x + y * y)[..., None]
+        self.dim = dim if rng.random() < 0.4 * flaws else None
         self.bars = int(rng.uniform(0.05, 0.3) * size[1]) if rng.random() < 0.15 * flaws else 0  # letterbox
         self.gone = rng.random(len(times)) < (rng.uniform(0, 0.3) if rng.random() < 0.15 * flaws else 0)
-        self.rarely = int(rng.choice([2, 3])) if rng.random() < 0.05 * flaws else 1  # a camera below 5 a second
+        self.rarely = (
+            int(rng.choice([2, 3])) if rng.random() < 0.05 * flaws else 1
+        )  # a camera below 5 a second
 
     def apply(self, canvas: Canvas, k: int) -> Bytes:
         picture = canvas.picture
-        picture *= self.dim * self.tint[k]
-        if self.gamma != 1:
-            np.clip(picture, 0, None, out=picture)
-            np.power(picture, np.float32(self.gamma), out=picture)
+        picture *= self.dim * self.tint[k] if self.dim is not None else self.tint[k]
         height, width = self.size
-        if self.grain:
-            at = self.rng.integers(0, (height, width))
-            picture += _grain(height, width)[at[0] : at[0] + height, at[1] : at[1] + width] * np.float32(self.grain)
-        done = (np.clip(picture, 0, 1) * np.float32(255)).astype(np.uint8)
+        if self.grain is not None:
+            y, x = self.rng.integers(0, (height, width)).tolist()
+            picture += self.grain[y : y + height, x : x + width]
+        done = self.curve[np.clip(picture, 0, 255, out=picture).astype(np.uint8)]
         if self.bars:
             done[:, : self.bars] = done[:, width - self.bars :] = 0
         if self.coarse or self.quality:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from microturn.streams import Floats
+Numbers = NDArray[np.floating[Any]]  # of either precision
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class Rep:
 
 @dataclass(frozen=True)
 class Phase:
-    far: Floats  # [T] 0 at rest … 1 furthest
-    cycle: Floats  # [T] 0 … 1 through the repetition, 0 at rest
-    mirrored: Floats  # [T] 0 or 1
+    far: Numbers  # [T] 0 at rest … 1 furthest
+    cycle: Numbers  # [T] 0 … 1 through the repetition, 0 at rest
+    mirrored: Numbers  # [T] 0 or 1
 
 
-def phase(reps: tuple[Rep, ...], times: Floats) -> Phase:
+def phase(reps: tuple[Rep, ...], times: Numbers) -> Phase:
     """At `times` (ms), in any order of repetitions that do not overlap."""
     far, cycle, mirrored = (np.zeros(len(times), np.float32) for _ in range(3))
     for rep in reps:
@@ -42,7 +44,7 @@ def phase(reps: tuple[Rep, ...], times: Floats) -> Phase:
     return Phase(far, cycle, mirrored)
 
 
-def drift(rng: np.random.Generator, times: Floats, count: int, slowest_s: float = 8.0) -> Floats:
+def drift(rng: np.random.Generator, times: Numbers, count: int, slowest_s: float = 8.0) -> Numbers:
     """Smooth aimless movement about 0, of size about 1. [T, count]"""
     out = np.zeros((len(times), count))
     for _ in range(3):

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from microturn.drawing.canvas import Points
-from microturn.drawing.motion import Rep, phase
-from microturn.streams import Floats
+from microturn.drawing.motion import Numbers, Rep, phase
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.85, 0.12, 0.1),
@@ -63,13 +62,13 @@ MOTIONS = {
 class Looks:
     """A thing before a camera, for every frame."""
 
-    at: Floats  # [T, 3] in the world, m
-    size: Floats  # [T] half its height, m
+    at: Numbers  # [T, 3] in the world, m
+    size: Numbers  # [T] half its height, m
     turn: Points  # [T]
-    width: Floats  # [T] factor
-    colour: Floats  # [T, 3]
-    opacity: Floats  # [T]
-    string: Floats | None = None  # [3] where it hangs from
+    width: Numbers  # [T] factor
+    colour: Numbers  # [T, 3]
+    opacity: Numbers  # [T]
+    string: Numbers | None = None  # [3] where it hangs from
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Thing:
     path: tuple[tuple[float, float, float], ...] = ()  # (ms, m to the side, m up): where it goes
     rolls: bool = field(default=False)
 
-    def looks(self, times: Floats) -> Looks:
+    def looks(self, times: Numbers) -> Looks:
         rng = np.random.default_rng((self.seed, 8))
         n = len(times)
         p = phase(self.reps, times)
