@@ -66,14 +66,14 @@ class Shot:
             return out
         return View(out.centre[:, 0], out.scale[:, 0], out.away[:, 0])
 
-    def fit(self, points: Numbers, size: tuple[int, int], fill: float) -> None:
-        """Everything that happens is in the picture."""
+    def fit(self, points: Numbers, size: tuple[int, int], room: int, fill: float) -> None:
+        """Everything that happens is in the picture, within `room` of its width."""
         self.focus, self.middle = 1.0, 0j
         shift, self.shift = self.shift, np.zeros_like(self.shift)
         seen = self.view(points).centre
         low, high = complex(seen.real.min(), seen.imag.min()), complex(seen.real.max(), seen.imag.max())
         span = high - low
-        self.focus = fill * min(size[1] / max(span.real, 1e-3), size[0] / max(span.imag, 1e-3))
+        self.focus = fill * min(room / max(span.real, 1e-3), size[0] / max(span.imag, 1e-3))
         self.shift = shift * size[0]
         self.middle = size[1] / 2 + 0.5j * size[0] - (low + high) / 2 * self.focus
 
@@ -106,7 +106,8 @@ class Film:
             w, h = self.stage
             corners = np.array([[-w, 0, 0], [w, 0, 0], [-w, h, 0], [w, h, 0]])
             points = np.tile(corners, (ticks, 1, 1))
-        shot.fit(points, size, rng.uniform(0.62, 0.95))
+        finish = _Finish(rng, size, times, self.flaws)
+        shot.fit(points, size, size[1] - 2 * finish.bars, rng.uniform(0.62, 0.95))
         feet = shot.view(np.array([[[0, 0, -WALL_M]]] * ticks)).centre[:, 0].imag
         place = _place(rng, size, float(np.median(feet)), self.split)
         light = Light(
@@ -118,7 +119,6 @@ class Film:
         strokes += [s for a, look in things for s in _lumps(a, look, shot)]
         shades = [_shadow(j.a[:, 0], shot) for j in bodies]
         dark = rng.uniform(0.1, 0.5)
-        finish = _Finish(rng, size, times, self.flaws)
         pan = shot.shift + 0.35 * size[0] * (shot.yaw - shot.yaw[0]) * (-1 if shot.mirrored else 1)
         out: list[Bytes | None] = []
         for k in range(ticks):
@@ -133,8 +133,8 @@ class Film:
                 canvas.shadow(complex(centre[k]), float(radius[k]), float(radius[k]) * 0.3, dark)
             for stroke in sorted(strokes, key=lambda s: -float(s.away[k])):
                 stroke.draw(canvas, k)
-            out.append(finish.apply(canvas, k))
-        return finish.lose(out)
+            out.append(None if finish.gone[k] else finish.apply(canvas, k))
+        return out
 
     def _shot(self, rng: np.random.Generator, times: Numbers) -> Shot:
         n = len(times)
@@ -248,8 +248,8 @@ def _noise(rng: np.random.Generator, height: int, width: int, cells: float) -> N
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _surface(rng: np.random.Generator, height: int, width: int, deep: bool) -> Numbers:
-    """A wall, or a floor seen at a slant: a colour, stains, and boards, tiles or stripes. [H, W, 3]"""
+def _surface(rng: np.random.Generator, height: int, width: int, deep: bool, checks: bool) -> Numbers:
+    """A wall, or a floor seen at a slant: colour, stains, and boards, tiles or checks. [H, W, 3] in 0 … 1"""
     base = (
         rng.uniform(0.1, 0.95, 3) if rng.random() < 0.2 else rng.uniform(0.2, 0.95) + rng.normal(0, 0.05, 3)
     )
@@ -267,6 +267,8 @@ def _surface(rng: np.random.Generator, height: int, width: int, deep: bool) -> N
         row = np.floor(y / step_y)
         crossing = (x / step_x + 0.5 * (row % 2) * (lines < 0.3)) % 1 < edge
         field -= np.float32(rng.uniform(0.03, 0.3)) * (crossing | ((y / step_y) % 1 < edge) & (lines < 0.45))
+    if checks:
+        field += np.float32(0.12) * (np.sin(x * 9 * np.pi) * np.sin(y * 9 * np.pi) > 0)
     picture = base.astype(np.float32) * (1 + field[..., None]) + field[..., None] * 0.3
     return np.asarray(picture + np.linspace(0, rng.normal(0, 0.15), height)[:, None, None], np.float32)
 
@@ -275,7 +277,12 @@ def _place(rng: np.random.Generator, size: tuple[int, int], floor: float, split:
     """Wall, floor from row `floor` of the picture on, and what stands about; MARGIN times the picture's size."""
     height, width = (round(x * MARGIN) for x in size)
     edge = int(np.clip(floor + (height - size[0]) / 2, 1, height - 1))
-    picture = np.concatenate([_surface(rng, edge, width, False), _surface(rng, height - edge, width, True)])
+    checks = split == "test" and rng.random() < 0.6  # reserved for tests
+    wall, ground = (
+        _surface(rng, edge, width, False, checks),
+        _surface(rng, height - edge, width, True, checks),
+    )
+    picture = np.concatenate([wall, ground])
     image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
     pen = ImageDraw.Draw(image)
     for _ in range(rng.poisson(2.5) if rng.random() < 0.8 else 12):  # windows, pictures, cupboards, plants
@@ -288,7 +295,7 @@ def _place(rng: np.random.Generator, size: tuple[int, int], floor: float, split:
         )
         tone = rng.uniform(0, 255, 3) if rng.random() < 0.3 else rng.uniform(20, 240) + rng.normal(0, 10, 3)
         fill, rim = (tuple(int(np.clip(v, 0, 255)) for v in tone * f) for f in (1, rng.uniform(0.4, 1.3)))
-        shape = pen.ellipse if rng.random() < (0.5 if split == "test" else 0.2) else pen.rectangle
+        shape = pen.ellipse if rng.random() < (0.6 if checks else 0.2) else pen.rectangle
         shape((x, y, x + w, y + h), fill=fill, outline=rim, width=int(rng.integers(1, 4)))
     return image
 
@@ -326,11 +333,8 @@ class _Finish:
         y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j].astype(np.float32)
         dim = 1 - np.float32(rng.uniform(0, 0.2)) * (x * x + y * y)[..., None]
         self.dim = dim if rng.random() < 0.4 * flaws else None
-        self.bars = int(rng.uniform(0.05, 0.3) * size[1]) if rng.random() < 0.15 * flaws else 0  # letterbox
-        self.gone = rng.random(len(times)) < (rng.uniform(0, 0.3) if rng.random() < 0.15 * flaws else 0)
-        self.rarely = (
-            int(rng.choice([2, 3])) if rng.random() < 0.05 * flaws else 1
-        )  # a camera below 5 a second
+        self.bars = int(rng.uniform(0.05, 0.3) * size[1]) if rng.random() < 0.15 * flaws else 0  # of a phone
+        self.gone = rng.random(len(times)) < (rng.uniform(0, 0.1) if rng.random() < 0.1 * flaws else 0)
 
     def apply(self, canvas: Canvas, k: int) -> Bytes:
         picture = canvas.picture
@@ -352,8 +356,4 @@ class _Finish:
                 image.save(packed, "JPEG", quality=self.quality)
                 image = Image.open(packed)
             done = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-        return done
-
-    def lose(self, frames: list[Bytes | None]) -> list[Bytes | None]:
-        kept = [None if self.gone[k] or k % self.rarely else frame for k, frame in enumerate(frames)]
-        return kept
+        return np.asarray(done, np.uint8)

@@ -53,7 +53,6 @@ MOTIONS = {
     "nod": "nods",
     "flip": "flips",
     "circle": "circles",
-    "change": "times it changes colour",
     "jump": "jumps",
 }
 
@@ -94,7 +93,6 @@ class Thing:
         angle = np.full(n, rng.uniform(-0.3, 0.3) if self.shape != "ball" else rng.uniform(0, 6))
         tint = np.clip(np.array(COLOURS[self.colour]) * rng.uniform(0.85, 1.1), 0, 1)
         colour = np.tile(tint, (n, 1))
-        second = np.array(COLOURS[str(rng.choice([c for c in COLOURS if c != self.colour]))])
         string = None
         wide = rng.uniform(0.5, 1.1)
         if self.motion in ("bounce", "jump"):  # a bounce ends on the floor, where it began
@@ -122,8 +120,6 @@ class Thing:
             width = np.abs(np.cos(np.pi * p.cycle)) * 0.92 + 0.08
         elif self.motion == "flash":
             colour = colour * (0.3 + 0.7 * p.far[:, None]) + 0.25 * p.far[:, None]
-        elif self.motion == "change":
-            colour = np.where(p.far[:, None] > 0.5, second, colour)
         if self.path:
             when, x, y = (np.array([point[i] for point in self.path]) for i in range(3))
             at[:, 0], at[:, 1] = np.interp(times, when, x), np.interp(times, when, y)
