@@ -376,15 +376,11 @@ server.run("stdio")
 '''
 
 
-def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("microturn.background.tools.START_S", 5.0)
+def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(tmp_path: Path) -> None:
     script, config = tmp_path / "server.py", tmp_path / "mcp.json"
     script.write_text(MCP_SERVER)
     tools = {"secret": {"allow": False}, "hang": {"limit_s": 0.2}, "[afhl]*": {}}
     servers = {"t": {"command": sys.executable, "args": [str(script)], "tools": tools}}
-    servers["mute"] = {"command": sys.executable, "args": ["-c", "input(); input()"], "tools": {"*": {}}}
     servers["gone"] = {"command": "no-such-command-anywhere", "tools": {"*": {}}}
     config.write_text(json.dumps({"mcpServers": servers}))
 
@@ -400,6 +396,20 @@ def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(
             assert "did not answer" in await by_name["t_hang"].run("{}", told.append)
             assert "failed" in await by_name["t_leave"].run("{}", told.append)
             assert "failed" in await by_name["t_add"].run('{"a": 2, "b": 3}', told.append)
+
+    run(main())
+
+
+def test_an_mcp_server_that_never_answers_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("microturn.background.tools.START_S", 0.2)
+    mute = {"command": "sleep", "args": ["60"], "tools": {"*": {}}}
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"mute": mute}}))
+
+    async def main() -> None:
+        async with mcp_tools(tmp_path / "mcp.json") as given:
+            assert not given
 
     run(main())
 
@@ -455,6 +465,8 @@ def options(*argv: str) -> Settings:
     [
         (["--background", "example.org"], "example.org: neither an http"),
         (["--background", "http://example.org/v1"], "needs --background-model"),
+        (["--mcp", "mcp.json"], "needs the --background of a model that can call tools"),
+        (["--background-words", "whisper"], "whisper: is not a folder"),
         (["--documents", "/no/such/folder"], "/no/such/folder: is not a folder"),
     ],
 )

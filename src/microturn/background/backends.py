@@ -237,9 +237,7 @@ class OpenAI:
     sees: bool = False  # takes JPEG
     tools: Sequence[Tool] = ()
     brief: str = BRIEF
-    room: int = (
-        24_000  # characters of conversation sent; 0: only what was asked, which is all a tiny model takes
-    )
+    room: int = 24_000  # characters of conversation; 0: only what was asked, for a tiny model
     longest: int = 2_000  # characters of an answer
     rounds: int = 8  # answers of the model to one delegation
     round_s: float = 60.0
@@ -249,9 +247,10 @@ class OpenAI:
     async def work(self, package: ContextPackage, say: Say) -> None:
         dialect = Chat() if self.api == "chat" else Responses()
         sound = b64encode(package.audio.wav).decode() if self.hears and package.audio else None
-        pictures = [f"data:image/jpeg;base64,{b64encode(f.jpeg).decode()}" for f in package.frames]
+        frames = package.frames if self.sees else ()
+        pictures = [f"data:image/jpeg;base64,{b64encode(frame.jpeg).decode()}" for frame in frames]
         text = fit(package, self.room).told() if self.room else package.asked()
-        messages = dialect.opening(self.brief, text, sound, pictures if self.sees else [])
+        messages = dialect.opening(self.brief, text, sound, pictures)
         body: Json = {"model": self.model, "stream": True, **dialect.options, dialect.input: messages}
         if self.tools:
             body["tools"] = [dialect.tool(tool) for tool in self.tools]
@@ -317,7 +316,7 @@ class OpenAI:
                     if last or status not in RETRIED:
                         raise Failure(f"The background model cannot answer (error {status}).")
                     asked = stream.response.headers.get("retry-after", "")
-                    wait_s = min(float(asked), LONGEST_WAIT_S) if asked.isdigit() else wait_s
+                    wait_s = min(float(asked), LONGEST_WAIT_S) if asked.isdecimal() else wait_s
             except (TimeoutError, httpx2.ReadTimeout):
                 raise Failure("The background model took too long.") from None
             except (httpx2.SSEError, msgspec.DecodeError, UnicodeDecodeError):

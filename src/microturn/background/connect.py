@@ -26,7 +26,7 @@ KEY = "MICROTURN_BACKGROUND_KEY"  # environment variable with the key of the bac
 LOCAL_CONTEXT = 4_096  # text pieces that a local model has room for
 LOCAL_ROOM = 4_000  # characters of conversation, so that brief and answer fit beside them
 TINY = "Answer in one short sentence. Say so if you do not know."
-NewBackground = Callable[[Callable[[str], int]], Background]
+NewBackground = Callable[[Callable[[str], int]], Background]  # given `ticks_to_read`
 
 
 @dataclass(frozen=True)
@@ -39,30 +39,21 @@ class Settings:
     mcp: Path | None = None
     documents: Path | None = None
     notes: Path | None = None
-    words: str = (
-        ""  # name of a model at `url`'s /audio/transcriptions, or a folder with a faster-whisper model
-    )
+    words: str = ""  # a model at its /audio/transcriptions, or a folder with one for faster-whisper
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "background model", f"without --background: calculator, units, dates, timers, notes. Key: ${KEY}"
-    )
-    group.add_argument("--background", default="", metavar="URL", help="OpenAI-compatible server, or `local`")
-    group.add_argument(
-        "--background-model", default="", metavar="NAME", help="its model; a GGUF file if local"
-    )
-    group.add_argument("--background-api", default="chat", choices=["chat", "responses"])
-    group.add_argument("--background-hears", action="store_true", help="send the last seconds as WAV")
-    group.add_argument("--background-sees", action="store_true", help="send the latest pictures as JPEG")
-    group.add_argument(
-        "--background-words", default="", metavar="NAME|DIR", help="recogniser of the user's words"
-    )
-    group.add_argument(
-        "--mcp", type=Path, metavar="JSON", help="MCP servers and which of their tools are allowed"
-    )
-    group.add_argument("--documents", type=Path, metavar="DIR", help="text files to search")
-    group.add_argument("--notes", type=Path, metavar="FILE", help="where notes are kept; else in memory")
+    about = f"without --background: calculator, units, dates, timers, notes. Key: ${KEY}"
+    add = parser.add_argument_group("background model", about).add_argument
+    add("--background", default="", metavar="URL", help="OpenAI-compatible server, or `local`")
+    add("--background-model", default="", metavar="NAME", help="its model; a GGUF file if local")
+    add("--background-api", default="chat", choices=["chat", "responses"], help="default: %(default)s")
+    add("--background-hears", action="store_true", help="send the last seconds as WAV")
+    add("--background-sees", action="store_true", help="send the latest pictures as JPEG")
+    add("--background-words", default="", metavar="NAME|DIR", help="recogniser of the user's words")
+    add("--mcp", type=Path, metavar="JSON", help="MCP servers and which of their tools are allowed")
+    add("--documents", type=Path, metavar="DIR", help="text files to search")
+    add("--notes", type=Path, metavar="FILE", help="where notes are kept; else in memory")
 
 
 def settings(args: argparse.Namespace) -> Settings:
@@ -70,10 +61,15 @@ def settings(args: argparse.Namespace) -> Settings:
         args.background, args.background_model, args.background_api, args.background_hears,
         args.background_sees, args.mcp, args.documents, args.notes, args.background_words,
     )  # fmt: skip
-    if given.url not in ("", "local") and not given.url.startswith(("http://", "https://")):
+    remote = given.url not in ("", "local")
+    if remote and not given.url.startswith(("http://", "https://")):
         raise ValueError(f"--background {given.url}: neither an http(s) address nor `local`")
-    if given.url not in ("", "local") and not given.model:
+    if remote and not given.model:
         raise ValueError("--background needs --background-model: the name of a model at that server")
+    if given.mcp and not remote:
+        raise ValueError("--mcp needs the --background of a model that can call tools")
+    if given.words and not remote and not Path(given.words).is_dir():
+        raise ValueError(f"--background-words {given.words}: is not a folder")
     if given.documents is not None and not given.documents.is_dir():
         raise ValueError(f"{given.documents}: is not a folder")
     needs = {"httpx2": given.url, "mcp": given.mcp, "xllamacpp": given.url == "local"}
@@ -90,38 +86,36 @@ async def open_background(given: Settings) -> AsyncIterator[NewBackground]:
     documents = Documents(given.documents) if given.documents else None
 
     def agent() -> Agent:
-        return Agent(
-            lambda: datetime.fromtimestamp(calendar_s()), documents=documents, notes_file=given.notes
-        )
+        return Agent(_now, documents=documents, notes_file=given.notes)
 
-    words: Words | None = None
-    if given.words and Path(given.words).is_dir():
-        words = local_words(given.words)
+    words = local_words(given.words) if given.words and Path(given.words).is_dir() else None
     async with AsyncExitStack() as stack:
         if not given.url:
-            yield lambda pace: Background(pace, agent(), words)
+            yield lambda ticks_to_read: Background(ticks_to_read, agent(), words)
             return
         from microturn.background.backends import OpenAI
         from microturn.background.tools import mcp_tools
 
         if given.url == "local":
-            server, model = await asyncio.to_thread(local_server, given.model)
-            stack.callback(lambda: server)  # lives as long as this
+            _server, model = await asyncio.to_thread(local_server, given.model)  # lives as long as this
         else:
-            model = OpenAI(
-                given.url, given.model, os.environ.get(KEY, ""), given.api, given.hears, given.sees
-            )
+            key = os.environ.get(KEY, "")
+            model = OpenAI(given.url, given.model, key, given.api, given.hears, given.sees)
         shared = await stack.enter_async_context(mcp_tools(given.mcp)) if given.mcp else ()
         if given.words and words is None:
             words = replace(model, model=given.words).words
 
-        def new(pace: Callable[[str], int]) -> Background:
+        def new(ticks_to_read: Callable[[str], int]) -> Background:
             backend: Backend = model
             if given.url != "local":  # small local models are confused by tools
                 backend = replace(model, tools=(*(skill.tool() for skill in agent().skills), *shared))
-            return Background(pace, backend, words)
+            return Background(ticks_to_read, backend, words)
 
         yield new
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(calendar_s())
 
 
 def local_server(gguf: str) -> tuple[Any, Any]:
