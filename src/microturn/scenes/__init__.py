@@ -32,13 +32,16 @@ from dataclasses import replace
 
 from microturn.scenes.converse import Converse
 from microturn.scenes.cue import Cue
+from microturn.scenes.delegate import Delegate
 from microturn.scenes.digits import Digits
 from microturn.scenes.episode import Clip, Episode, Scene, Script
 from microturn.scenes.hear import Hear
+from microturn.scenes.instructions import Instructions
 from microturn.scenes.interrupt import Interrupt
 from microturn.scenes.listening import Listening
 from microturn.scenes.nothing import Nothing
 from microturn.scenes.orders import Orders
+from microturn.scenes.recall import Recall
 from microturn.scenes.time import Time
 from microturn.scenes.tone import Tone
 from microturn.scenes.translate import SWITCH, Translate
@@ -47,7 +50,8 @@ SCENES: dict[str, Scene] = {
     scene.name: scene
     for scene in (
         *(Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits()),
-        *(Translate(), Translate("codeswitch", SWITCH), Orders(), Tone()),
+        *(Translate(), Translate("codeswitch", SWITCH), Orders(), Tone(), Delegate()),
+        *(Instructions(), Recall()),
     )
 }
 TRAIN_WEIGHTS: dict[str, float] = {
@@ -61,7 +65,15 @@ TRAIN_WEIGHTS: dict[str, float] = {
     "nothing": 0.05,
 }
 # scenes that came after the first bank; a bank takes them with `--scenes later`
-LATER_WEIGHTS: dict[str, float] = {"translate": 0.15, "codeswitch": 0.12, "orders": 0.2, "tone": 0.12}
+LATER_WEIGHTS: dict[str, float] = {
+    "translate": 0.15,
+    "codeswitch": 0.12,
+    "orders": 0.18,
+    "tone": 0.13,
+    "weave": 0.2,
+    "instructions": 0.14,
+    "recall": 0.08,
+}
 
 
 def write(scene: str, seed: int, split: str, seconds: float) -> Script:

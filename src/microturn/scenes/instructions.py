@@ -1,0 +1,158 @@
+"""Being told how to be: personas, rules for answers and eagerness, as text at opening or in the middle.
+
+Conventions. Instructions are not acknowledged. They hold from when they have been read; a later one about the same
+thing takes the earlier one's place, others add up. What they do not speak about stays as it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from microturn.clock import tick_of
+from microturn.scenes.converse import ask
+from microturn.scenes.episode import Clip, Episode, Line, Say, Script, react
+from microturn.scenes.stage import Stage, heard_end, quiet, read_ms, said_end, say_ms
+from microturn.scenes.talk import sentence
+from microturn.scenes.wording import Wordings, whole
+from microturn.scenes.words import ALL, NAMES
+from microturn.streams import Channel
+
+PERSONA = Wordings(
+    (
+        "(you are|act as|play) {x} {role}", "(you are|act as|be) {role} (called|named) {x}",
+        "your name is {x} (and|) you are {role}", "(please|) take the part of {x} {role}",
+    ),
+    ("users (will|) know you as {x} {role}", "from here on you go by {x} {role}", "be {role} people call you {x}"),
+)
+ROLES = {
+    "a support agent": "how can i help you", "an agent on the help line": "how can i help you",
+    "a friendly companion": "good to hear you", "a companion for lonely evenings": "good to hear you",
+    "a character in a game": "welcome traveler", "an innkeeper in a game": "welcome traveler",
+}
+FIRST = Wordings(
+    ("(begin|start) every answer with {x}", "(say|put) {x} before (each|every) answer",
+     "every answer (begins|starts|must begin) with {x}"),
+    ("open (your|all) answers with {x}", "{x} comes first in (any|each) answer"),
+)
+LAST = Wordings(
+    ("(end|finish) every answer with {x}", "(say|put) {x} after (each|every) answer", "every answer ends with {x}"),
+    ("close (your|all) answers with {x}", "{x} comes last in (any|each) answer"),
+)
+TWICE = Wordings(
+    ("(say|give) (every|each) answer twice", "repeat (every|each) answer (once|)", "answer everything twice"),
+    ("double (your|all) answers", "let people hear answers two times"),
+)
+ONLY = Wordings(
+    ("(answer|speak|reply) only (when|if) (you hear|the user says) {x}", "do not answer (without|unless you hear) {x}",
+     "(stay|keep) quiet (unless|until) the user says {x}"),
+    ("the password is {x} answer only to questions that begin so", "ignore questions without {x} in front"),
+)
+EAGER = Wordings(
+    ("(be talkative|be eager) say {x} after (every|each) sentence (you hear|)",
+     "(say|answer) {x} to (statements|everything that is no question)", "(when|if) nothing is asked say {x}"),
+    ("never leave a sentence without {x}", "comment (on|) whatever is said with {x}"),
+)
+CALM = Wordings(
+    ("(now|) answer (plainly|as usual|normally) again", "(forget|drop) (the|all) rules (for answers|)"),
+    ("go back to plain answers", "no more rules (for answers|)"),
+)  # fmt: skip
+KINDS = {"persona": PERSONA, "first": FIRST, "last": LAST, "twice": TWICE, "only": ONLY, "eager": EAGER, "calm": CALM}
+
+
+@dataclass(frozen=True)
+class Move:
+    """`kind` is read (a text), ask or talk (a line)."""
+
+    kind: str
+    line: int = -1
+    text: str = ""
+    answer: str = ""
+
+
+class Instructions:
+    name = "instructions"
+
+    def script(self, rng: random.Random, split: str, seconds: float) -> Script:
+        lines: list[Line] = []
+        moves: list[Move] = []
+        rules: dict[str, str] = {}
+        left = seconds * 1000 - 1500
+
+        def tell() -> None:
+            kind = rng.choice([k for k in KINDS if k != "calm" or set(rules) - {"persona", "role"}])
+            x = rng.choice(NAMES if kind in ("persona", "only") else ALL)
+            role = rng.choice(tuple(ROLES))
+            moves.append(Move("read", text=KINDS[kind].draw(rng, split, x=x, role=role)))
+            if kind == "calm":
+                for rule in set(rules) - {"persona", "role"}:
+                    del rules[rule]
+            else:
+                rules[kind] = x
+            if kind == "persona":
+                rules["role"] = role
+
+        def speak() -> None:
+            nonlocal left
+            if rng.random() < (0.5 if "eager" in rules else 0.15):
+                text, answer, kind = sentence(rng), rules.get("eager", ""), "talk"
+            else:
+                asked = ask(rng, split, 6)
+                text, answer, kind = whole(asked.text), under(rules, asked.answer), "ask"
+                if "only" in rules and rng.random() < 0.6:
+                    text = f"{rules['only']} {text}"
+                elif "only" in rules:
+                    answer = ""
+            moves.append(Move(kind, len(lines), answer=answer))
+            lines.append(Line(text))
+            left -= say_ms(text) + say_ms(answer) + 1800
+
+        for _ in range(rng.choice((1, 1, 2))):
+            tell()
+        while left > 0 or not lines:
+            if lines and rng.random() < 0.2:
+                tell()
+            speak()
+        return Script(self.name, 0, tuple(lines), {"moves": tuple(moves), "late": rng.random() < 0.25})
+
+    def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
+        stage = Stage(script, tuple(clips), seconds)
+        moves = script.facts["moves"]
+        assert isinstance(moves, tuple)
+        now = rng.randrange(100, 1500)
+        for move in moves:
+            if move.kind == "read":
+                opening = not stage.placed and not script.facts["late"]
+                read = stage.read(move.text, -1 if opening else tick_of(now), Channel.INSTRUCTIONS)
+                now = max(now, read_ms(read) + rng.randrange(600, 1500))
+                if read_ms(read) >= stage.ms:
+                    stage.reads.remove(read)
+                    break
+                continue
+            placed = stage.at(move.line, now)
+            heard = heard_end(placed)
+            say = Say(move.answer, react(heard))
+            if not stage.fits(placed) or (move.answer and not stage.free(say)):
+                break
+            stage.put(placed)
+            if move.answer:
+                stage.answer(say, heard)
+                now = said_end(say) + rng.randrange(300, 1800)
+            else:
+                stage.expect(quiet(placed.at_ms, heard + 1000))
+                now = heard + rng.randrange(1000, 2200)
+        if not stage.says:
+            stage.expect(quiet(0, stage.ms))
+        return stage.episode()
+
+
+def under(rules: dict[str, str], answer: str) -> str:
+    """An answer as the rules would have it."""
+    if answer == "my name is micro" and "persona" in rules:
+        answer = f"my name is {rules['persona']}"
+    if answer == "hello" and "role" in rules:
+        answer = f"hello {ROLES[rules['role']]}"
+    if "twice" in rules:
+        answer = f"{answer}, {answer}"
+    return " ".join(filter(None, (rules.get("first"), answer, rules.get("last"))))
