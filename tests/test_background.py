@@ -109,6 +109,14 @@ def test_memory_of_a_long_conversation_is_bounded_but_rules_stay() -> None:
     assert len(recent.lines) < 10
 
 
+def test_sound_and_pictures_that_nobody_takes_are_not_kept() -> None:
+    recent = Recent(Budget(audio_s=0, frames=0))
+    recent.follow(0, Perception(np.zeros(HEAR_SAMPLES, np.float32), FRAME), [])
+    package = recent.media()(recent.build("d1"))
+    assert package.audio is None
+    assert not package.frames
+
+
 def test_what_is_built_conforms_to_the_published_schema() -> None:
     background = Background(len)
     background.recent.read([types(OPENING, "be brief", Channel.INSTRUCTIONS)])

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from microturn.background.agent import Agent, Documents
 from microturn.background.delegations import Backend, Background, Words
+from microturn.background.package import Budget, Recent
 from microturn.clock import calendar_s
 
 KEY = "MICROTURN_BACKGROUND_KEY"  # environment variable with the key of the background model's server
@@ -88,10 +89,16 @@ async def open_background(given: Settings) -> AsyncIterator[NewBackground]:
     def agent() -> Agent:
         return Agent(_now, documents=documents, notes_file=given.notes)
 
+    def recent() -> Recent:
+        """Sound and pictures are kept where somebody takes them."""
+        whole = Budget()
+        audio_s = whole.audio_s if given.hears or given.words else 0
+        return Recent(replace(whole, audio_s=audio_s, frames=whole.frames if given.sees else 0))
+
     words = local_words(given.words) if given.words and Path(given.words).is_dir() else None
     async with AsyncExitStack() as stack:
         if not given.url:
-            yield lambda ticks_to_read: Background(ticks_to_read, agent(), words)
+            yield lambda ticks_to_read: Background(ticks_to_read, agent(), words, recent=recent())
             return
         from microturn.background.backends import OpenAI
         from microturn.background.tools import mcp_tools
@@ -109,7 +116,7 @@ async def open_background(given: Settings) -> AsyncIterator[NewBackground]:
             backend: Backend = model
             if given.url != "local":  # small local models are confused by tools
                 backend = replace(model, tools=(*(skill.tool() for skill in agent().skills), *shared))
-            return Background(ticks_to_read, backend, words)
+            return Background(ticks_to_read, backend, words, recent=recent())
 
         yield new
 
