@@ -17,7 +17,20 @@ from microturn.server.app import make_app
 from microturn.server.journal import JournalFile
 from microturn.server.lobby import Limits, Lobby
 from microturn.server.serve import listening, make_server
-from microturn.streams import InteractionModel
+from microturn.streams import Decision, InteractionModel, TickOutput
+
+
+class Scripted(EchoModel):
+    """Decides as the script says, tick by tick, and listens otherwise."""
+
+    def __init__(self, script: dict[int, Decision]) -> None:
+        super().__init__()
+        self._script = script
+
+    def _answer(self, output: TickOutput, row: int, slot: int) -> None:
+        tick = int(self._ticks[slot])
+        super()._answer(output, row, slot)
+        output.decision[row] = self._script.get(tick, Decision.LISTEN)
 
 
 @dataclass

@@ -21,6 +21,7 @@ import numpy as np
 from microturn.clock import Clock, WallClock, calendar_s
 from microturn.engine.stats import Histogram
 from microturn.server.conversation import Start
+from microturn.server.sound import pcm16
 from microturn.streams import Action, Channel, Decision, Floats, Perception, TextIn
 
 SCHEMA = """
@@ -79,11 +80,11 @@ class Entry(msgspec.Struct, array_like=True):
             height, width, pixels = self.frame
             frame = np.frombuffer(zlib.decompress(pixels), np.uint8).reshape(height, width, 3)
         text = tuple(TextIn(text, Channel(channel)) for text, channel in self.text)
-        return Perception(None if self.audio is None else unpack16(self.audio), frame, text, self.cancelled)
+        return Perception(None if self.audio is None else _unpack16(self.audio), frame, text, self.cancelled)
 
     def action(self, tick: int) -> Action:
         """As it was heard: speech is 16 bit."""
-        speech = None if self.speech is None else unpack16(self.speech)
+        speech = None if self.speech is None else _unpack16(self.speech)
         said = tuple(self.say), tuple(self.hear)
         return Action(tick, Decision(self.decision), *said, speech, tuple(self.odds), self.missed)
 
@@ -96,10 +97,10 @@ class Entry(msgspec.Struct, array_like=True):
 
 
 def _pack16(samples: Floats) -> bytes:
-    return zlib.compress(np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2").tobytes(), 1)
+    return zlib.compress(pcm16(samples), 1)
 
 
-def unpack16(data: bytes) -> Floats:
+def _unpack16(data: bytes) -> Floats:
     return np.frombuffer(zlib.decompress(data), "<i2").astype(np.float32) / 32768.0
 
 

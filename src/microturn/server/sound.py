@@ -79,7 +79,7 @@ class Mouth:
 
 
 def pcm16(samples: Floats) -> bytes:
-    return bytes(np.clip(np.rint(samples * 32767.0), -32768, 32767).astype("<i2"))
+    return bytes(np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2"))
 
 
 def encode(samples: Floats, code: str) -> bytes:

@@ -1,0 +1,233 @@
+"""The journal: everything that was acknowledged is in it, whatever happens, and a session can be made of it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.sync.client import connect
+
+from echo_model import EchoModel
+from microturn.cli import main
+from microturn.clock import VirtualClock
+from microturn.engine import Engine, Pace
+from microturn.model.config import tiny
+from microturn.model.interaction import random_model
+from microturn.server.conversation import Start
+from microturn.server.export import captions, events, stereo
+from microturn.server.journal import Entry, JournalFile
+from microturn.server.replay import compare, rebuild
+from microturn.server.sound import pcm16
+from microturn.streams import Action, Channel, Decision, InteractionModel, Perception, TextIn
+
+START = Start(instructions="be kind", store=True, seed=3, eagerness=0.5)
+
+
+def talk(seed: int, ticks: int, size: tuple[int, int]) -> list[Perception]:
+    random = np.random.default_rng(seed)
+    return [
+        Perception(
+            audio=None if tick % 7 == 3 else (random.integers(-9999, 9999, 3200) / 32768).astype(np.float32),
+            frame=random.integers(0, 256, (*size, 3), np.uint8) if tick % 5 == 0 else None,
+            text=(TextIn("say bird when you see a bird", Channel.TYPED),) if tick == 4 else (),
+            cancelled=tick % 9 == 8,
+        )
+        for tick in range(ticks)
+    ]
+
+
+def record(
+    model: InteractionModel, journal: JournalFile, id: str, perceptions: list[Perception]
+) -> list[Action]:
+    """A stored session, snapshots included."""
+    engine = Engine(model, slots=1, clock=VirtualClock())
+    actions: list[Action] = []
+    begun: list[Perception] = []
+    journal.begin(id, START, model.spec.name, None, 0, None)
+
+    def listen(action: Action) -> bool:
+        snapshot = session.snapshot() if action.tick % 10 == 9 else None
+        journal.append(id, begun[-1], action, snapshot, lambda: None)
+        actions.append(action)
+        return True
+
+    session = engine.open(
+        pace=Pace.DRIVEN, listener=listen, witness=lambda seen, _: begun.append(seen), read=START.read,
+        seed=START.seed, eagerness=START.eagerness,
+    )  # fmt: skip
+    for perception in perceptions:
+        session.push(perception)
+        engine.drain()
+    session.close()
+    engine.drain()
+    journal.flush()
+    return actions
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> JournalFile:
+    return JournalFile(tmp_path / "journal.db")
+
+
+@given(st.integers(0, 2**32), st.booleans(), st.booleans(), st.text(max_size=20))
+def test_a_tick_is_stored_to_the_bit(seed: int, heard: bool, seen: bool, text: str) -> None:
+    random = np.random.default_rng(seed)
+    perception = Perception(
+        audio=(random.integers(-32768, 32768, 3200) / 32768).astype(np.float32) if heard else None,
+        frame=random.integers(0, 256, (4, 6, 3), np.uint8) if seen else None,
+        text=(TextIn(text, Channel.TYPED),) if text else (),
+    )
+    speech = random.normal(0, 0.3, 4800).astype(np.float32)
+    action = Action(7, Decision.SPEAK, (" a",), (text,), speech, (0.1, 0.9, 0.0, 0.0))
+    entry = Entry.of(perception, action)
+    again = entry.perception
+    assert (again.audio is None) or np.array_equal(again.audio, perception.audio)  # type: ignore[arg-type]
+    assert (again.frame is None) or np.array_equal(again.frame, perception.frame)  # type: ignore[arg-type]
+    assert again.text == perception.text
+    assert entry.did(action)
+    assert not entry.did(replace(action, speech=np.nextafter(speech, 1, dtype=np.float32)))
+    assert not entry.did(replace(action, decision=Decision.LISTEN))
+
+
+@pytest.mark.parametrize("model", [EchoModel(), random_model(tiny())], ids=["echo", "network"])
+def test_a_stored_session_does_the_same_again_to_the_bit(
+    model: InteractionModel, journal: JournalFile
+) -> None:
+    record(model, journal, "sess_a", talk(1, 25, model.spec.frame_size))
+    engine = Engine(model, slots=1, clock=VirtualClock())
+    assert list(compare(engine, journal, "sess_a")) == [(tick, True) for tick in range(25)]
+
+
+def test_rebuilt_at_any_tick_it_goes_on_as_it_did(journal: JournalFile) -> None:
+    perceptions = talk(2, 25, (4, 6))
+    expected = record(EchoModel(), journal, "sess_a", perceptions)
+    engine = Engine(EchoModel(), slots=2)
+    engine.start()
+    try:
+        for until in (0, 8, 9, 10, 19, 23):
+            tick, state = rebuild(engine, journal, "sess_a", until)
+            assert tick == until
+            actions: list[Action] = []
+            done = threading.Event()
+
+            def listen(action: Action, actions: list[Action] = actions, done: threading.Event = done) -> bool:
+                actions.append(action)
+                if action.tick == 24:
+                    done.set()
+                return True
+
+            session = engine.open(pace=Pace.DRIVEN, listener=listen, restore=state)
+            for perception in perceptions[until + 1 :]:
+                session.push(perception)
+            assert done.wait(5)
+            session.close()
+            assert [a.say for a in actions] == [a.say for a in expected[until + 1 :]]
+            assert [a.tick for a in actions] == list(range(until + 1, 25))
+    finally:
+        engine.close()
+
+
+def test_what_is_taken_out_is_in_its_place(journal: JournalFile) -> None:
+    actions = record(EchoModel(), journal, "sess_a", talk(3, 10, (4, 6)))
+    stored = journal.session("sess_a")
+    sound = b"".join(stereo(journal, stored))
+    assert struct.unpack("<I", sound[40:44])[0] == len(sound) - 44 == 10 * 4800 * 4
+    both = np.frombuffer(sound[44:], "<i2").reshape(10, 4800, 2)
+    for action, tick in zip(actions, both, strict=True):
+        said = np.zeros(4800, np.float32) if action.speech is None else action.speech
+        assert tick[:, 1].tobytes() == pcm16(said)
+    assert next(events(journal, stored)).text == "be kind"
+    assert "".join(captions(journal, stored)).startswith("WEBVTT\n\n00:00:00.000 --> ")
+
+
+def test_sessions_are_listed_shown_replayed_exported_and_deleted(
+    journal: JournalFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(EchoModel(), journal, "sess_a", talk(4, 10, (4, 6)))
+    journal.end("sess_a", "close_requested")
+    journal.flush()
+    file = ["--journal", str(journal.path)]
+    assert main(["sessions", "list", *file]) == 0
+    assert "sess_a" in capsys.readouterr().out
+    assert main(["sessions", "show", "sess_a", *file]) == 0
+    out = tmp_path / "a.jsonl"
+    assert main(["sessions", "export", "sess_a", "--out", str(out), *file]) == 0
+    assert json.loads(out.read_text().splitlines()[0])["id"] == "sess_a"
+    assert main(["replay", "sess_b", *file]) == 2
+    assert main(["sessions", "delete", "sess_a", *file]) == 0
+    assert journal.sessions() == []
+
+
+def test_what_is_too_old_is_forgotten(journal: JournalFile) -> None:
+    record(EchoModel(), journal, "sess_a", talk(5, 3, (4, 6)))
+    journal.forget(days=1)
+    assert len(journal.sessions()) == 1
+    journal.forget(days=-1)
+    journal.flush()
+    assert journal.sessions() == []
+    assert list(journal.entries("sess_a")) == []
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from serving import served
+with served(journal=Path(sys.argv[1])) as server:
+    print(server.port, flush=True)
+    sys.stdin.read()
+"""
+
+
+def start_server(path: Path) -> tuple[subprocess.Popen[str], str]:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, "-c", SERVER, str(path)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert process.stdout is not None
+    return process, f"ws://127.0.0.1:{process.stdout.readline().strip()}/v1/live/sessions"
+
+
+def test_a_killed_server_has_every_acknowledged_tick_and_goes_on_from_there(tmp_path: Path) -> None:
+    path, config = tmp_path / "journal.db", {"model": "echo", "store": True, "microturn": {"ticks": True}}
+    process, url = start_server(path)
+    with connect(url) as socket:
+        socket.send(json.dumps({"type": "session.start", "session": config}))
+        last, id = -1, ""
+        while last < 6:
+            event = json.loads(socket.recv(10))
+            id = event["session"]["id"] if event["type"] == "session.started" else id
+            last = event["tick"] if event["type"] == "session.tick" else last
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    stored = [tick for tick, _ in JournalFile(path).entries(id)]
+    assert stored[: last + 1] == list(range(last + 1))
+    process, url = start_server(path)
+    with connect(f"{url}?session_id={id}") as socket:
+        seen: list[int] = []
+        while len(seen) < 3:
+            event = json.loads(socket.recv(10))
+            assert event["type"] != "error", event
+            if event["type"] == "session.output_transcript.delta":
+                seen.append(event["start_ms"])
+        socket.send(json.dumps({"type": "session.close"}))
+        while json.loads(socket.recv(10))["type"] != "session.closed":
+            pass
+    process.kill()
+    process.wait()
+    journal = JournalFile(path)
+    assert min(seen) > 200 * last
+    ticks = [tick for tick, _ in journal.entries(id)]
+    assert ticks[: len(stored) + 1] == list(range(len(stored) + 1))
+    assert all(same for _, same in compare(Engine(EchoModel(), slots=1, clock=VirtualClock()), journal, id))

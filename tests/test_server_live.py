@@ -1,0 +1,288 @@
+"""The Live dialect over real sockets, with the official SDK as it is: only its base URL is changed."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from openai import APIStatusError, AsyncOpenAI, OpenAI
+from PIL import Image
+from websockets.sync.client import ClientConnection, connect
+
+from microturn.background import Background, Kind, Piece
+from microturn.server.conversation import Start
+from microturn.server.lobby import Limits
+from microturn.streams import Channel, Decision
+from serving import Scripted, Served, served
+
+SESSION = {"model": "gpt-live-1"}
+TICK = base64.b64encode(bytes(9600)).decode()
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Served]:
+    with served(journal=tmp_path / "journal.db") as running:
+        yield running
+
+
+class Client:
+    """A plain WebSocket and JSON, for what the SDK has no words for."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+
+    def send(self, type: str, **fields: Any) -> None:
+        self.socket.send(json.dumps({"type": type, **fields}))
+
+    def next(self, *types: str) -> dict[str, Any]:
+        """The next event of one of these types; others are passed over."""
+        while True:
+            event: dict[str, Any] = json.loads(self.socket.recv(5))
+            if event["type"] in types:
+                return event
+
+
+@contextmanager
+def opened(server: Served, **session: Any) -> Iterator[tuple[Client, dict[str, Any]]]:
+    with connect(f"{server.ws}/v1/live/sessions") as socket:
+        client = Client(socket)
+        client.send("session.start", session=SESSION | session, event_id="first")
+        yield client, client.next("session.started", "error")
+
+
+def test_the_official_sdk_talks_listens_and_leaves(server: Served) -> None:
+    sdk = OpenAI(api_key="any", base_url=f"{server.http}/v1")
+    with sdk.live.connect() as live:
+        live.session.start(session={"model": "gpt-live-1", "instructions": "be kind"})
+        started = live.recv()
+        assert started.type == "session.started"
+        assert started.session.instructions == "be kind"
+        live.session.input_audio.append(audio=TICK)
+        live.session.instructions.append(content="be brief", delegation_id=None, event_id="mine")
+        seen: dict[str, Any] = {}
+        while not {"session.output_audio.delta", "session.instructions.appended"} <= seen.keys():
+            event = live.recv()
+            seen[event.type] = event
+        assert len(base64.b64decode(seen["session.output_audio.delta"].delta)) == 9600
+        assert seen["session.instructions.appended"].client_event_id == "mine"
+        live.session.close()
+        last = list(live)[-1]
+        assert last.type == "session.closed"
+        assert last.reason == "close_requested"
+        assert last.usage.seconds >= 0.2
+
+
+async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server: Served) -> None:
+    sdk = AsyncOpenAI(api_key="any", base_url=f"{server.http}/v1")
+    async with sdk.live.connect() as live:
+        await live.session.start(session={"model": "gpt-live-1", "store": True})
+        started = await live.recv()
+        assert started.type == "session.started"
+        id = started.session.id
+        async with sdk.live.sideband.connect(session_id=id) as sideband:
+            assert (await sideband.recv()).type == "session.started"
+            await live.session.input_audio.append(audio=TICK)
+            while (event := await sideband.recv()).type != "session.input_audio.append":
+                pass
+            assert len(base64.b64decode(event.audio)) == 9600
+            while (event := await sideband.recv()).type != "session.output_audio.delta":
+                pass
+            assert event.end_ms == (event.start_ms or 0) + 200
+        for _ in range(10):
+            await live.recv()
+        await live.session.close()
+        assert "error" not in [event.type async for event in live]
+    recording = (await sdk.live.sessions.download_recording(id)).content
+    channels, rate, size = struct.unpack("<22xHI12xI", recording[:44])
+    assert (channels, rate, size) == (2, 24000, len(recording) - 44)
+    assert size % 19200 == 0
+    async with sdk.live.forks.connect(session_id=id) as fork:
+        await fork.session.start(session={})
+        again = await fork.recv()
+        assert again.type == "session.started"
+        assert again.session.id != id
+    assert {model.id async for model in sdk.models.list()} >= {"echo", "gpt-live-1"}
+    with pytest.raises(APIStatusError, match="no stored session"):
+        await sdk.live.sessions.download_recording("sess_other")
+    with pytest.raises(APIStatusError, match="telephony"):
+        await sdk.live.sessions.reject(id, status_code=486)
+
+
+@pytest.mark.parametrize(
+    ("session", "param"),
+    [
+        ({"model": "other"}, "session.model"),
+        ({"colour": 1}, "session.colour"),
+        ({"triggers": [{}]}, "session.triggers"),
+        ({"delegation": {"type": "decisions"}}, "session.delegation.type"),
+        ({"delegation": {"type": "responses", "responses": {"model": "x"}}}, "session.delegation.type"),
+        ({"delegation": {"type": "client", "acknowledgement_delay_ms": 5}},
+         "session.delegation.acknowledgement_delay_ms"),
+        ({"audio": {"format": {"type": "audio/pcm", "rate": 8000}}}, "session.audio.format.rate"),
+        ({"audio": {"output": {"voice": {"id": "mine"}}}}, "session.audio.output.voice"),
+        ({"client": {"data_channel": {}}}, "session.client"),
+        ({"input": [{"role": "user", "content": []}]}, "session.input[0]"),
+        ({"instructions": 5}, "session.instructions"),
+    ],
+)  # fmt: skip
+def test_what_a_session_cannot_have_is_named(server: Served, session: dict[str, Any], param: str) -> None:
+    with opened(server, **session) as (_, answer):
+        assert answer["error"]["param"] == param
+        assert answer["error"]["client_event_id"] == "first"
+
+
+def test_wrong_events_are_answered_and_change_nothing(server: Served) -> None:
+    with opened(server) as (client, _):
+        for type, fields, code in (
+            ("session.start", {"session": SESSION}, "session_started"),
+            ("decision.create", {}, "unsupported_event"),
+            ("transport.dtmf.send", {"event": "1"}, "unsupported_event"),
+            ("response.create", {}, "unsupported_event"),
+            ("session.thinking.append", {"content": "x" * 2001, "delegation_id": None}, "invalid_value"),
+            ("session.commentary.append", {"content": "x", "delegation_id": "dlg_9"}, "invalid_value"),
+            ("session.input_video.append", {"image": TICK}, "invalid_value"),
+            ("session.nonsense", {}, "unknown_event"),
+        ):
+            client.send(type, event_id=type, **fields)
+            error = client.next("error")["error"]
+            assert (error["code"], error["client_event_id"]) == (code, type)
+        client.socket.send("not json")
+        assert client.next("error")["error"]["code"] == "invalid_json"
+        assert client.next("session.output_audio.delta")
+
+
+def test_g711_goes_both_ways(server: Served) -> None:
+    with opened(server, audio={"format": {"type": "audio/pcmu", "rate": 8000}}) as (client, _):
+        client.send("session.input_audio.append", audio=base64.b64encode(bytes([0xFF]) * 1600).decode())
+        assert len(base64.b64decode(client.next("session.output_audio.delta")["delta"])) == 1600
+
+
+def test_what_the_model_sees_reads_and_hears_is_what_was_sent(server: Served) -> None:
+    with opened(server) as (client, started):
+        conversation = server.lobby.open[started["session"]["id"]]
+        beats: list[Any] = []
+        conversation.watch(beats.append)
+        image = io.BytesIO()
+        Image.new("RGB", (60, 40), (255, 0, 0)).save(image, "JPEG")
+        client.send("session.input_audio.mute")
+        assert client.next("session.input_audio.muted")
+        client.send("session.input_video.append", image=base64.b64encode(image.getvalue()).decode())
+        client.send("session.input_text.append", text="hi")
+        assert client.next("session.input_text.appended")["end_ms"] >= 0
+        loud = base64.b64encode((np.ones(4800, "<i2") * 9999).tobytes()).decode()
+        client.send("session.input_audio.append", audio=loud)
+        client.send("session.playback.dropped")
+        for _ in range(4):
+            client.next("session.output_audio.delta")
+        seen = [note.perception for note in beats if hasattr(note, "perception")]
+        frame = next(p.frame for p in seen if p.frame is not None)
+        assert frame.shape == (4, 6, 3)
+        assert frame[2, 3, 0] > 200 > frame[2, 3, 1]
+        assert [(t.text, t.channel) for p in seen for t in p.text] == [("hi", Channel.TYPED)]
+        assert not any(p.audio.any() for p in seen if p.audio is not None)
+        assert any(p.cancelled for p in seen)
+
+
+def test_a_bomb_of_a_picture_is_refused_by_its_header(server: Served) -> None:
+    with opened(server) as (client, _):
+        bomb = io.BytesIO()
+        Image.new("L", (6000, 6000)).save(bomb, "JPEG")
+        client.send("session.input_video.append", image=base64.b64encode(bomb.getvalue()).decode())
+        assert "pixels" in client.next("error")["error"]["message"]
+
+
+def test_a_client_does_the_work_that_the_model_hands_over() -> None:
+    with served(Scripted({2: Decision.DELEGATE})) as server, opened(server) as (client, _):
+        created = client.next("session.delegation.created")
+        assert created["offset_ms"] == 600
+        assert created["delegation"]["target"] == "client"
+        id = created["delegation"]["id"]
+        client.send("session.thinking.append", content="searching", delegation_id=id)
+        assert client.next("session.thinking.appended", "error")["type"] == "session.thinking.appended"
+        client.send("session.commentary.append", content="it is noon", delegation_id=id)
+        assert client.next("session.commentary.appended", "error")["type"] == "session.commentary.appended"
+
+
+class Worker:
+    async def work(self, package: object, say: Any) -> None:
+        say(Piece(Kind.THINKING, "looking it up"))
+        say(Piece(Kind.FINAL, "it is noon"))
+
+
+def test_the_server_does_the_work_and_streams_it_as_responses_do() -> None:
+    model = Scripted({2: Decision.DELEGATE})
+    settings = {"type": "responses", "responses": {"model": "default"}}
+    with (
+        served(model, background=lambda pace: Background(pace, Worker())) as server,
+        opened(server, delegation=settings) as (client, started),
+    ):
+        assert started["session"]["delegation"]["type"] == "responses"
+        created = client.next("session.delegation.created")
+        kinds: list[str] = []
+        while not kinds or kinds[-1] != "response.completed":
+            event = client.next("response.event")
+            assert event["delegation_id"] == created["delegation"]["id"]
+            kinds.append(event["event"]["type"])
+        assert kinds == [
+            "response.created",
+            "response.reasoning_summary_text.delta",
+            "response.output_text.delta",
+            "response.completed",
+        ]
+
+
+def test_a_lost_connection_comes_back_to_the_same_conversation() -> None:
+    with served(limits=Limits(grace_s=5.0)) as server:
+        with opened(server) as (client, started):
+            id = started["session"]["id"]
+            while client.next("session.input_transcript.delta")["end_ms"] < 600:
+                pass
+        with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms=400") as again:
+            client = Client(again)
+            assert client.next("session.started", "error")["session"]["id"] == id
+            assert client.next("session.input_transcript.delta")["start_ms"] >= 400
+            assert len(server.lobby.open) == 1
+            client.send("session.close")
+            assert client.next("session.closed")["reason"] == "close_requested"
+
+
+def test_a_connection_that_does_not_come_back_is_let_go() -> None:
+    with served(limits=Limits(grace_s=0.1)) as server:
+        with opened(server):
+            pass
+        while server.lobby.open or server.engine.stats().sessions:
+            pass
+
+
+def test_a_full_engine_is_an_error_event_with_the_time_to_wait() -> None:
+    with served(slots=1) as server, opened(server), opened(server) as (_, answer):
+        assert answer["error"]["code"] == "busy"
+        assert "retry after 5 s" in answer["error"]["message"]
+
+
+def test_history_is_read_line_by_line() -> None:
+    start = Start(instructions="be kind", history=("user: hi", "assistant: hello"))
+    assert [(t.text, t.channel) for t in start.read] == [
+        ("be kind", Channel.INSTRUCTIONS),
+        ("user: hi", Channel.HISTORY),
+        ("assistant: hello", Channel.HISTORY),
+    ]
+
+
+def test_sessions_end_with_their_limit() -> None:
+    with served(limits=Limits(longest_s=0.3)) as server, opened(server) as (client, _):
+        assert client.next("session.closed")["reason"] == "expired"
