@@ -155,7 +155,7 @@ def test_documents_are_searched_and_changes_found(tmp_path: Path) -> None:
     with_documents = agent(documents=Documents(tmp_path))
     question = "when does the ferry leave"
     assert ask(with_documents, question)[-1].text == (
-        "trip/plan.md says: The ferry to 'Naxos' leaves at seven."
+        'trip/plan.md says: The ferry to "Naxos" leaves at seven.'
     )
     (tmp_path / "trip" / "plan.md").write_text("The ferry leaves at nine, as was announced.")
     assert "nine" in ask(with_documents, question)[-1].text

@@ -176,7 +176,7 @@ def test_tools_are_called_side_by_side_and_their_troubles_are_results(api: str) 
         async def meets(arguments: Json, progress: Progress) -> str:
             progress("half way")
             await both.wait()
-            return f"saw {arguments['x']}\x00"
+            return f'{{"saw": {arguments["x"]}}}\x00\n\x1b[2J\u202eline two'
 
         async def crashes(arguments: Json, progress: Progress) -> str:
             raise RuntimeError(KEY)
@@ -198,8 +198,8 @@ def test_tools_are_called_side_by_side_and_their_troubles_are_results(api: str) 
             said = await work(url, api, tools)
             given = server.asked[1]["messages" if api == "chat" else "input"][-7:]
             assert [m.get("content", m.get("output")) for m in given] == [
-                "saw 1",
-                "saw 2",
+                '{"saw": 1}\n[2J line two',
+                '{"saw": 2}\n[2J line two',
                 "crashes failed",
                 "hangs did not answer within 0.05 s",
                 "xxxxxxxxx…",

@@ -154,11 +154,12 @@ class Background:
             delegation.state = State.FAILED
 
     def _deliver(self, piece: Piece) -> None:
+        piece = replace(piece, text=clean(piece.text))
         delegation = self.all.get(piece.delegation)
         if delegation is not None and piece.kind is not Kind.THINKING:
             if piece.revised:
                 delegation.results.clear()
-            delegation.results.append(clean(piece.text))
+            delegation.results.append(piece.text)
             if piece.kind is Kind.FINAL:
                 delegation.state = State.DONE
         self.inbox.put(piece)

@@ -46,10 +46,12 @@ class Piece:
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
-    """One line of printable characters: no control, bidi or zero-width characters, no double quotes."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split())
-    line = line.replace('"', "'")
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    """One line of printable characters: no control, bidi or zero-width characters."""
+    return cut(" ".join("".join(c if c.isprintable() else " " for c in text[: 4 * longest]).split()), longest)
+
+
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 @dataclass
@@ -67,7 +69,9 @@ class Inbox:
         label = (
             piece.kind.value if piece.when is When.WHEN_IDLE else f"{piece.kind.value}, {piece.when.value}"
         )
-        sips = re.findall(rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", clean(piece.text))
+        sips = re.findall(
+            rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", clean(piece.text).replace('"', "'")
+        )
         if piece.revised:
             self.drop(piece.delegation)
         at = len(self._unread)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from microturn.background.inbox import clean
+from microturn.background.inbox import clean, cut
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -58,7 +58,10 @@ class Tool:
         try:
             async with self.places, asyncio.timeout(self.permission.limit_s):
                 result = await self.call(msgspec.json.decode(arguments or "{}", type=Json), progress)
-            return clean(result, self.permission.longest)
+            longest = self.permission.longest
+            return cut(
+                "\n".join(clean(line, longest) for line in result[: 4 * longest].splitlines()), longest
+            )
         except TimeoutError:
             return f"{self.name} did not answer within {self.permission.limit_s:g} s"
         except msgspec.DecodeError:
@@ -147,7 +150,7 @@ def _caller(client: Client, name: str) -> Callable[[Json, Progress], Awaitable[s
             say(message or (f"{name}: {progress:g} of {total:g}" if total else f"{name}: {progress:g}"))
 
         result = await client.call_tool(name, arguments, progress_callback=told)
-        text = " ".join(getattr(part, "text", f"({part.type})") for part in result.content)
+        text = "\n".join(getattr(part, "text", f"({part.type})") for part in result.content)
         if result.is_error:
             raise ValueError(text)
         return text
