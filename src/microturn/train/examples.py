@@ -40,7 +40,7 @@ def listen(clips: list[Clip], rng: random.Random, seconds: float, scene: str = "
         if now + clip.ms > seconds * 1000:
             break
         placed.append(Placed(clip, round(now)))
-        now = placed[-1].end_ms + rng.uniform(100, 1500)
+        now = placed[-1].end_ms + rng.choice((rng.uniform(60, 500), rng.uniform(100, 1500)))
     ticks = round(seconds * TICKS_PER_SECOND)
     return Episode(scene, 0, ticks, tuple(placed), expected=(Expected("quiet", 0, round(seconds * 1000)),))
 
