@@ -16,7 +16,7 @@ class Words(ByteTokenizer):
 
 
 class Actor(EchoModel):
-    """Says “breathe in” every four seconds with a tone, hears “hello there”, and keeps what it perceived."""
+    """Every four seconds: says “breathe in” with a tone, delegates, hears “hello there”. Keeps what it perceived."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,9 @@ class Actor(EchoModel):
         tone = 0.2 * np.sin(np.arange(output.speech.shape[1]) * (2 * np.pi * 240 / 24_000))
         for row, slot in enumerate(slots.tolist()):
             place = int(self._ticks[slot]) % 20
-            output.decision[row] = Decision.SPEAK if place in range(2, 8) else Decision.LISTEN
+            output.decision[row] = {11: Decision.DELEGATE}.get(
+                place, Decision.SPEAK if 2 <= place < 8 else Decision.LISTEN
+            )
             output.say[row] = (1, 2) if place == 2 else (0, 0)
             output.hear[row] = (3, 4) if place == 14 else (0, 0)
             output.speech[row] = tone * (4 <= place < 7)

@@ -130,7 +130,7 @@ def browse(senses: list[str]) -> Iterator[Callable[..., Any]]:
 
         def browse(url: str, *flags: str, **options: Any) -> Any:
             browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*senses, *flags])
-            page = browser.new_context(permissions=["microphone", "camera"], **options).new_page()
+            page = browser.new_context(**{"permissions": ["microphone", "camera"], **options}).new_page()
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.on("console", lambda said: complaints.extend([said.text] if said.type == "error" else []))
             page.goto(url)
@@ -209,6 +209,7 @@ def test_talks_shows_and_reads(
     until(lambda: house.actor.loudest > 0.05 and house.actor.brightest > 150 and bool(house.actor.read))
     expect(page.locator("#talk .latest")).to_have_text("breathe in")
     expect(page.locator("#talk .you").get_by_text("hello there").first).to_be_visible()
+    expect(page.locator("#work .card").first).to_contain_text("Handed to the application")
     assert page.evaluate(COLOURED) > 1000
     page.click("#start")
     assert page.text_content("#status") == "Not connected"
@@ -223,6 +224,17 @@ def test_comes_back_by_itself(house: House, browse: Callable[..., Any]) -> None:
     page.wait_for_selector("body[data-state=reconnecting]")
     page.wait_for_selector("body[data-state=live]")
     page.wait_for_selector("#talk .model")
+
+
+@in_chromium
+def test_types_where_there_is_no_microphone(house: House, browse: Callable[..., Any]) -> None:
+    page = browse(house.url, "--use-fake-ui-for-media-stream=deny", permissions=[])
+    page.click("#start")
+    expect(page.locator("#status")).to_contain_text("without a microphone")
+    page.fill("#text", "hello")
+    page.press("#text", "Enter")
+    expect(page.locator("#talk .latest")).to_have_text("breathe in")
+    assert house.actor.read
 
 
 @in_chromium

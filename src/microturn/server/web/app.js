@@ -26,6 +26,7 @@ const query = new URLSearchParams(location.search);
 const lanes = new Lanes(canvas);
 const film = new Film(element('frame', HTMLCanvasElement));
 const UTTERANCE_GAP_MS = 1200; // captions only: after such a silence words begin a new line
+const LINE = 90; // letters after which they do as well
 const RETRY_S = [0.5, 1, 2, 4, 8];
 
 /** @type {Wire | undefined} */ let wire;
@@ -35,6 +36,7 @@ let rung = RUNGS[0];
 let origin = 0; // performance.now() at session ms 0
 let wanted = false; // the user wants to be connected
 let muted = false;
+let deaf = false; // no microphone was to be had: typing still works
 /** @type {Float32Array[]} */ let unsent = []; // slices of the tick that is being heard
 /** @type {number[]} */ let inFlight = []; // when the ticks went that have not been answered
 let conversation = ''; // its id, to come back to
@@ -43,6 +45,7 @@ let decided = 'listen'; // in the last tick
 /** @type {Float32Array | undefined} */ let sounding; // of the tick whose decision comes next
 let seen = { ticks: 0, missed: 0, underruns: 0 }; // since the last look
 let underruns = 0;
+let waiting = 0; // ms in our own jitter buffer
 
 const now = () => performance.now() - origin;
 
@@ -63,13 +66,9 @@ async function begin() {
   show('connecting', 'Connecting');
   talk.replaceChildren();
   lanes.reset();
-  try {
-    sound = new Sound();
-    await sound.open();
-    await sound.listen(heard);
-  } catch (error) {
-    return end(error instanceof DOMException && error.name === 'NotAllowedError' ? 'The microphone was not allowed.' : `The microphone cannot be used: ${error}`);
-  }
+  sound = new Sound();
+  await sound.open();
+  deaf = await sound.listen(heard).then(() => false, () => true);
   await join();
 }
 
@@ -77,12 +76,13 @@ async function begin() {
 async function join() {
   for (let tries = 0; wanted && sound; tries++) {
     try {
-      const microphone = /** @type {MediaStream} */ (sound.microphone);
       const stream = (/** @type {MediaStream} */ stream) => sound?.playStream(stream, (slice) => lanes.sound('model', now(), peakOf(slice)));
       const on = { event: happen, stream, lost };
-      wire = await (conversation ? resume(conversation, until, on) : connect(microphone, on, query.get('transport') !== 'websocket'));
+      wire = await (conversation ? resume(conversation, until, on) : connect(sound.microphone, on, query.get('transport') !== 'websocket'));
       if (!wanted) return wire.close();
-      if (wire.transport === 'WebSocket') sound.playPieces(({ peak, targetMs, underruns: all }) => {
+      element('delay', HTMLElement).textContent = wire.transport === 'WebRTC' ? 'round trip' : 'answer';
+      if (wire.transport === 'WebSocket') sound.playPieces(({ peak, depthMs, targetMs, underruns: all }) => {
+        waiting = depthMs;
         lanes.sound('model', now(), peak);
         buffer.textContent = `${Math.round(targetMs)} ms`;
         seen.underruns += all - underruns;
@@ -171,7 +171,8 @@ function beat({ tick, decision, missed }) {
 function say(who, piece, ms) {
   lanes.word({ who, ms, text: piece });
   let line = /** @type {HTMLLIElement | undefined} */ ([...talk.children].findLast((item) => item.classList.contains(who)));
-  const fresh = !line || ms - Number(line.dataset.until) > UTTERANCE_GAP_MS;
+  const long = (line?.textContent ?? '').length > LINE && piece.startsWith(' ');
+  const fresh = long || ms - Number(line?.dataset.until ?? -Infinity) > UTTERANCE_GAP_MS;
   if (!line || fresh) {
     line = document.createElement('li');
     line.className = who;
@@ -247,9 +248,11 @@ async function look() {
   const line = await wire.line();
   if (!wire) return;
   if (line.rttMs) latency.textContent = `${Math.round(line.rttMs)} ms`;
+  wire.send({ type: 'session.playback.ack', end_ms: Math.max(0, Math.round(until - (line.bufferMs || waiting))) });
+  if (line.bufferMs) buffer.textContent = `${Math.round(line.bufferMs)} ms`;
   const missed = seen.ticks ? seen.missed / seen.ticks : 1;
-  loss.textContent = `${(100 * Math.max(line.loss, rung.sound ? missed : 0)).toFixed(0)} %`;
-  const next = ladder.look({ ...line, missed: rung.sound && !muted ? missed : 0, underruns: seen.underruns }, film.source !== undefined);
+  loss.textContent = `${(100 * Math.max(line.loss, rung.sound && !deaf ? missed : 0)).toFixed(0)} %`;
+  const next = ladder.look({ ...line, missed: rung.sound && !deaf ? missed : 0, underruns: seen.underruns }, film.source !== undefined);
   seen = { ticks: 0, missed: 0, underruns: 0 };
   if (next !== rung) climb(next);
 }
@@ -257,7 +260,8 @@ async function look() {
 /** @param {typeof rung} next */
 function climb(next) {
   rung = next;
-  if (wire) show(rung.says ? 'weak' : 'live', rung.says || `Connected over ${wire.transport}`);
+  const fine = deaf ? 'Connected without a microphone: type to it.' : `Connected over ${wire?.transport}`;
+  if (wire) show(rung.says ? 'weak' : 'live', rung.says || fine);
   wire?.picture?.(film.track ?? null, rung.video, rung.everyTicks);
   wire?.microphone?.(rung.sound ? (sound?.microphone?.getAudioTracks()[0] ?? null) : null);
   wire?.buffer?.(rung.bufferTicks > 1 ? rung.bufferTicks * TICK_MS : 0);

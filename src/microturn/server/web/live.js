@@ -8,7 +8,7 @@ const RTC_PATIENCE_MS = 5000; // for media to flow, before the WebSocket is trie
 const BUSY_S = 5;
 
 /** @typedef {Record<string, any> & { type: string }} LiveEvent */
-/** @typedef {{ rttMs: number, loss: number, unsentMs: number }} Line */
+/** @typedef {{ rttMs: number, loss: number, unsentMs: number, bufferMs: number }} Line */
 /** @typedef {{ event: (event: LiveEvent) => void, stream: (stream: MediaStream) => void, lost: () => void }} Listener */
 /** @typedef {{
  *   transport: 'WebRTC' | 'WebSocket', send: (event: LiveEvent) => void, line: () => Promise<Line>, close: () => void,
@@ -50,11 +50,11 @@ export class Busy extends Error {
   }
 }
 
-/** A new conversation. @param {MediaStream} microphone  @param {Listener} on  @param {boolean} rtc whether to try WebRTC
+/** A new conversation. @param {MediaStream | undefined} microphone  @param {Listener} on  @param {boolean} rtc whether to try WebRTC
  *  @returns {Promise<Wire>} once `session.started` has come */
 export async function connect(microphone, on, rtc) {
   const wanted = await session();
-  if (rtc && 'RTCPeerConnection' in window) {
+  if (rtc && microphone && 'RTCPeerConnection' in window) {
     try {
       return await overWebRtc(wanted, microphone, on);
     } catch (error) {
@@ -131,7 +131,7 @@ async function overWebSocket(session, on, query = '') {
   return {
     transport: 'WebSocket',
     send,
-    line: async () => ({ rttMs: 0, loss: 0, unsentMs: socket.bufferedAmount / 64 }), // base64 of 24 kHz: 64 bytes a ms
+    line: async () => ({ rttMs: 0, loss: 0, bufferMs: 0, unsentMs: socket.bufferedAmount / 64 }), // base64 of 24 kHz: 64 bytes a ms
     close: () => {
       ended = true;
       setTimeout(() => socket.close(), 300);
@@ -174,19 +174,23 @@ async function showTrack(sender, track, share, everyTicks) {
   await sender.setParameters(parameters);
 }
 
-/** @type {WeakMap<RTCPeerConnection, { lost: number, received: number }>} */
+/** @typedef {{ lost: number, received: number, delayS: number, emitted: number }} Counts  since the connection began */
+/** @type {WeakMap<RTCPeerConnection, Counts>} */
 const counted = new WeakMap();
 
 /** @param {RTCPeerConnection} peer @returns {Promise<Line>} */
 async function lineOf(peer) {
-  let [rttMs, outgoing, lost, received] = [0, 0, 0, 0];
+  let [rttMs, outgoing] = [0, 0];
+  const now = { lost: 0, received: 0, delayS: 0, emitted: 0 };
   for (const report of (await peer.getStats()).values()) {
     if (report.type === 'candidate-pair' && report.nominated) rttMs = 1000 * (report.currentRoundTripTime ?? 0);
-    if (report.type === 'remote-inbound-rtp' && report.kind === 'audio') outgoing = report.fractionLost ?? 0;
-    if (report.type === 'inbound-rtp' && report.kind === 'audio') [lost, received] = [report.packetsLost, report.packetsReceived];
+    if (report.kind !== 'audio') continue;
+    if (report.type === 'remote-inbound-rtp') outgoing = report.fractionLost ?? 0;
+    if (report.type === 'inbound-rtp') Object.assign(now, { lost: report.packetsLost, received: report.packetsReceived, delayS: report.jitterBufferDelay, emitted: report.jitterBufferEmittedCount });
   }
-  const before = counted.get(peer) ?? { lost, received };
-  counted.set(peer, { lost, received });
-  const [gone, came] = [lost - before.lost, received - before.received];
-  return { rttMs, loss: Math.max(outgoing, gone > 0 ? gone / (gone + came) : 0), unsentMs: 0 };
+  const before = counted.get(peer) ?? now;
+  counted.set(peer, now);
+  const [lost, received, emitted] = [now.lost - before.lost, now.received - before.received, now.emitted - before.emitted];
+  const bufferMs = emitted > 0 ? (1000 * (now.delayS - before.delayS)) / emitted : 0;
+  return { rttMs, loss: Math.max(outgoing, lost > 0 ? lost / (lost + received) : 0), unsentMs: 0, bufferMs };
 }
