@@ -43,9 +43,9 @@ async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:
     start, rate = options(socket.query_params)
     conversation = await lobby.begin(start, key)
     conversation.connected = True
-    await socket.accept()
     code, reason = 1000, ""
     try:
+        await socket.accept()
         async with asyncio.TaskGroup() as both:
             listening = both.create_task(_listen(socket, conversation, Ear(rate)))
             code, reason = await _speak(socket, conversation, Mouth(rate), listening)

@@ -6,6 +6,7 @@ counts as written when its batch is committed, so a session that waits for that 
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import sqlite3
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS snapshots (
   session TEXT, tick INT, state BLOB, PRIMARY KEY (session, tick));
 """
 BATCH = 256
+log = logging.getLogger("microturn.server")
 
 
 def default_path() -> Path:
@@ -197,14 +199,24 @@ class JournalFile:
                     self._todo.put(None)
                     break
                 batch.append(job)
-            with db:
-                for job in batch:
-                    db.execute(job.sql, job.values())
+            self._write(db, batch)
             for job in batch:
                 if job.then is not None:
                     self.lag.add(self._clock.now() - job.at)
                     job.then()
         db.close()
+
+    def _write(self, db: sqlite3.Connection, batch: list[_Job]) -> None:
+        """Until it is written: while the disk is full, stored sessions stand still."""
+        while True:
+            try:
+                with db:
+                    for job in batch:
+                        db.execute(job.sql, job.values())
+                return
+            except sqlite3.OperationalError:
+                log.exception("the journal cannot be written; trying again")
+                self._clock.sleep_until(self._clock.now() + 1.0)
 
     # ---- reading ----
 

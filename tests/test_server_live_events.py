@@ -1,0 +1,169 @@
+"""The Live dialect as pure data: what is read, what is refused and how, and what nonsense does to both dialects.
+
+`MICROTURN_FUZZ` is the number of hostile messages (default 300).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any, get_args
+
+import openai.types.live as official
+import pytest
+from openai._models import validate_type
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from microturn.server import live_events as wire
+from microturn.server.live_events import LiveError, encode, parse
+from serving import served
+
+FUZZ = int(os.environ.get("MICROTURN_FUZZ", "300"))
+
+
+def code_of(message: str) -> str | None:
+    try:
+        parse(message)
+    except LiveError as error:
+        return error.code
+    return None
+
+
+def refused(message: str) -> LiveError:
+    with pytest.raises(LiveError) as caught:
+        parse(message)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "param"),
+    [
+        ("nonsense", "invalid_json", None),
+        ("[]", "invalid_json", None),
+        ("{}", "missing_parameter", "type"),
+        ('{"type": "session.dance"}', "unknown_event", "type"),
+        ('{"type": "session.start"}', "missing_parameter", "session"),
+        ('{"type": "session.start", "session": {"voice": 1}}', "unknown_parameter", "session.voice"),
+        ('{"type": "session.start", "session": {"model": 1}}', "invalid_value", "session.model"),
+        ('{"type": "session.input_audio.append", "audio": "!"}', "invalid_value", "audio"),
+        ('{"type": "session.output_audio.fixture.play", "audio": ""}', "unsupported_event", "type"),
+        ("[" * 100_000, "invalid_json", None),
+    ],
+)
+def test_what_is_wrong_is_named(message: str, code: str, param: str | None) -> None:
+    error = refused(message)
+    assert (error.code, error.param) == (code, param)
+    assert "\n" not in str(error)
+
+
+def test_an_error_names_the_event_that_it_answers() -> None:
+    told = json.loads(encode(refused('{"type": "no", "event_id": "e7"}').event()))
+    assert told["client_event_id"] == told["error"]["client_event_id"] == "e7"
+
+
+def test_every_event_of_the_api_is_known_or_refused_by_name() -> None:
+    for event in get_args(get_args(official.ClientEvent)[0]):
+        kind = event.model_fields["type"].annotation.__args__[0]
+        assert code_of(json.dumps({"type": kind})) in (None, "missing_parameter", "unsupported_event"), kind
+
+
+def test_what_is_sent_is_what_the_api_says() -> None:
+    """Every event of ours that the API has is valid by its own types, field by field."""
+    resource = wire.Resource(id="sess_1", expires_at=1, model="nano", status="active", instructions="be kind")
+    info = wire.DelegationInfo("dlg_1", "client")
+    times: dict[str, Any] = {"start_ms": 200, "end_ms": 400}
+    events: list[Any] = [
+        LiveError("code", "what", "param").event(),
+        wire.Info(code="voice", message="one"),
+        wire.SessionStarted(session=resource),
+        wire.SessionUpdated(session=resource),
+        wire.SessionClosed(reason="expired", session=resource, usage=wire.Usage(1.0)),
+        wire.UsageUpdated(usage=wire.Usage(1.0)),
+        wire.Muted(),
+        wire.Unmuted(client_event_id="mine"),
+        *(
+            kind(**times)
+            for kind in (wire.InstructionsAppended, wire.ThinkingAppended, wire.CommentaryAppended)
+        ),
+        wire.InputTranscript(delta="a", **times),
+        wire.OutputTranscript(delta="a", **times),
+        wire.OutputAudio(b"1"),
+        wire.InputAudio(b"1"),
+        wire.DelegationCreated(delegation=info, offset_ms=200),
+        wire.ResponseEvent(event={"type": "response.created"}, delegation_id="dlg_1"),
+    ]
+    for event in events:
+        told = json.loads(encode(event))
+        read: Any = validate_type(type_=official.ServerEvent, value=told)  # type: ignore[arg-type]
+        assert read.type == told["type"]
+        assert json.loads(read.to_json(exclude_unset=True)) == told
+
+
+def hostile(chance: random.Random) -> str:
+    """Events that are nearly right, cut, repeated, or filled with what does not belong there."""
+    values: tuple[Any, ...] = (
+        None,
+        True,
+        -1,
+        1e308,
+        2**70,
+        "",
+        "\0",
+        "x" * 5000,
+        [],
+        {},
+        [[]],
+        {"type": "x"},
+        "AAAA",
+        "session.start",
+    )
+    kinds = [
+        *(str(kind.__struct_config__.tag) for kind in get_args(wire.AnyClientEvent)),
+        *wire.UNSUPPORTED,
+        "x",
+    ]
+    names = ["session", "audio", "content", "delegation_id", "image", "format", "width", "height", "text",
+             "end_ms", "event_id", "item", "model"]  # fmt: skip
+    event: dict[str, object] = {"type": chance.choice([kind for kind in kinds if kind != "session.close"])}
+    for name in chance.sample(names, chance.randint(0, 4)):
+        event[name] = chance.choice(values)
+    text = json.dumps(event)
+    return text if chance.random() < 0.8 else text[: chance.randrange(len(text))]
+
+
+def test_hostile_messages_are_answered_and_the_conversation_goes_on(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    with served(journal=tmp_path / "journal.db") as server:
+        with connect(f"{server.ws}/v1/live/sessions") as socket:
+            socket.send(json.dumps({"type": "session.start", "session": {"model": "echo"}}))
+            errors = 0
+            for _ in range(FUZZ):
+                socket.send(hostile(chance))
+            while (event := json.loads(socket.recv(20)))["type"] != "session.output_audio.delta":
+                errors += event["type"] == "error"
+            socket.send('{"type": "session.close", "event_id": "last"}')
+            while (event := json.loads(socket.recv(20)))["type"] != "session.closed":
+                errors += event["type"] == "error"
+            assert errors > FUZZ / 2
+        assert not server.lobby.open
+
+
+def test_hostile_beginnings_and_hostile_sound_leave_no_session_behind() -> None:
+    chance = random.Random(8)
+    with served() as server:
+        for _ in range(FUZZ // 10):
+            with connect(f"{server.ws}/v1/live/sessions") as socket:
+                socket.send(hostile(chance))
+                with pytest.raises(ConnectionClosed):  # noqa: PT012
+                    while True:
+                        assert json.loads(socket.recv(5))["type"] == "error"
+            with connect(f"{server.ws}/v1/echo/duplex") as socket:
+                for _ in range(chance.randint(0, 5)):
+                    socket.send(chance.randbytes(chance.randint(0, 9999)))
+        asyncio.run(asyncio.sleep(0.2))
+        assert not server.lobby.open
+        assert server.engine.stats().failed == 0
