@@ -94,18 +94,12 @@ class Film:
         shot = self._shot(rng, times)
         bodies = [a.joints(times) for a in self.actors if isinstance(a, Body)]
         things = [(a, a.looks(times)) for a in self.actors if isinstance(a, Thing)]
-        everything = [np.concatenate([j.a, j.b], 1) for j in bodies] + [t.at[:, None] for _, t in things]
-        reach = [
-            look.at[:, None] + np.array([s, s, 0]) * a.size
-            for a, look in things
-            if not a.path
-            for s in (-1, 1)
-        ]
-        points = np.concatenate(everything + reach, 1) if not any(self.stage) else np.zeros((ticks, 0, 3))
-        if any(self.stage):
-            w, h = self.stage
-            corners = np.array([[-w, 0, 0], [w, 0, 0], [-w, h, 0], [w, h, 0]])
-            points = np.tile(corners, (ticks, 1, 1))
+        if any(self.stage) or not self.actors:
+            w, h = self.stage if any(self.stage) else (1.0, 1.5)
+            points = np.tile(np.array([[-w, 0, 0], [w, 0, 0], [-w, h, 0], [w, h, 0]]), (ticks, 1, 1))
+        else:
+            edges = [look.at[:, None] + np.array([s, s, 0]) * a.size for a, look in things for s in (-1, 1)]
+            points = np.concatenate([np.concatenate([j.a, j.b], 1) for j in bodies] + edges, 1)
         finish = _Finish(rng, size, times, self.flaws)
         shot.fit(points, size, size[1] - 2 * finish.bars, rng.uniform(0.62, 0.95))
         feet = shot.view(np.array([[[0, 0, -WALL_M]]] * ticks)).centre[:, 0].imag

@@ -35,13 +35,16 @@ from microturn.scenes.cue import Cue
 from microturn.scenes.delegate import Delegate
 from microturn.scenes.digits import Digits
 from microturn.scenes.episode import Clip, Episode, Scene, Script
+from microturn.scenes.game import Commentary
 from microturn.scenes.hear import Hear
 from microturn.scenes.instructions import Instructions
 from microturn.scenes.interrupt import Interrupt
 from microturn.scenes.listening import Listening
 from microturn.scenes.nothing import Nothing
+from microturn.scenes.notice import Look, Notice
 from microturn.scenes.orders import Orders
 from microturn.scenes.recall import Recall
+from microturn.scenes.reps import Charades, Reps
 from microturn.scenes.time import Time
 from microturn.scenes.tone import Tone
 from microturn.scenes.translate import SWITCH, Translate
@@ -52,6 +55,7 @@ SCENES: dict[str, Scene] = {
         *(Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits()),
         *(Translate(), Translate("codeswitch", SWITCH), Orders(), Tone(), Delegate()),
         *(Instructions(), Recall()),
+        *(Reps(), Charades(), Notice(), Look(), Commentary()),
     )
 }
 TRAIN_WEIGHTS: dict[str, float] = {
@@ -73,6 +77,11 @@ LATER_WEIGHTS: dict[str, float] = {
     "weave": 0.2,
     "instructions": 0.14,
     "recall": 0.08,
+    "reps": 0.3,
+    "notice": 0.22,
+    "look": 0.14,
+    "charades": 0.12,
+    "commentary": 0.1,
 }
 
 

@@ -1,0 +1,211 @@
+"""Saying when something happens, and answering what there is to be seen. Conventions in watch.py."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from microturn.drawing import (
+    COLOURS,
+    EXERCISES,
+    SHAPES,
+    TEST_EXERCISES,
+    TEST_SHAPES,
+    Body,
+    Film,
+    Rep,
+    Thing,
+)
+from microturn.scenes.episode import Clip, Episode, Line, Say, Script, react
+from microturn.scenes.stage import Stage, heard_end, lines_for, quiet, said_end
+from microturn.scenes.talk import sentences
+from microturn.scenes.watch import (
+    SEEN_MS,
+    Request,
+    Watch,
+    body,
+    others,
+    own,
+    repetitions,
+)
+from microturn.scenes.watch_wordings import APPEARS, ASKS, EVERY_COLOUR, LEAVES, SAYING, TURNS, WHAT_APPEARS
+from microturn.scenes.words import ALL, REPLIES, number
+
+
+class Notice(Watch):
+    """“Tell me when the light turns red.”"""
+
+    name = "notice"
+
+    def _request(self, rng: random.Random, split: str) -> tuple[str, Request, str]:
+        kinds = ("turns", "every", "appears", "what", "leaves", "comes", "says", "nothing")
+        kind = rng.choices(kinds, (16, 14, 12, 16, 12, 8, 14, 8))[0]
+        x, c = own(rng, split, dict(SHAPES), TEST_SHAPES), rng.choice(tuple(COLOURS))
+        r = Request(kind, split, x=x, c=c)
+        if kind == "says":
+            change = rng.choice(("turns", "leaves"))
+            w = rng.choice(REPLIES if rng.random() < 0.3 else ALL)
+            v = f"turns {c}" if change == "turns" else rng.choice(("leaves", "is gone", "disappears"))
+            return SAYING.draw(rng, split, x=x, v=v, w=w), replace(r, kind=change, w=(w,)), ""
+        if kind == "comes":
+            who = rng.choice(("person", "man", "woman", "visitor"))
+            return APPEARS.draw(rng, split, x=who), replace(r, w=("somebody is here",)), ""
+        told = {"turns": f"it is {c}", "appears": "there it is", "leaves": "it is gone"}
+        all_ = {
+            "turns": TURNS,
+            "every": EVERY_COLOUR,
+            "appears": APPEARS,
+            "what": WHAT_APPEARS,
+            "leaves": LEAVES,
+        }
+        text = all_[kind].draw(rng, split, x=x, c=c) if kind in all_ else ""
+        return text, replace(r, w=(told.get(kind, ""),)), ""
+
+    def _happen(self, stage: Stage, rng: random.Random, r: Request, now: int) -> Film:
+        kind = rng.choice(("turns", "what", "leaves")) if r.kind == "nothing" else r.kind
+        told = r.kind != "nothing"
+        moments: list[int] = []
+        at = now + rng.randrange(800, 6000)
+        while at < stage.ms - 1800 and len(moments) < 9:
+            moments.append(at)
+            at += rng.randrange(1600, 6000)
+        seed, wide = rng.getrandbits(31), 1.2
+        x, up, size = rng.uniform(-0.7, 0.7), rng.uniform(0.3, 1.2), rng.uniform(0.15, 0.35)
+        main = Thing(seed, r.x, rng.choice([c for c in COLOURS if c != r.c]), (x, up, 0), size)
+        actors: list[Body | Thing] = list(others(rng, (r.x, r.c)))
+        if kind in ("turns", "every"):
+            actors.append(self._coloured(stage, rng, r, main, moments, told))
+        elif kind in ("appears", "what"):
+            actors += self._appearing(stage, rng, r, moments, told)
+        elif kind == "leaves" and moments:
+            gone = moments[0]
+            side = rng.choice((-1, 1)) * 2.6
+            path = ((0, x, up), (gone - 900, rng.uniform(-0.7, 0.7), up), (gone, side, up))
+            late = rng.random() < 0.15 or (told and not self._tells(stage, r.w[0], gone, SEEN_MS))
+            actors.append(main if late else replace(main, path=path, rolls=r.x == "ball"))
+        elif kind == "comes" and moments:
+            here = moments[0]
+            if rng.random() < 0.85 and self._tells(stage, r.w[0], here, SEEN_MS):
+                steps = [
+                    Rep(here - 900 + 450 * i, here - 450 + 450 * i, mirrored=bool(i % 2)) for i in range(5)
+                ]
+                walk = ((here - 900, 3.2 * rng.choice((-1, 1))), (here + 1350, rng.uniform(-0.5, 0.5)))
+                walker = body(rng, (("knee raises", steps),), path=walk)
+                actors.append(replace(walker, facing=90.0 if walk[0][1] < 0 else -90.0))
+        return Film(rng.getrandbits(31), tuple(actors), r.split, stage=(wide, 1.5))
+
+    def _coloured(
+        self, stage: Stage, rng: random.Random, r: Request, main: Thing, moments: list[int], told: bool
+    ) -> Thing:
+        """It takes other colours, and once, mostly, the one that was asked for."""
+        changes: list[tuple[float, str]] = []
+        hit = rng.randrange(len(moments)) if moments and rng.random() < 0.9 else -1
+        last = main.colour
+        for i, ms in enumerate(moments):
+            wanted = r.kind == "turns" and i == hit
+            colour = r.c if wanted else rng.choice([c for c in COLOURS if c not in (r.c, last)])
+            if told and r.kind == "every" and not self._tells(stage, colour, ms, SEEN_MS):
+                break
+            if told and wanted and not self._tells(stage, r.w[0], ms, SEEN_MS):
+                break
+            changes.append((ms, colour))
+            last = colour
+        return replace(main, colours=tuple(changes))
+
+    def _appearing(
+        self, stage: Stage, rng: random.Random, r: Request, moments: list[int], told: bool
+    ) -> Iterator[Thing]:
+        """One thing after another comes, and may go again."""
+        hit = rng.randrange(len(moments)) if moments and rng.random() < 0.9 else -1
+        shapes = [s for s in SHAPES if s not in TEST_SHAPES and s != r.x]
+        for i, ms in enumerate(moments[:6]):
+            wanted = i == hit
+            shape = r.x if wanted else rng.choice(shapes)
+            colour = rng.choice(tuple(COLOURS))
+            if told and r.kind == "what" and not self._tells(stage, f"{colour} {shape}", ms, SEEN_MS):
+                return
+            if told and r.kind == "appears" and wanted and not self._tells(stage, r.w[0], ms, SEEN_MS):
+                return
+            size, end = rng.uniform(0.12, 0.28), ms + rng.choice((1500, 3000, 60_000))
+            x = -0.95 + 0.38 * i + rng.uniform(-0.05, 0.05)
+            yield Thing(
+                rng.getrandbits(31),
+                shape,
+                colour,
+                (x, rng.uniform(0.3, 1.2), 0.1 * i),
+                size,
+                shown=((ms, end),),
+            )
+
+
+class Look(Watch):
+    """“What colour is the ball?”"""
+
+    name = "look"
+
+    def script(self, rng: random.Random, split: str, seconds: float) -> Script:
+        shapes = [s for s in SHAPES if split == "test" or s not in TEST_SHAPES]
+        x, y = rng.sample(shapes, 2)
+        doing = rng.random() < 0.3
+        if doing:
+            x = own(rng, split, dict(EXERCISES), TEST_EXERCISES)
+        n = rng.choice((0, 1, 2, 2, 3, 3, 4, 5))
+        c, side = rng.choice(tuple(COLOURS)), rng.choice(("left", "right"))
+        answers = {"colour": c, "side": side, "many": number(n), "what": f"{c} {x}"}
+        kinds = (
+            ["doing"]
+            if doing
+            else ["what"]
+            if n == 0
+            else rng.sample(["colour", "side", "many"], rng.randint(1, 3))
+        )
+        plural = {"box": "boxes", "leaf": "leaves"}.get(y, y + "s")
+        lines, said = [], []
+        for kind in kinds:
+            lines.append(ASKS[kind].draw(rng, split, x=plural if kind == "many" else x))
+            said.append(EXERCISES[x].doing if kind == "doing" else answers[kind])
+        r = Request("doing" if doing else "things", split, x=x, c=c, n=n, w=(side, y, *said), asked=0)
+        lines += lines_for(rng, seconds * 0.4, sentences(rng)) if rng.random() < 0.5 else []
+        return Script(self.name, 0, tuple(Line(line) for line in lines), {"request": r})
+
+    def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
+        stage = Stage(script, tuple(clips), seconds)
+        r = script.facts["request"]
+        assert isinstance(r, Request)
+        side, y, *said = r.w
+        now = rng.randrange(1200, 5000)
+        order = list(range(len(said), len(clips)))
+        for i in range(len(said)):  # plain talk between the questions
+            order.insert(rng.randint(i, min(len(order), i + 1)), i)
+        for i in order:
+            placed = stage.at(i, now)
+            say = Say(said[i], react(heard_end(placed))) if i < len(said) else None
+            if not stage.fits(placed) or (say and not stage.free(say)):
+                break
+            stage.put(placed)
+            now = heard_end(placed) + rng.randrange(600, 2500)
+            if say:
+                stage.answer(say, heard_end(placed))
+                now = max(now, said_end(say) + 400)
+        if not stage.says:
+            stage.expect(quiet(0, stage.ms))
+        return replace(stage.episode(), film=self._film(stage, rng, r, side, y))
+
+    def _film(self, stage: Stage, rng: random.Random, r: Request, side: str, y: str) -> Film:
+        if r.kind == "doing":
+            reps = repetitions(rng, rng.uniform(0, 400), stage.ms, EXERCISES[r.x].quick, lambda n: 0)
+            return Film(rng.getrandbits(31), (body(rng, ((r.x, reps),)), *others(rng, ())), r.split)
+        places = [(x, up) for x in (-1.0, -0.5, 0.5, 1.0) for up in (0.3, 0.95)]
+        rng.shuffle(places)
+        mine = next(p for p in places if (p[0] < 0) == (side == "left"))
+        places.remove(mine)
+        spots = [(*mine, r.x, r.c)]
+        spots += [(*p, y, rng.choice([c for c in COLOURS if c != r.c])) for p in places[: r.n]]
+        things = tuple(
+            Thing(
+                rng.getrandbits(31), shape, colour, (x, up, rng.uniform(-0.1, 0.1)), rng.uniform(0.14, 0.24)
+            )
+            for x, up, shape, colour in spots
+        )
+        return Film(rng.getrandbits(31), things, r.split, stage=(1.2, 1.3))
