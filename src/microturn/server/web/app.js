@@ -5,9 +5,10 @@ import { Ladder, RUNGS } from './ladder.js';
 import { Lanes, TICK_MS } from './lanes.js';
 import { Busy, connect, Denied, Refused, resume } from './live.js';
 import { fromBase64, peakOf, Sound, toBase64 } from './sound.js';
+import { Talk } from './talk.js';
 
 /** @import { LiveEvent, Wire } from './live.js' */
-/** @import { Who } from './lanes.js' */
+/** @import { Played } from './sound.js' */
 
 /** @template {HTMLElement} T  @param {string} id  @param {new () => T} kind @returns {T} */
 function element(id, kind) {
@@ -15,37 +16,36 @@ function element(id, kind) {
   if (!(found instanceof kind)) throw new Error(`the page has no ${id}`);
   return found;
 }
-const [start, mute, camera, screen, theme] = ['start', 'mute', 'camera', 'screen', 'theme'].map((id) => element(id, HTMLButtonElement));
-const [status, latency, loss, buffer, work, figure] = ['status', 'latency', 'loss', 'buffer', 'work', 'film'].map((id) => element(id, HTMLElement));
-const talk = element('talk', HTMLOListElement);
-const text = element('text', HTMLInputElement);
-const typing = element('typing', HTMLFormElement);
-const canvas = element('lanes', HTMLCanvasElement);
+/** @param {string} id */
+const button = (id) => element(id, HTMLButtonElement);
+/** @param {string} id  @param {string} text */
+const write = (id, text) => void (element(id, HTMLElement).textContent = text);
 
-const query = new URLSearchParams(location.search);
-const lanes = new Lanes(canvas);
+const text = element('text', HTMLInputElement);
+const lanes = new Lanes(element('lanes', HTMLCanvasElement));
 const film = new Film(element('frame', HTMLCanvasElement));
-const UTTERANCE_GAP_MS = 1200; // captions only: after such a silence words begin a new line
-const LINE = 90; // letters after which they do as well
+const talk = new Talk(element('talk', HTMLElement), element('work', HTMLElement));
 const RETRY_S = [0.5, 1, 2, 4, 8];
+const MANY = 4; // tries to come back to a conversation before another is begun
 
 /** @type {Wire | undefined} */ let wire;
 /** @type {Sound | undefined} */ let sound;
 let ladder = new Ladder();
 let rung = RUNGS[0];
-let origin = 0; // performance.now() at session ms 0
 let wanted = false; // the user wants to be connected
 let muted = false;
 let deaf = false; // no microphone was to be had: typing still works
-/** @type {Float32Array[]} */ let unsent = []; // slices of the tick that is being heard
-/** @type {number[]} */ let inFlight = []; // when the ticks went that have not been answered
+
 let conversation = ''; // its id, to come back to
 let until = 0; // session ms that has been answered
+let origin = 0; // performance.now() at session ms 0, once `settled` by a tick
+let settled = false;
 let decided = 'listen'; // in the last tick
 /** @type {Float32Array | undefined} */ let sounding; // of the tick whose decision comes next
+/** @type {Float32Array[]} */ let unsent = []; // slices of the tick that is being heard
+/** @type {number[]} */ let inFlight = []; // when the ticks went that have not been answered
 let seen = { ticks: 0, missed: 0, underruns: 0 }; // since the last look
-let underruns = 0;
-let waiting = 0; // ms in our own jitter buffer
+let played = { depthMs: 0, underruns: 0 }; // of our own jitter buffer
 
 const now = () => performance.now() - origin;
 
@@ -54,17 +54,16 @@ const now = () => performance.now() - origin;
 /** @param {'idle' | 'connecting' | 'live' | 'reconnecting' | 'weak'} state  @param {string} says */
 function show(state, says) {
   document.body.dataset.state = state;
-  status.textContent = says;
-  const live = state === 'live' || state === 'weak';
-  start.textContent = wanted ? 'Stop' : 'Start';
-  for (const control of [mute, camera, screen, text, .../** @type {HTMLButtonElement[]} */ ([...typing.querySelectorAll('button')])]) control.disabled = !live;
-  screen.hidden = !navigator.mediaDevices?.getDisplayMedia;
+  write('status', says);
+  write('start', wanted ? 'Stop' : 'Start');
+  const off = state !== 'live' && state !== 'weak';
+  for (const control of document.querySelectorAll('.senses button, #typing *')) control.toggleAttribute('disabled', off);
 }
 
 async function begin() {
   wanted = true;
   show('connecting', 'Connecting');
-  talk.replaceChildren();
+  talk.clear();
   lanes.reset();
   sound = new Sound();
   await sound.open();
@@ -78,23 +77,18 @@ async function join() {
     try {
       const stream = (/** @type {MediaStream} */ stream) => sound?.playStream(stream, (slice) => lanes.sound('model', now(), peakOf(slice)));
       const on = { event: happen, stream, lost };
-      wire = await (conversation ? resume(conversation, until, on) : connect(sound.microphone, on, query.get('transport') !== 'websocket'));
+      const rtc = !deaf && new URLSearchParams(location.search).get('transport') !== 'websocket';
+      wire = await (conversation ? resume(conversation, until, on) : connect(sound.microphone, on, rtc));
       if (!wanted) return wire.close();
-      element('delay', HTMLElement).textContent = wire.transport === 'WebRTC' ? 'round trip' : 'answer';
-      if (wire.transport === 'WebSocket') sound.playPieces(({ peak, depthMs, targetMs, underruns: all }) => {
-        waiting = depthMs;
-        lanes.sound('model', now(), peak);
-        buffer.textContent = `${Math.round(targetMs)} ms`;
-        seen.underruns += all - underruns;
-        underruns = all;
-      });
-      climb(RUNGS[(ladder = new Ladder()).rung]);
-      return;
+      write('delay', wire.transport === 'WebRTC' ? 'round trip' : 'answer');
+      if (wire.transport === 'WebSocket') sound.playPieces(play);
+      ladder = new Ladder();
+      return climb(RUNGS[0]);
     } catch (error) {
       if (error instanceof Denied) return end(error.message);
-      if (error instanceof Refused && (error.code !== 'session_connected' || tries > 4)) conversation = '';
-      const wait = error instanceof Busy ? error.retryS : RETRY_S[Math.min(tries, RETRY_S.length - 1)];
+      if (error instanceof Refused && (error.code !== 'session_connected' || tries > MANY)) conversation = '';
       show('reconnecting', error instanceof Busy ? error.message : 'No connection. Trying again.');
+      const wait = error instanceof Busy ? error.retryS : RETRY_S[Math.min(tries, RETRY_S.length - 1)];
       await new Promise((done) => setTimeout(done, wait * 1000));
     }
   }
@@ -126,89 +120,65 @@ function end(says) {
 function happen(event) {
   switch (event.type) {
     case 'session.started':
-      [film.canvas.height, film.canvas.width] = event.session.frame_size;
-      if (event.session.id !== conversation) {
-        until = 0;
-        lanes.reset();
-      }
-      conversation = event.session.id;
-      origin = performance.now() - until; // while nobody was connected its time stood still
-      [unsent, inFlight, underruns, decided] = [[], [], 0, 'listen'];
-      break;
-    case 'session.tick':
-      return beat(event);
+      return started(event.session);
     case 'session.output_audio.delta':
       return void (sounding = fromBase64(event.delta));
+    case 'session.tick':
+      return beat(event);
     case 'session.input_transcript.delta':
-      return say('you', event.delta, event.start_ms);
+      lanes.word({ who: 'you', ms: event.start_ms, text: event.delta });
+      return talk.say('you', event.delta, event.start_ms);
     case 'session.output_transcript.delta':
-      return say('model', event.delta, event.start_ms);
+      lanes.word({ who: 'model', ms: event.start_ms, text: event.delta });
+      return talk.say('model', event.delta, event.start_ms);
     case 'session.delegation.created':
-      return void card(event.delegation.id, event.delegation.target === 'client' ? 'Handed to the application' : 'Working on it');
+      return void talk.card(event.delegation.id, event.delegation.target === 'client' ? 'Handed to the application' : 'Working on it');
     case 'response.event':
-      return report(event.delegation_id, event.event);
+      return event.delegation_id && talk.report(event.delegation_id, event.event);
     case 'session.closed':
-      return event.reason === 'connection_lost' ? undefined : void (wanted && end('The conversation has ended.'));
+      return void (wanted && event.reason !== 'connection_lost' && end('The conversation has ended.'));
     case 'error':
-      if (wire) status.textContent = event.error.message;
+      return wire && write('status', event.error.message);
   }
+}
+
+/** @param {{ id: string, frame_size: number[] }} session */
+function started({ id, frame_size }) {
+  [film.canvas.height, film.canvas.width] = frame_size;
+  if (id !== conversation) {
+    until = 0;
+    lanes.reset();
+  }
+  conversation = id;
+  origin = performance.now() - until; // while nobody was connected its time stood still
+  settled = false;
+  decided = 'listen';
+  unsent = [];
+  inFlight = [];
+  played.underruns = 0;
 }
 
 /** @param {LiveEvent} event */
 function beat({ tick, decision, missed }) {
   lanes.tick({ number: tick, decision, missed });
-  origin = Math.min(origin, performance.now() - (tick + 1) * TICK_MS) + 0.02; // the fastest event sets it; clocks drift
   until = (tick + 1) * TICK_MS;
+  const late = performance.now() - until - origin; // the fastest tick sets the origin; clocks drift, ticks are skipped
+  origin += settled && late < 2 * TICK_MS ? Math.min(late, 0) + 0.02 : late;
+  settled = true;
   const went = missed ? undefined : inFlight.shift();
-  if (went) latency.textContent = `${Math.round(performance.now() - went)} ms`;
+  if (went) write('latency', `${Math.round(performance.now() - went)} ms`);
   sound?.play({ drop: decided === 'speak' && decision === 'listen', samples: sounding });
   decided = decision;
   seen.ticks++;
   if (missed) seen.missed++;
 }
 
-/** @param {Who} who  @param {string} piece  @param {number} ms */
-function say(who, piece, ms) {
-  lanes.word({ who, ms, text: piece });
-  let line = /** @type {HTMLLIElement | undefined} */ ([...talk.children].findLast((item) => item.classList.contains(who)));
-  const long = (line?.textContent ?? '').length > LINE && piece.startsWith(' ');
-  const fresh = long || ms - Number(line?.dataset.until ?? -Infinity) > UTTERANCE_GAP_MS;
-  if (!line || fresh) {
-    line = document.createElement('li');
-    line.className = who;
-    line.dataset.who = who === 'you' ? 'you' : 'it';
-    if (talk.lastElementChild?.classList.contains(who)) line.classList.add('same');
-    if (who === 'model') talk.querySelector('.latest')?.classList.remove('latest');
-    if (who === 'model') line.classList.add('latest');
-    talk.append(line);
-    if (talk.children.length > 60) talk.firstElementChild?.remove();
-  }
-  line.textContent = fresh ? piece.trim() : line.textContent + piece;
-  line.dataset.until = String(ms);
-  talk.scrollTop = talk.scrollHeight;
-}
-
-/** @param {string} id  @param {string} title */
-function card(id, title) {
-  work.hidden = false;
-  let found = /** @type {HTMLElement | null} */ (work.querySelector(`[data-id="${CSS.escape(id)}"]`));
-  if (!found) {
-    found = document.createElement('article');
-    found.className = 'card';
-    found.dataset.id = id;
-    found.append(document.createElement('b'), document.createElement('p'));
-    work.querySelector('h3')?.after(found);
-  }
-  /** @type {HTMLElement} */ (found.firstChild).textContent = title;
-  return found;
-}
-
-/** A piece of the background model's answer. @param {string | undefined} id  @param {LiveEvent} event */
-function report(id, event) {
-  if (!id) return;
-  if (event.type === 'response.output_text.delta') /** @type {HTMLElement} */ (card(id, 'Working on it').lastChild).textContent += event.delta;
-  if (event.type === 'response.completed') card(id, 'Done').classList.add('done');
-  if (event.type === 'response.failed') card(id, 'Did not work');
+/** @param {Played} news of the last 20 ms */
+function play({ peak, depthMs, targetMs, underruns }) {
+  lanes.sound('model', now(), peak);
+  write('buffer', `${Math.round(targetMs)} ms`);
+  seen.underruns += underruns - played.underruns;
+  played = { depthMs, underruns };
 }
 
 // ---- what goes ----
@@ -224,35 +194,35 @@ function heard(slice) {
     inFlight = [...inFlight.slice(-5), performance.now()];
   }
   unsent = [];
-  if (film.source) picture();
 }
 
-async function picture() {
-  if (!rung.video || (rung.everyTicks > 1 && Math.floor(now() / TICK_MS) % rung.everyTicks)) return;
-  const image = wire?.picture ? void film.draw(1) : await film.jpeg(rung.video);
-  if (image) wire?.send({ type: 'session.input_video.append', image, format: 'jpeg' });
+/** Once a tick. */
+function picture() {
+  if (!film.source || !rung.video || Math.floor(performance.now() / TICK_MS) % rung.everyTicks) return;
+  const image = film.draw(wire?.picture ? 1 : rung.video);
+  if (image && !wire?.picture) wire?.send({ type: 'session.input_video.append', image: image.toDataURL('image/jpeg', 0.8).split(',')[1], format: 'jpeg' });
 }
 
 /** @param {string} typed */
 function type(typed) {
   if (!typed.trim() || !wire) return;
   wire.send({ type: 'session.input_text.append', text: typed });
-  say('you', ` “${typed}”`, now() + 2 * UTTERANCE_GAP_MS);
+  talk.typed(typed);
 }
 
 // ---- the line ----
 
 /** Once a second. */
 async function look() {
-  if (!wire) return;
-  const line = await wire.line();
-  if (!wire) return;
-  if (line.rttMs) latency.textContent = `${Math.round(line.rttMs)} ms`;
-  wire.send({ type: 'session.playback.ack', end_ms: Math.max(0, Math.round(until - (line.bufferMs || waiting))) });
-  if (line.bufferMs) buffer.textContent = `${Math.round(line.bufferMs)} ms`;
-  const missed = seen.ticks ? seen.missed / seen.ticks : 1;
-  loss.textContent = `${(100 * Math.max(line.loss, rung.sound && !deaf ? missed : 0)).toFixed(0)} %`;
-  const next = ladder.look({ ...line, missed: rung.sound && !deaf ? missed : 0, underruns: seen.underruns }, film.source !== undefined);
+  const line = await wire?.line();
+  if (!wire || !line) return;
+  const missed = !deaf && rung.sound && seen.ticks ? seen.missed / seen.ticks : 0;
+  if (line.rttMs) write('latency', `${Math.round(line.rttMs)} ms`);
+  if (line.bufferMs) write('buffer', `${Math.round(line.bufferMs)} ms`);
+  write('loss', `${(100 * Math.max(line.loss, missed)).toFixed(0)} %`);
+  wire.send({ type: 'session.playback.ack', end_ms: Math.max(0, Math.round(until - (line.bufferMs || played.depthMs))) });
+  const stalled = seen.ticks === 0; // no tick in a second: nothing gets through
+  const next = ladder.look({ ...line, missed: stalled ? 1 : missed, underruns: seen.underruns }, film.source !== undefined);
   seen = { ticks: 0, missed: 0, underruns: 0 };
   if (next !== rung) climb(next);
 }
@@ -278,54 +248,59 @@ async function toggleFilm(source) {
   try {
     await film.open(source, closeFilm);
   } catch {
-    status.textContent = `The ${source} was not allowed.`;
-    return;
+    return write('status', `The ${source} was not allowed.`);
   }
-  figure.hidden = false;
-  (source === 'camera' ? camera : screen).ariaPressed = 'true';
+  element('film', HTMLElement).hidden = false;
+  button(source).ariaPressed = 'true';
   climb(rung);
 }
 
 function closeFilm() {
   film.close();
-  figure.hidden = true;
-  camera.ariaPressed = screen.ariaPressed = 'false';
+  element('film', HTMLElement).hidden = true;
+  button('camera').ariaPressed = button('screen').ariaPressed = 'false';
   wire?.picture?.(null, 0, 0);
 }
 
-start.onclick = () => (wanted ? end('Not connected') : begin());
-camera.onclick = () => toggleFilm('camera');
-screen.onclick = () => toggleFilm('screen');
-mute.onclick = () => {
+button('start').onclick = () => (wanted ? end('Not connected') : begin());
+button('camera').onclick = () => toggleFilm('camera');
+button('screen').onclick = () => toggleFilm('screen');
+button('screen').hidden = !navigator.mediaDevices?.getDisplayMedia;
+button('mute').onclick = ({ currentTarget }) => {
   muted = !muted;
-  mute.ariaPressed = String(muted);
+  /** @type {HTMLElement} */ (currentTarget).ariaPressed = String(muted);
   wire?.send({ type: muted ? 'session.input_audio.mute' : 'session.input_audio.unmute' });
 };
-typing.onsubmit = (event) => {
+element('typing', HTMLFormElement).onsubmit = (event) => {
   event.preventDefault();
   type(text.value);
   text.value = '';
 };
 for (const chip of document.querySelectorAll('.chip')) chip.addEventListener('click', () => type(chip.textContent ?? ''));
-theme.onclick = () => {
-  const dark = getComputedStyle(document.documentElement).colorScheme === 'dark' || (!document.documentElement.dataset.theme && matchMedia('(prefers-color-scheme: dark)').matches);
-  document.documentElement.dataset.theme = localStorage.theme = dark ? 'light' : 'dark';
+
+const darkness = matchMedia('(prefers-color-scheme: dark)');
+const root = document.documentElement;
+if (localStorage.theme) root.dataset.theme = localStorage.theme;
+button('theme').onclick = () => {
+  const dark = root.dataset.theme ? root.dataset.theme === 'dark' : darkness.matches;
+  root.dataset.theme = localStorage.theme = dark ? 'light' : 'dark';
   lanes.restyle();
 };
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => lanes.restyle());
-/** @type {Record<string, HTMLElement>} */
-const KEYS = { m: mute, v: camera, s: screen };
+darkness.addEventListener('change', () => lanes.restyle());
+
+/** @type {Record<string, string>} */
+const KEYS = { m: 'mute', v: 'camera', s: 'screen' };
 document.addEventListener('keydown', (event) => {
   if (event.target === text) return void (event.key === 'Escape' && text.blur());
   if (event.metaKey || event.ctrlKey || event.altKey) return;
   if (event.key === '/') event.preventDefault(), text.focus();
-  KEYS[event.key]?.click();
+  if (KEYS[event.key]) button(KEYS[event.key]).click();
 });
 
-if (localStorage.theme) document.documentElement.dataset.theme = localStorage.theme;
 lanes.restyle();
 show('idle', 'Not connected');
 setInterval(look, 1000);
+setInterval(picture, TICK_MS);
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 let drawn = 0;
 requestAnimationFrame(function frame(at) {

@@ -48,12 +48,6 @@ export class Film {
     return small;
   }
 
-  /** The present picture as JPEG, base64. @param {number} share @returns {Promise<string | undefined>} */
-  async jpeg(share) {
-    const small = this.draw(share);
-    return small?.toDataURL('image/jpeg', 0.8).split(',')[1];
-  }
-
   close() {
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = this.source = undefined;
