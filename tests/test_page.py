@@ -14,6 +14,7 @@ import threading
 import time
 import wave
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,39 @@ class House:
             self._loop = asyncio.get_running_loop()
             self._server = make_server(make_app(Lobby(self._engine)), "127.0.0.1", 0)
             ready.set()
-            await self._server.serve()
+            await asyncio.gather(self._server.serve(), self._begin_line())
 
         self._thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
         self._thread.start()
         ready.wait()
-        until(lambda: self._server.started)
-        self.url = f"http://localhost:{self._server.servers[0].sockets[0].getsockname()[1]}/"
+        until(lambda: self._server.started and hasattr(self, "_line"))
+        self.url = f"http://localhost:{self._port()}/"
+        self.bad_url = f"http://localhost:{self._line.sockets[0].getsockname()[1]}/"
+
+    def _port(self) -> int:
+        return int(self._server.servers[0].sockets[0].getsockname()[1])
+
+    async def _begin_line(self) -> None:
+        """A second way in, through which nothing gets while `open` is clear."""
+        self.open = asyncio.Event()
+        self.open.set()
+
+        async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(OSError):
+                while data := await reader.read(4096):
+                    await self.open.wait()
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there, back = await asyncio.open_connection("127.0.0.1", self._port())
+            await asyncio.gather(carry(reader, back), carry(there, writer))
+
+        self._line = await asyncio.start_server(join, "127.0.0.1", 0)
+
+    def block(self, blocked: bool) -> None:
+        self._loop.call_soon_threadsafe(self.open.clear if blocked else self.open.set)
 
     def cut(self) -> None:
         """Every connection breaks."""
@@ -78,6 +105,7 @@ class House:
             self._loop.call_soon_threadsafe(connection.transport.abort)
 
     def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._line.close)
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(10)
         self._engine.close()
@@ -224,6 +252,19 @@ def test_comes_back_by_itself(house: House, browse: Callable[..., Any]) -> None:
     page.wait_for_selector("body[data-state=reconnecting]")
     page.wait_for_selector("body[data-state=live]")
     page.wait_for_selector("#talk .model")
+
+
+@in_chromium
+def test_says_what_it_gives_up_on_a_bad_line_and_takes_it_back(
+    house: House, browse: Callable[..., Any]
+) -> None:
+    page = browse(house.bad_url + "?transport=websocket")
+    page.click("#start")
+    page.wait_for_selector("body[data-state=live]")
+    house.block(True)
+    expect(page.locator("#status")).to_contain_text("sound comes a little later")
+    house.block(False)
+    expect(page.locator("#status")).to_have_text("Connected over WebSocket")
 
 
 @in_chromium

@@ -145,21 +145,22 @@ class Peer:
 
     async def carry(self) -> None:
         """Until the peer goes, which leaves the conversation waiting, or the conversation ends."""
-        doing: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout(OPEN_S):
                 channel = await self._channel
             with self._lobby.connected(self._conversation):
                 self._live.started()
-                doing = [asyncio.create_task(self._speak()), asyncio.create_task(self._tell(channel))]
-                ends = (asyncio.create_task(self._leave()), doing[1])
-                doing.append(ends[0])
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                async with asyncio.TaskGroup() as group:
+                    speaking = group.create_task(self._speak())
+                    ends = group.create_task(self._gone.wait()), group.create_task(self._tell(channel))
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                    for task in (speaking, *ends):
+                        task.cancel()
         except TimeoutError:
             self._conversation.close("connection_lost")
         finally:
-            for task in (*doing, *self._senses):
-                task.cancel()
+            for sense in self._senses:
+                sense.cancel()
             self._live.leave()
             await self.close()
 
@@ -224,9 +225,6 @@ class Peer:
                 picture = await asyncio.to_thread(letterbox, frame, size)
                 if self._conversation.connected:
                     self._conversation.push_frame(picture)
-
-    async def _leave(self) -> None:
-        await self._gone.wait()
 
     def _look(self) -> None:
         if self._connection.connectionState in ("failed", "closed"):
