@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from microturn.bench import people, scores, whisper
+from microturn.bench import language, people, scores, watching, whisper
 from microturn.bench.baselines import (
     ALWAYS,
     NEVER,
@@ -27,6 +27,7 @@ from microturn.bench.baselines import (
 )
 from microturn.bench.cast import Cast, test_cast
 from microturn.bench.drive import drive
+from microturn.bench.films import real_cases
 from microturn.bench.intervals import Measure, mean
 from microturn.bench.metrics import Heard, Played, Run
 from microturn.bench.waves import CLEAN, Case, Surroundings, make_case, voices
@@ -41,6 +42,8 @@ SEED_STEP = 100_003  # suites with neighbouring seeds share no script
 TRIES = 25  # composed for one that is wanted, before a suite gives up
 LOSSY = Surroundings(loss=0.1, burst=2.0)
 NOISY = Surroundings(noise_snr_db=15.0)
+KITCHEN_DB = (None, 24.0, 18.0, 12.0, 6.0)  # in turn; None is clean
+RECALL_MINUTES = (1, 1, 5, 1, 1, 15, 5, 60)  # in turn
 Wanted = Callable[[Episode], bool]
 Make = Callable[[int, int, Cast], list[Case]]
 
@@ -89,8 +92,17 @@ def has(*kinds: str) -> Wanted:
     return lambda episode: set(kinds) <= {e.kind for e in episode.expected}
 
 
+def _counted(episode: Episode) -> bool:
+    """At least two repetitions aloud."""
+    return {"one", "two"} <= {e.text for e in episode.expected if e.kind == "say"}
+
+
 def lacks(*kinds: str) -> Wanted:
     return lambda episode: not set(kinds) & {e.kind for e in episode.expected}
+
+
+def speaks(episode: Episode) -> bool:
+    return bool(episode.says)
 
 
 def episodes(
@@ -146,6 +158,24 @@ def _read(n: int, seed: int, cast: Cast | None) -> list[Case]:
     return _cases(people.read_episodes(n, seed), seed)
 
 
+def _orders(n: int, seed: int, cast: Cast | None) -> list[Case]:
+    """Clean and over a kitchen at each of the distances in turn."""
+    cases = []
+    for i, episode in enumerate(people.order_episodes(n, seed)):
+        snr = KITCHEN_DB[i % len(KITCHEN_DB)]
+        around = CLEAN if snr is None else Surroundings(kitchen=noise("test"), kitchen_snr_db=snr)
+        place = replace(episode, scene="clean" if snr is None else f"{snr:.0f}_db")
+        cases.append(make_case(place, seed * SEED_STEP + i, around))
+    return cases
+
+
+def _recall(n: int, seed: int, cast: Cast) -> list[Case]:
+    """As long as what is told must be kept, and half a minute more."""
+    minutes = [RECALL_MINUTES[i % len(RECALL_MINUTES)] for i in range(n)]
+    found = (episodes("recall", 1, seed * n + i, cast, speaks, 60 * m + 25) for i, m in enumerate(minutes))
+    return _cases([episode for one in found for episode in one], seed)
+
+
 SUITES: dict[str, Suite] = {
     suite.name: suite
     for suite in (
@@ -171,6 +201,18 @@ SUITES: dict[str, Suite] = {
         Suite("hear", "everyday talk as transcript", _scene("hear", lambda e: True), scores.hear),
         Suite("digits", "a real person's digits", _digits, scores.digits, people=True),
         Suite("read", "real people's sentences", _read, scores.read, people=True),
+        Suite("translate", "word by word as it is said", _scene("translate", speaks), language.translate),
+        Suite("codeswitch", "foreign words in English", _scene("codeswitch", speaks), scores.cuespeak),
+        Suite("orders", "real people's coffee, slot by slot", _orders, language.orders, people=True),
+        Suite("tone", "whispering, shouting, who and where", _scene("tone", speaks), language.tone),
+        Suite("weave", "what must be looked up", _scene("weave", has("delegate")), language.weave),
+        Suite("instructions", "told how to be", _scene("instructions", has("reply")), language.instructions),
+        Suite("recall", "told in minute 0, needed later", _recall, language.recall),
+        Suite("repcount", "repetitions counted out", _scene("reps", _counted, 32.0), watching.repcount),
+        Suite("videoqa", "says when it happens", _scene("notice", has("say")), watching.videoqa),
+        Suite("charades", "when it begins and ends", _scene("charades", has("say")), watching.charades),
+        Suite("commentary", "calls the game", _scene("commentary", has("say")), watching.commentary),
+        Suite("look", "what is there to be seen", _scene("look", has("reply")), scores.turns),
     )
 }
 STDOUT = "-"
@@ -211,8 +253,9 @@ def evaluate(
     cast: Cast | None = None,
     baselines: bool = False,
     progress: Callable[[int], None] | None = None,
+    films: Path | None = None,
 ) -> Result:
-    """Run one suite. Without baselines it is quick enough to be called while training."""
+    """Run one suite. Without baselines it is quick enough to be called while training. `films`: real ones."""
     if suite == LOSS:
         return _loss(interaction, n, seed, cast, baselines, progress)
     if suite not in SUITES:
@@ -220,7 +263,7 @@ def evaluate(
     if n < 1:
         raise ValueError("a suite needs at least one case")
     chosen = SUITES[suite]
-    cases = make_cases(chosen, n, seed, cast)
+    cases = real_cases(films, n, seed) if films else make_cases(chosen, n, seed, cast)
     rows = [_row(chosen, "model", cases, drive(interaction, cases, progress=progress), seed)]
     if baselines:
         rows += _baselines(chosen, interaction, cases, seed)
@@ -252,7 +295,7 @@ def _overheard(case: Case) -> Played:
 def _result(suite: str, seed: int, cases: Sequence[Case], rows: Sequence[Row], cast: Cast | None) -> Result:
     names = tuple(sorted({name for case in cases for name in voices(case.episode)}))
     minutes = sum(case.episode.ticks for case in cases) / 300
-    notes = () if suite in SUITES and SUITES[suite].people else tuple((cast or _test_cast()).notes)
+    notes = tuple((cast or _test_cast()).notes) if names and not (suite in SUITES and SUITES[suite].people) else ()
     return Result(suite, len(cases), seed, minutes, names, tuple(rows), notes)
 
 
@@ -311,6 +354,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--voices", default="", help="only these of the reserved voices, such as piper-joe,flite-rms"
     )
+    parser.add_argument("--real", type=Path, help="repcount: a folder of real films, see bench/films.py")
     parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
 
 
@@ -322,6 +366,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.n < 1:
         raise ValueError("--n must be 1 or more")
+    if args.real and args.suite != "repcount":
+        raise ValueError("--real is for repcount")
     interaction = load_model(args.model) if args.model else load_model()
     names = (*SUITES, LOSS) if args.suite == "all" else (args.suite,)
     with Report(interaction.config.name, Console(stderr=args.json == STDOUT)) as report:
@@ -335,6 +381,7 @@ def run(args: argparse.Namespace) -> int:
                     cast=_cast_of(args.voices),
                     baselines=not args.no_baselines,
                     progress=progress,
+                    films=args.real,
                 )
             report.add(result)
             if args.json and args.json != STDOUT:

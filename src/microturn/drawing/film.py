@@ -103,7 +103,7 @@ class Film:
         finish = _Finish(rng, size, times, self.flaws)
         shot.fit(points, size, size[1] - 2 * finish.bars, rng.uniform(0.62, 0.95))
         feet = shot.view(np.array([[[0, 0, -WALL_M]]] * ticks)).centre[:, 0].imag
-        place = _place(rng, size, float(np.median(feet)), self.split)
+        place = _place(rng, size, float(np.median(feet)), self.split, any(self.stage))
         light = Light(
             *_unit(rng.normal(0, 0.6), -rng.uniform(0.1, 0.9), rng.uniform(0.4, 1.2)), rng.uniform(0.35, 0.75)
         )
@@ -267,7 +267,9 @@ def _surface(rng: np.random.Generator, height: int, width: int, deep: bool, chec
     return np.asarray(picture + np.linspace(0, rng.normal(0, 0.15), height)[:, None, None], np.float32)
 
 
-def _place(rng: np.random.Generator, size: tuple[int, int], floor: float, split: str) -> Image.Image:
+def _place(
+    rng: np.random.Generator, size: tuple[int, int], floor: float, split: str, bare: bool
+) -> Image.Image:
     """Wall, floor from row `floor` of the picture on, and what stands about; MARGIN times the picture's size."""
     height, width = (round(x * MARGIN) for x in size)
     edge = int(np.clip(floor + (height - size[0]) / 2, 1, height - 1))
@@ -279,7 +281,9 @@ def _place(rng: np.random.Generator, size: tuple[int, int], floor: float, split:
     picture = np.concatenate([wall, ground])
     image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
     pen = ImageDraw.Draw(image)
-    for _ in range(rng.poisson(2.5) if rng.random() < 0.8 else 12):  # windows, pictures, cupboards, plants
+    for _ in range(
+        rng.poisson(0.6) if bare else rng.poisson(2.5) if rng.random() < 0.8 else 12
+    ):  # windows, pictures, cupboards, plants
         w, h = (int(x) for x in rng.uniform(0.04, 0.3, 2) * width)
         x = int(rng.uniform(-0.05, 1) * width)
         y = (

@@ -204,7 +204,7 @@ class Look(Watch):
         spots += [(*p, y, rng.choice([c for c in COLOURS if c != r.c])) for p in places[: r.n]]
         things = tuple(
             Thing(
-                rng.getrandbits(31), shape, colour, (x, up, rng.uniform(-0.1, 0.1)), rng.uniform(0.14, 0.24)
+                rng.getrandbits(31), shape, colour, (x, up, rng.uniform(-0.1, 0.1)), rng.uniform(0.17, 0.24)
             )
             for x, up, shape, colour in spots
         )
