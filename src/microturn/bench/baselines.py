@@ -45,4 +45,4 @@ def oracle(cases: Sequence[Case]) -> list[Played]:
 def _oracle(case: Case) -> Played:
     words, _ = schedule(case.episode.says)
     said = (Word(w.text, start_ms(tick_of(w.start_ms)), end_ms(tick_of(w.end_ms - 1))) for w in words)
-    return Played(tuple(said), tuple(spoken(case.episode)))
+    return Played(tuple(said), tuple(spoken(case.episode)), case.episode.decisions)

@@ -56,7 +56,11 @@ def played(actions: Sequence[Action], lead_ticks: int) -> Played:
             elif piece.strip():
                 said.append(Word(piece.strip(), begin, end))
             whole = True
-    return Played(tuple(said), heard(actions))
+    wanted = (Decision.DELEGATE, Decision.CANCEL)
+    decided = tuple(
+        (step, action.decision) for step, action in enumerate(actions) if action.decision in wanted
+    )
+    return Played(tuple(said), heard(actions), decided)
 
 
 def heard(actions: Sequence[Action]) -> tuple[Heard, ...]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from microturn.clock import tick_of
 from microturn.scenes.episode import HEARD_MS, Episode, Expected, Say, Word, react
 from microturn.scenes.words import DIGITS, number
+from microturn.streams import Decision
 
 SPLIT_MS = 600  # of silence make two utterances out of one
 MONOLOGUE_MS = 2000  # of false talk count as one false utterance
@@ -44,6 +45,7 @@ class Played:
 
     said: tuple[Word, ...] = ()
     heard: tuple[Heard, ...] = ()
+    decided: tuple[tuple[int, Decision], ...] = ()  # step, decision, where it is neither LISTEN nor SPEAK
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ def match(episode: Episode, said: Sequence[Word], scale: float = 1.0, cues: bool
             continue
         first = min(found, key=lambda i: (abs(said[tokens[i][1]].start_ms - target), i))
         starts = [said[place].start_ms for _, place in tokens[first:]]
-        last = first + max(len(words), _runs_on(episode.says, words, texts[first:], starts))
+        runs_on = _runs_on(episode.says, words, texts[first:], starts) if expected.kind == "reply" else 0
+        last = first + max(len(words), runs_on)
         for i in range(first, last):
             used[i] = True
         places = tuple(dict.fromkeys(tokens[i][1] for i in range(first, last)))

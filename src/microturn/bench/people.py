@@ -1,4 +1,4 @@
-"""Real people, for measuring only: sentences that were read aloud, and digits in the scene of digits.
+"""Real people, for measuring only: sentences that were read aloud, digits in the scene of digits, orders of coffee.
 
 Who they are and where they come from is in train/real.py; these are the ones that training never hears.
 Sentences are measured whole and uncut, also where their words are hard to find.
@@ -6,20 +6,32 @@ Sentences are measured whole and uncut, also where their words are hard to find.
 
 from __future__ import annotations
 
+import json
 import random
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from microturn.bench.cast import to_clip
 from microturn.clock import HEAR_RATE, TICK_MS
 from microturn.scenes import SCENES, write
-from microturn.scenes.episode import Clip, Episode, Expected, Placed, Word
-from microturn.streams import Floats
-from microturn.train.real import Recorded, recorded
+from microturn.scenes.episode import Clip, Episode, Expected, Placed, Read, Say, Word, react
+from microturn.scenes.orders import DONE_MS, PERSONA, Order
+from microturn.streams import Channel, Floats
+from microturn.train.real import Recorded, data_folder, recorded, sound
 from microturn.train.voices.spoken import LOUDNESS, PEAK, Spoken
 
 BEFORE_MS, AFTER_MS = 600, 1600  # quiet around a sentence, so that what is heard late still counts
+READ_BACK_MS = 7000  # in which an order is read back
+SLOTS = {
+    "coffeeDrink": "drink",
+    "size": "size",
+    "roast": "roast",
+    "numberOfShots": "shots",
+    "milkAmount": "milk",
+    "sugarAmount": "sugar",
+}
 DIGIT_SECONDS = 20.0
 
 
@@ -49,6 +61,30 @@ def _read(one: Recorded, number: int) -> Episode:
     ticks = -(-(BEFORE_MS + ms + AFTER_MS) // TICK_MS)
     placed = Placed(to_clip(Spoken(samples, words), one.text, one.voice), BEFORE_MS)
     return Episode("read", number, ticks, (placed,), expected=(Expected("quiet", 0, ticks * TICK_MS),))
+
+
+def order_episodes(n: int, seed: int) -> list[Episode]:
+    """One order each, by people who know nothing of the model; when their words are said is not known."""
+    folder = data_folder() / "orders"
+    rows = json.loads((folder / "labels.json").read_text("utf-8"))
+    rng = random.Random(f"orders/{seed}")
+    return [_order(folder / row["file"], row["slots"], rng) for row in rng.sample(rows, min(n, len(rows)))]
+
+
+def _order(path: Path, slots: dict[str, str], rng: random.Random) -> Episode:
+    samples = _level(sound(path))
+    end_ms = BEFORE_MS + len(samples) * 1000 // HEAR_RATE
+    ticks = -(-(end_ms + READ_BACK_MS) // TICK_MS)
+    back = Order(**{SLOTS[name]: value for name, value in slots.items()}).read_back()
+    return Episode(
+        "orders",
+        rng.randrange(1 << 30),
+        ticks,
+        (Placed(to_clip(Spoken(samples, ()), "", "orders"), BEFORE_MS),),
+        (Read(-1, Channel.INSTRUCTIONS, PERSONA.draw(rng, "test")),),
+        (Say(back, react(end_ms + DONE_MS)),),
+        expected=(Expected("order", 0, ticks * TICK_MS, back),),
+    )
 
 
 def _level(samples: Floats) -> Floats:

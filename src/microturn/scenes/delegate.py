@@ -23,7 +23,10 @@ from microturn.scenes.wording import Wordings, fill, whole
 from microturn.scenes.words import ANIMALS, DAYS, FOODS, NAMES, OBJECTS, PLACES, number
 from microturn.streams import LEAD_TICKS, Channel, Decision
 
-CITIES = tuple("paris london berlin madrid rome vienna oslo prague dublin lisbon boston denver tokyo cairo".split())  # noqa: SIM905
+CITIES = (
+    "paris", "london", "berlin", "madrid", "rome", "vienna", "oslo", "prague", "dublin", "lisbon", "boston", "denver",
+    "tokyo", "cairo",
+)  # fmt: skip
 # what is asked and what may come back; every word of a result but its slots trains
 TOPICS: tuple[tuple[Wordings, tuple[str, ...]], ...] = (
     (
@@ -92,15 +95,26 @@ TOPICS: tuple[tuple[Wordings, tuple[str, ...]], ...] = (
     ),
 )  # fmt: skip
 CANCEL = Wordings(
-    ("(oh|) never mind", "(please|okay|) forget (it|about it)", "cancel (that|it) (please|)",
-     "don't (bother|look it up) (anymore|)", "(no|) leave it"),
+    (
+        "(oh|) never mind",
+        "(please|okay|) forget (it|about it)",
+        "cancel (that|it) (please|)",
+        "don't (bother|look it up) (anymore|)",
+        "(no|) leave it",
+    ),
     ("(ah|) scratch that", "i don't need it (anymore|now)", "call it off (please|)", "drop it (please|)"),
 )
 INSTEAD = Wordings(
     ("(no|oh|actually) {x}", "wait {x}", "forget that {x}", "never mind {x}", "i mean {x}"),
     ("on second thought {x}", "rather {x}", "sorry i meant {x}"),
 )  # fmt: skip
-THINKING = ("searching", "Reading three pages", "calling the service", "comparing results", "one source found")
+THINKING = (
+    "searching",
+    "Reading three pages",
+    "calling the service",
+    "comparing results",
+    "one source found",
+)
 CALM_MS = 600  # of silence before a result is spoken
 SLOW_CHARACTERS = 8  # of a result are certainly read in a tick
 LET = "let me check"
@@ -250,7 +264,9 @@ class _Player:
         """When the result begins to be spoken if the user says nothing more."""
         if self.pending is None:
             return None
-        read = start_ms(tick_of(self.pending.at_ms) + sum(map(len, self.pending.move.results)) // SLOW_CHARACTERS + 1)
+        read = start_ms(
+            tick_of(self.pending.at_ms) + sum(map(len, self.pending.move.results)) // SLOW_CHARACTERS + 1
+        )
         silent = react(self.heard + CALM_MS - HEARD_MS)
         return max(read + start_ms(LEAD_TICKS), silent, -(-(self.free + TICK_MS) // TICK_MS) * TICK_MS)
 

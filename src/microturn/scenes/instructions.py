@@ -21,23 +21,39 @@ from microturn.streams import Channel
 
 PERSONA = Wordings(
     (
-        "(you are|act as|play) {x} {role}", "(you are|act as|be) {role} (called|named) {x}",
-        "your name is {x} (and|) you are {role}", "(please|) take the part of {x} {role}",
+        "(you are|act as|play) {x} {role}",
+        "(you are|act as|be) {role} (called|named) {x}",
+        "your name is {x} (and|) you are {role}",
+        "(please|) take the part of {x} {role}",
     ),
-    ("users (will|) know you as {x} {role}", "from here on you go by {x} {role}", "be {role} people call you {x}"),
+    (
+        "users (will|) know you as {x} {role}",
+        "from here on you go by {x} {role}",
+        "be {role} people call you {x}",
+    ),
 )
 ROLES = {
-    "a support agent": "how can i help you", "an agent on the help line": "how can i help you",
-    "a friendly companion": "good to hear you", "a companion for lonely evenings": "good to hear you",
-    "a character in a game": "welcome traveler", "an innkeeper in a game": "welcome traveler",
+    "a support agent": "how can i help you",
+    "an agent on the help line": "how can i help you",
+    "a friendly companion": "good to hear you",
+    "a companion for lonely evenings": "good to hear you",
+    "a character in a game": "welcome traveler",
+    "an innkeeper in a game": "welcome traveler",
 }
 FIRST = Wordings(
-    ("(begin|start) every answer with {x}", "(say|put) {x} before (each|every) answer",
-     "every answer (begins|starts|must begin) with {x}"),
+    (
+        "(begin|start) every answer with {x}",
+        "(say|put) {x} before (each|every) answer",
+        "every answer (begins|starts|must begin) with {x}",
+    ),
     ("open (your|all) answers with {x}", "{x} comes first in (any|each) answer"),
 )
 LAST = Wordings(
-    ("(end|finish) every answer with {x}", "(say|put) {x} after (each|every) answer", "every answer ends with {x}"),
+    (
+        "(end|finish) every answer with {x}",
+        "(say|put) {x} after (each|every) answer",
+        "every answer ends with {x}",
+    ),
     ("close (your|all) answers with {x}", "{x} comes last in (any|each) answer"),
 )
 TWICE = Wordings(
@@ -45,20 +61,34 @@ TWICE = Wordings(
     ("double (your|all) answers", "let people hear answers two times"),
 )
 ONLY = Wordings(
-    ("(answer|speak|reply) only (when|if) (you hear|the user says) {x}", "do not answer (without|unless you hear) {x}",
-     "(stay|keep) quiet (unless|until) the user says {x}"),
+    (
+        "(answer|speak|reply) only (when|if) (you hear|the user says) {x}",
+        "do not answer (without|unless you hear) {x}",
+        "(stay|keep) quiet (unless|until) the user says {x}",
+    ),
     ("the password is {x} answer only to questions that begin so", "ignore questions without {x} in front"),
 )
 EAGER = Wordings(
-    ("(be talkative|be eager) say {x} after (every|each) sentence (you hear|)",
-     "(say|answer) {x} to (statements|everything that is no question)", "(when|if) nothing is asked say {x}"),
+    (
+        "(be talkative|be eager) say {x} after (every|each) sentence (you hear|)",
+        "(say|answer) {x} to (statements|everything that is no question)",
+        "(when|if) nothing is asked say {x}",
+    ),
     ("never leave a sentence without {x}", "comment (on|) whatever is said with {x}"),
 )
 CALM = Wordings(
     ("(now|) answer (plainly|as usual|normally) again", "(forget|drop) (the|all) rules (for answers|)"),
     ("go back to plain answers", "no more rules (for answers|)"),
 )  # fmt: skip
-KINDS = {"persona": PERSONA, "first": FIRST, "last": LAST, "twice": TWICE, "only": ONLY, "eager": EAGER, "calm": CALM}
+KINDS = {
+    "persona": PERSONA,
+    "first": FIRST,
+    "last": LAST,
+    "twice": TWICE,
+    "only": ONLY,
+    "eager": EAGER,
+    "calm": CALM,
+}
 
 
 @dataclass(frozen=True)

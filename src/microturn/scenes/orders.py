@@ -63,13 +63,13 @@ class Order:
     @classmethod
     def parse(cls, said: str) -> Order | None:
         """The last order that was read back in these words (lower case, no marks)."""
-        found = [match for match in _FORM.finditer(said)]
+        found = list(_FORM.finditer(said))
         return cls(**found[-1].groupdict(default="")) if found else None
 
 
 PERSONA = Wordings(
     (
-        "you (take|are taking) coffee orders (and|.) read (the|each|every) order back (at the end|)",
+        "you (take|are taking) coffee orders and read (the|each|every) order back (at the end|)",
         "you are (a barista|an agent) in a coffee shop (take|write down) orders and (read|say) them back",
         "(please|) take the coffee order and (read|repeat) it back (when it is complete|)",
         "you work at the counter of a (cafe|coffee bar) read the order back (once it is done|)",
@@ -100,11 +100,15 @@ FIX = Wordings(
     ("or rather", "scratch that", "let me change that to", "hold on", "no no"),
 )
 THEN = Wordings(
-    ("(no|actually|oh|sorry|wait) (make that|i want|i'd like) {x}", "(and|also|oh and) (add|with) {x} (please|)"),
+    (
+        "(no|actually|oh|sorry|wait) (make that|i want|i'd like) {x}",
+        "(and|also|oh and) (add|with) {x} (please|)",
+    ),
     ("could it be {x} (instead|)", "(change it to|i'd rather have) {x}", "one more thing {x} (please|)"),
 )
 YES = Wordings(
-    ("(yes|yeah|right|perfect|great) (thank you|thanks|)", "that's (right|it|correct)"), ("you got it", "spot on")
+    ("(yes|yeah|right|perfect|great) (thank you|thanks|)", "that's (right|it|correct)"),
+    ("you got it", "spot on"),
 )
 FILLERS = ("um", "uh", "let me see", "please")
 DONE_MS = 700  # of silence after a complete sentence
@@ -141,7 +145,7 @@ class Orders:
         persona, confirm = PERSONA.draw(rng, split), rng.random() < 0.4
         if confirm:
             persona += " " + CONFIRM.draw(rng, split)
-        facts = {"persona": persona.replace(" . ", " "), "confirm": confirm, "parts": tuple(parts)}
+        facts = {"persona": persona, "confirm": confirm, "parts": tuple(parts)}
         return Script(self.name, 0, tuple(lines), {**facts, "order": order, "then": then, "after": after})
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
@@ -225,7 +229,9 @@ def spoken(rng: random.Random, split: str, order: Order) -> list[str]:
         form = "(with|and|with|with /) {x}" if i == 0 else "(and|and|with|and /) {x}"
         x = say(slot, given[slot])
         article = "a " if slot in ("shots", "size") and rng.random() < 0.6 else ""
-        text += " " + fill({"size": "in {x}", "roast": "(with|in|and) {x}"}.get(slot, form), rng, x=article + x)
+        text += " " + fill(
+            {"size": "in {x}", "roast": "(with|in|and) {x}"}.get(slot, form), rng, x=article + x
+        )
     words = text.split()
     for _ in range(rng.choice((0, 0, 1, 2))):
         at = rng.randrange(1, len(words))

@@ -41,7 +41,7 @@ FACTS: tuple[tuple[Wordings, Wordings, tuple[str, ...]], ...] = (
         NUMBERS,
     ),
     (
-        Wordings(("i (have to|must) buy a {x} (today|)", "don't forget i need a {x}"), ("what i should buy is a {x}",)),
+        Wordings(("i (have to|must) buy a {x} (today|)", "i need a {x} (today|)"), ("what i should buy is a {x}",)),
         Wordings(("what (do i have|was i going) to buy", "what do i need"), ("what was on my list",)),
         OBJECTS,
     ),

@@ -19,24 +19,42 @@ from microturn.scenes.wording import Wordings, whole
 from microturn.scenes.words import pair
 from microturn.streams import Channel
 
-MANNERS = {"whisper": "you're whispering", "shout": "you're shouting", "hurry": "you're in a hurry", "": "you sound calm"}
+MANNERS = {
+    "whisper": "you're whispering",
+    "shout": "you're shouting",
+    "hurry": "you're in a hurry",
+    "": "you sound calm",
+}
 HOW = Wordings(
     (
-        "how (do|did) i sound (now|to you|)", "how am i (talking|speaking) (now|)", "what's my (tone|voice like)",
-        "what do i sound like", "(can you tell|tell me) how i (sound|speak)", "how is my voice",
+        "how (do|did) i sound (now|to you|)",
+        "how am i (talking|speaking) (now|)",
+        "what's my (tone|voice like)",
+        "what do i sound like",
+        "(can you tell|tell me) how i (sound|speak)",
+        "how is my voice",
     ),
-    ("(describe|name) my tone (please|)", "in what way am i talking", "how would you call (my voice|this tone)"),
+    (
+        "(describe|name) my tone (please|)",
+        "in what way am i talking",
+        "how would you call (my voice|this tone)",
+    ),
 )
 WHERE = Wordings(
     (
-        "is it (noisy|loud|quiet) (here|where i am|around me)", "what's it like (here|around me)",
-        "is there (much|any|a lot of) noise (here|around me|)", "how (loud|noisy|quiet) is it here",
+        "is it (noisy|loud|quiet) (here|where i am|around me)",
+        "what's it like (here|around me)",
+        "is there (much|any|a lot of) noise (here|around me|)",
+        "how (loud|noisy|quiet) is it here",
     ),
     ("do you hear (any noise|a lot of noise)", "what kind of place am i in", "can you hear what's around me"),
 )
 WHO = Wordings(
     (
-        "who (said|was) that", "who (just spoke|was talking)", "was that (me|somebody else)", "did i say that",
+        "who (said|was) that",
+        "who (just spoke|was talking)",
+        "was that (me|somebody else)",
+        "did i say that",
         "was that my voice",
     ),
     ("whose voice was that", "who were you hearing (just now|)", "was it me who spoke"),

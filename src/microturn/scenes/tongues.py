@@ -4,8 +4,6 @@ Nouns are listed by gender, adjectives in both forms. French nouns begin with a 
 joined to them. `phrase` makes a sentence, `NOUNS` are words that may stand in an English one.
 """
 
-# ruff: noqa: SIM905 — word lists read better as running text
-
 from __future__ import annotations
 
 import random
@@ -38,37 +36,40 @@ TONGUES = {
     "es": Tongue(
         "spanish",
         m=_words(
-            """perro/dog gato/cat caballo/horse pájaro/bird cerdo/pig pato/duck ratón/mouse oso/bear león/lion lobo/wolf
-            zorro/fox queso/cheese arroz/rice huevo/egg tomate/tomato limón/lemon jugo/juice vino/wine café/coffee
-            té/tea libro/book lápiz/pencil papel/paper reloj/clock teléfono/phone coche/car tren/train barco/boat
-            avión/airplane sombrero/hat zapato/shoe vestido/dress árbol/tree fuego/fire río/river lago/lake jardín/garden
-            puente/bridge mercado/market niño/boy hombre/man hermano/brother padre/father abuelo/grandfather
-            amigo/friend médico/doctor maestro/teacher rey/king vecino/neighbor cuchillo/knife"""
+            """perro/dog gato/cat caballo/horse pájaro/bird cerdo/pig pato/duck ratón/mouse oso/bear león/lion
+            lobo/wolf zorro/fox queso/cheese arroz/rice huevo/egg tomate/tomato limón/lemon jugo/juice
+            vino/wine café/coffee té/tea libro/book lápiz/pencil papel/paper reloj/clock teléfono/phone
+            coche/car tren/train barco/boat avión/airplane sombrero/hat zapato/shoe vestido/dress árbol/tree
+            fuego/fire río/river lago/lake jardín/garden puente/bridge mercado/market niño/boy hombre/man
+            hermano/brother padre/father abuelo/grandfather amigo/friend médico/doctor maestro/teacher
+            rey/king vecino/neighbor cuchillo/knife"""
         ),
         f=_words(
             """vaca/cow oveja/sheep gallina/chicken rana/frog abeja/bee araña/spider tortuga/turtle manzana/apple
-            naranja/orange pera/pear uva/grape fresa/strawberry cebolla/onion zanahoria/carrot sopa/soup carne/meat
-            leche/milk cerveza/beer mesa/table silla/chair cama/bed puerta/door ventana/window llave/key taza/cup
-            cuchara/spoon botella/bottle lámpara/lamp camisa/shirt falda/skirt flor/flower luna/moon estrella/star
-            lluvia/rain nieve/snow piedra/stone playa/beach montaña/mountain casa/house escuela/school iglesia/church
-            ciudad/city calle/street niña/girl mujer/woman hermana/sister madre/mother abuela/grandmother reina/queen"""
+            naranja/orange pera/pear uva/grape fresa/strawberry cebolla/onion zanahoria/carrot sopa/soup
+            carne/meat leche/milk cerveza/beer mesa/table silla/chair cama/bed puerta/door ventana/window
+            llave/key taza/cup cuchara/spoon botella/bottle lámpara/lamp camisa/shirt falda/skirt flor/flower
+            luna/moon estrella/star lluvia/rain nieve/snow piedra/stone playa/beach montaña/mountain
+            casa/house escuela/school iglesia/church ciudad/city calle/street niña/girl mujer/woman
+            hermana/sister madre/mother abuela/grandmother reina/queen"""
         ),
         am=_words(
-            """rojo/red blanco/white negro/black amarillo/yellow verde/green azul/blue grande/big pequeño/small nuevo/new
-            viejo/old caliente/hot frío/cold limpio/clean barato/cheap bonito/pretty"""
+            """rojo/red blanco/white negro/black amarillo/yellow verde/green azul/blue grande/big pequeño/small
+            nuevo/new viejo/old caliente/hot frío/cold limpio/clean barato/cheap bonito/pretty"""
         ),
         af=_words(
-            """roja/red blanca/white negra/black amarilla/yellow verde/green azul/blue grande/big pequeña/small nueva/new
-            vieja/old caliente/hot fría/cold limpia/clean barata/cheap bonita/pretty"""
+            """roja/red blanca/white negra/black amarilla/yellow verde/green azul/blue grande/big pequeña/small
+            nueva/new vieja/old caliente/hot fría/cold limpia/clean barata/cheap bonita/pretty"""
         ),
         v=_words(
-            """come/eats bebe/drinks ve/sees tiene/has compra/buys vende/sells quiere/wants lleva/carries abre/opens
-            lava/washes pinta/paints encuentra/finds pierde/loses mira/watches corta/cuts olvida/forgets necesita/needs"""
+            """come/eats bebe/drinks ve/sees tiene/has compra/buys vende/sells quiere/wants lleva/carries
+            abre/opens lava/washes pinta/paints encuentra/finds pierde/loses mira/watches corta/cuts
+            olvida/forgets necesita/needs"""
         ),
         other=_words(
-            """el/the la/the un/a una/a y/and con/with en/in mi/my tu/your este/this esta/this aquí/here hoy/today
-            mañana/tomorrow ahora/now siempre/always nunca/never también/also muy/very está/is sobre/on bajo/under
-            sin/without para/for"""
+            """el/the la/the un/a una/a y/and con/with en/in mi/my tu/your este/this esta/this aquí/here
+            hoy/today mañana/tomorrow ahora/now siempre/always nunca/never también/also muy/very está/is
+            sobre/on bajo/under sin/without para/for"""
         ),
         patterns=(
             "el {m} {v} la {f}", "la {f} {v} el {m}", "el {m} {am} {v} una {f} {af}", "la {f} {af} {v} un {m} {am}",
@@ -83,37 +84,40 @@ TONGUES = {
     "fr": Tongue(
         "french",
         m=_words(
-            """chien/dog chat/cat cheval/horse poisson/fish cochon/pig canard/duck lapin/rabbit lion/lion loup/wolf
-            renard/fox mouton/sheep pain/bread fromage/cheese riz/rice beurre/butter citron/lemon sucre/sugar vin/wine
-            café/coffee thé/tea lait/milk sel/salt livre/book crayon/pencil papier/paper téléphone/phone train/train
-            bateau/boat chapeau/hat manteau/coat gâteau/cake soleil/sun feu/fire lac/lake jardin/garden pont/bridge
-            marché/market garçon/boy frère/brother père/father médecin/doctor roi/king voisin/neighbor couteau/knife
-            verre/glass vélo/bicycle bureau/desk village/village ciel/sky"""
+            """chien/dog chat/cat cheval/horse poisson/fish cochon/pig canard/duck lapin/rabbit lion/lion
+            loup/wolf renard/fox mouton/sheep pain/bread fromage/cheese riz/rice beurre/butter citron/lemon
+            sucre/sugar vin/wine café/coffee thé/tea lait/milk sel/salt livre/book crayon/pencil papier/paper
+            téléphone/phone train/train bateau/boat chapeau/hat manteau/coat gâteau/cake soleil/sun feu/fire
+            lac/lake jardin/garden pont/bridge marché/market garçon/boy frère/brother père/father
+            médecin/doctor roi/king voisin/neighbor couteau/knife verre/glass vélo/bicycle bureau/desk
+            village/village ciel/sky"""
         ),
         f=_words(
-            """vache/cow poule/chicken grenouille/frog tortue/turtle souris/mouse pomme/apple poire/pear fraise/strawberry
-            cerise/cherry carotte/carrot tomate/tomato soupe/soup viande/meat bière/beer chaise/chair lampe/lamp
-            fenêtre/window clé/key tasse/cup cuillère/spoon fourchette/fork bouteille/bottle chemise/shirt jupe/skirt
-            robe/dress chaussure/shoe fleur/flower lune/moon pluie/rain neige/snow pierre/stone plage/beach
-            montagne/mountain maison/house rivière/river ville/city rue/street cuisine/kitchen fille/girl femme/woman
-            sœur/sister mère/mother reine/queen voiture/car montre/watch boîte/box"""
+            """vache/cow poule/chicken grenouille/frog tortue/turtle souris/mouse pomme/apple poire/pear
+            fraise/strawberry cerise/cherry carotte/carrot tomate/tomato soupe/soup viande/meat bière/beer
+            chaise/chair lampe/lamp fenêtre/window clé/key tasse/cup cuillère/spoon fourchette/fork
+            bouteille/bottle chemise/shirt jupe/skirt robe/dress chaussure/shoe fleur/flower lune/moon
+            pluie/rain neige/snow pierre/stone plage/beach montagne/mountain maison/house rivière/river
+            ville/city rue/street cuisine/kitchen fille/girl femme/woman sœur/sister mère/mother reine/queen
+            voiture/car montre/watch boîte/box"""
         ),
         am=_words(
-            """rouge/red blanc/white noir/black jaune/yellow vert/green bleu/blue chaud/hot froid/cold propre/clean
-            sale/dirty triste/sad rapide/fast lourd/heavy neuf/new vide/empty"""
+            """rouge/red blanc/white noir/black jaune/yellow vert/green bleu/blue chaud/hot froid/cold
+            propre/clean sale/dirty triste/sad rapide/fast lourd/heavy neuf/new vide/empty"""
         ),
         af=_words(
             """rouge/red blanche/white noire/black jaune/yellow verte/green bleue/blue chaude/hot froide/cold
             propre/clean sale/dirty triste/sad rapide/fast lourde/heavy neuve/new vide/empty"""
         ),
         v=_words(
-            """mange/eats boit/drinks voit/sees vend/sells veut/wants lave/washes peint/paints trouve/finds perd/loses
-            regarde/watches coupe/cuts cherche/seeks garde/keeps vole/steals donne/gives prend/takes"""
+            """mange/eats boit/drinks voit/sees vend/sells veut/wants lave/washes peint/paints trouve/finds
+            perd/loses regarde/watches coupe/cuts cherche/seeks garde/keeps vole/steals donne/gives
+            prend/takes"""
         ),
         other=_words(
-            """le/the la/the un/a une/a et/and avec/with dans/in mon/my ma/my ton/your ta/your ce/this cette/this ici/here
-            maintenant/now toujours/always jamais/never aussi/also très/very est/is sur/on sous/under sans/without
-            pour/for demain/tomorrow"""
+            """le/the la/the un/a une/a et/and avec/with dans/in mon/my ma/my ton/your ta/your ce/this cette/this
+            ici/here maintenant/now toujours/always jamais/never aussi/also très/very est/is sur/on sous/under
+            sans/without pour/for demain/tomorrow"""
         ),
         patterns=(
             "le {m} {v} la {f}", "la {f} {v} le {m}", "le {m} {am} {v} une {f} {af}", "la {f} {af} {v} un {m} {am}",

@@ -69,13 +69,15 @@ class Move:
     english: tuple[tuple[int, str], ...] = ()  # which word of the line means what
 
 
-@dataclass(frozen=True)
+@dataclass
 class Translate:
     name: str = "translate"
     rule: Wordings = STREAM
 
     def script(self, rng: random.Random, split: str, seconds: float) -> Script:
-        code, lines, moves, left = rng.choice(tuple(TONGUES)), [], [], seconds * 1000 - 2500
+        code, left = rng.choice(tuple(TONGUES)), seconds * 1000 - 2500
+        lines: list[Line] = []
+        moves: list[Move] = []
 
         def add(kind: str, text: str, english: tuple[tuple[int, str], ...] = ()) -> None:
             nonlocal left
@@ -140,7 +142,9 @@ class Translate:
                 if move.kind == "stop":
                     stage.expect(Expected("say", end, end + CUE_MS, text))
                 else:
-                    stage.expect(Expected("say", end, end + (LAG_MS if self.rule is STREAM else CUE_MS), text))
+                    stage.expect(
+                        Expected("say", end, end + (LAG_MS if self.rule is STREAM else CUE_MS), text)
+                    )
             asked = (asked or move.kind == "rule") and move.kind != "stop"
             now = heard + rng.randrange(200, 1200) + 400 * (move.kind == "rule")
         if not stage.says:

@@ -25,6 +25,7 @@ HASTE = 1.45  # × pace
 TILT_HZ = 700.0  # below, a whisper or a shout has little; above, a shout has more
 SPAN, HOP = 512, 128  # samples of the short-time spectrum
 SMEAR_HZ = 250.0  # over which a whisper knows no harmonics
+OVERLAP = 1.4  # × amplitude: frames of noise cancel in part where they overlap
 QUIET = -6.0  # log10 power under which a frame is no speech
 CENTRES_HZ = mel_filters().argmax(0).numpy() * (HEAR_RATE / FFT)
 
@@ -39,12 +40,14 @@ def sounding(clip: Clip, manner: str) -> Clip:
     rate = HASTE if manner == "hurry" else 1.0
     words = tuple(Word(w.text, round(w.start_ms / rate), round(w.end_ms / rate)) for w in clip.words)
     if clip.samples is None:
-        log_FM = clip.mel.astype(np.float32) / CLIP_LEVELS * (HIGH - LOW) + LOW
-        changed = _mel(log_FM, manner, rng)
+        log_FM = clip.mel / CLIP_LEVELS * (HIGH - LOW) + LOW
+        changed = _mel(log_FM.astype(np.float32), manner, rng)
         levels = np.clip((changed - LOW) / (HIGH - LOW) * CLIP_LEVELS, 0, 255).astype(np.uint8)
         return replace(clip, mel=levels, words=words)
     samples = _wave(clip.samples, manner, rng)
-    return replace(clip, mel=to_bytes(power_mel(torch.from_numpy(samples))).numpy(), words=words, samples=samples)
+    return replace(
+        clip, mel=to_bytes(power_mel(torch.from_numpy(samples))).numpy(), words=words, samples=samples
+    )
 
 
 def _gain_db(manner: str, hz: Floats) -> Floats:
@@ -59,11 +62,11 @@ def _mel(log_FM: Floats, manner: str, rng: np.random.Generator) -> Floats:
     if manner == "hurry":
         at = np.arange(int(len(log_FM) / HASTE)) * HASTE
         return log_FM[np.minimum(at.round().astype(np.int64), len(log_FM) - 1)]
-    changed = log_FM + _gain_db(manner, CENTRES_HZ.astype(np.float32)) / 10
+    changed: Floats = log_FM + _gain_db(manner, CENTRES_HZ.astype(np.float32)) / np.float32(10)
     if manner == "whisper":
         padded = np.pad(changed, ((0, 0), (2, 2)), mode="edge")
-        changed = sum(padded[:, i : i + BINS] for i in range(5)) / np.float32(5)
-        changed = changed + np.log10(rng.gamma(3.0, 1 / 3, changed.shape)).astype(np.float32)
+        smeared = np.mean([padded[:, i : i + BINS] for i in range(5)], 0)
+        changed = np.asarray(smeared + np.log10(rng.gamma(3.0, 1 / 3, smeared.shape)), np.float32)
     speech = log_FM.max(1, keepdims=True) > QUIET
     return np.asarray(np.where(speech, changed, log_FM), np.float32)
 
@@ -79,7 +82,7 @@ def _wave(samples: Floats, manner: str, rng: np.random.Generator) -> Floats:
         padded = np.pad(np.abs(spectrum_ST) ** 2, ((width // 2, width // 2), (0, 0)), mode="edge")
         power = np.stack([np.convolve(row, np.ones(width) / width, "valid") for row in padded.T], 1)
         breath = rng.standard_normal((2, *power.shape))
-        spectrum_ST = np.sqrt(power / 2) * (breath[0] + 1j * breath[1])
+        spectrum_ST = np.sqrt(power / 2) * (breath[0] + 1j * breath[1]) * OVERLAP
     _, changed = istft(spectrum_ST, HEAR_RATE, nperseg=SPAN, noverlap=SPAN - HOP)
     long = len(samples) if manner != "hurry" else int(len(samples) / HASTE)
     out = np.zeros(long, np.float32)

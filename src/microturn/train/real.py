@@ -95,12 +95,12 @@ def own(folder: Path) -> Iterator[Recorded]:
         if not {"file", "text"} <= row.keys():
             raise ValueError(f"{listing}:{number} needs file and text")
         path = folder / row["file"]
-        yield Recorded(f"own-{row.get('speaker', path.stem)}", _plain(row["text"]), lambda p=path: _sound(p))  # type: ignore[misc]
+        yield Recorded(f"own-{row.get('speaker', path.stem)}", _plain(row["text"]), lambda p=path: sound(p))  # type: ignore[misc]
 
 
 def noise(split: str, folder: Path | None = None) -> Floats:
     """Kitchen noise, 16 kHz."""
-    samples = _sound((folder or data_folder()) / "kitchen.opus")
+    samples = sound((folder or data_folder()) / "kitchen.opus")
     edge = int(len(samples) * NOISE_TRAIN)
     return samples[:edge] if split == "train" else samples[edge:]
 
@@ -144,7 +144,7 @@ def _cut_ms(voice: str, folder: Path, row: dict[str, str]) -> Recorded:
 
 
 def _cut(voice: str, text: str, path: Path, start: int, count: int) -> Recorded:
-    return Recorded(voice, text, lambda: _sound(path)[start : start + count])
+    return Recorded(voice, text, lambda: sound(path)[start : start + count])
 
 
 def _plain(text: str) -> str:
@@ -152,7 +152,7 @@ def _plain(text: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _sound(path: Path) -> Floats:
+def sound(path: Path) -> Floats:
     """A whole file as 16 kHz mono."""
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return np.asarray(soxr.resample(samples.mean(1), rate, HEAR_RATE), np.float32)

@@ -155,7 +155,6 @@ class Espeak:
         self._lib.espeak_Synchronize()
         return np.concatenate(self._sound or [np.zeros(1, np.float32)]), self._begun
 
-
     def ipa(self, word: str, language: str) -> str:
         self._lib.espeak_SetVoiceByName(language.encode())
         self._lib.espeak_TextToPhonemes.restype = ctypes.c_char_p

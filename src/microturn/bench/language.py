@@ -1,0 +1,154 @@
+"""Scores of the scenes of language: translating, orders, manner, delegated work, instructions, memory.
+
+As in scores.py a case is worth what was fulfilled / (what was wanted + what was said or done beside it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from microturn.bench.intervals import Measure, mean, percentiles, ratio, share
+from microturn.bench.metrics import Matches, Run, false_count, match, normalise, within
+from microturn.clock import start_ms
+from microturn.scenes.episode import Expected
+from microturn.scenes.orders import SLOTS, Order
+from microturn.scenes.recall import AGES_S
+from microturn.streams import Decision
+
+DECISIONS = ("delegate", "cancel")
+
+
+def _matched(run: Run) -> Matches:
+    return match(run.episode, run.played.said)
+
+
+def _worth(matches: Matches, extra: int = 0) -> float:
+    hits = len(matches.hits)
+    return hits / max(1, hits + len(matches.missed) + false_count(matches.stray) + extra)
+
+
+def _fulfilled(found: Sequence[Matches], *kinds: str) -> list[bool]:
+    hits = [True for m in found for h in m.hits if h.expected.kind in kinds]
+    return hits + [False for m in found for e in m.missed if e.kind in kinds]
+
+
+def _over_the_user(run: Run, ms: int) -> bool:
+    return any(p.at_ms <= ms < p.end_ms for p in run.episode.placed if p.who == 0)
+
+
+def translate(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """Counted by words. Lag runs from the end of a word to the start of its translation."""
+    found = [match(run.episode, run.played.said, cues=True) for run in runs]
+    hits, stray = [len(m.hits) for m in found], [len(m.stray) for m in found]
+    wanted = [len(m.hits) + len(m.missed) for m in found]
+    lags = [h.at_ms - h.expected.start_ms for m in found for h in m.hits]
+    over = [_over_the_user(r, h.at_ms) for r, m in zip(runs, found, strict=True) for h in m.hits]
+    return (
+        mean("score", [h / max(1, w + s) for h, w, s in zip(hits, wanted, stray, strict=True)], seed=seed),
+        ratio("precision", hits, [h + s for h, s in zip(hits, stray, strict=True)], seed=seed),
+        ratio("recall", hits, wanted, seed=seed),
+        *percentiles("lag", lags),
+        share("over_the_user", over),
+    )
+
+
+def orders(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """Score = accepted: every slot of the last read-back is right. Cases in noise say so in their scene's name."""
+    accepted: list[bool] = []
+    slots: dict[str, list[bool]] = {slot: [] for slot in SLOTS}
+    for run in runs:
+        (wanted,) = (Order.parse(e.text) for e in run.episode.expected if e.kind == "order")
+        said = Order.parse(" ".join(normalise(" ".join(word.text for word in run.played.said))))
+        accepted.append(said == wanted)
+        for slot, right in slots.items():
+            right.append(said is not None and getattr(said, slot) == getattr(wanted, slot))
+    places = dict.fromkeys(run.episode.scene for run in runs)
+    return (
+        share("score", accepted),
+        *(
+            share(
+                f"{place}_accepted",
+                [a for a, r in zip(accepted, runs, strict=True) if r.episode.scene == place],
+            )
+            for place in places
+        ),
+        *(share(slot, right) for slot, right in slots.items()),
+    )
+
+
+def tone(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    found = [_matched(run) for run in runs]
+    return (
+        mean("score", [_worth(m) for m in found], seed=seed),
+        share("named", _fulfilled(found, "reply")),
+        share("adapted", _fulfilled(found, "say")),
+    )
+
+
+def instructions(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    found = [_matched(run) for run in runs]
+    broken = [bool(within(m.stray, e)) for r, m in zip(runs, found, strict=True) for e in _of(r, "quiet")]
+    return (
+        mean("score", [_worth(m) for m in found], seed=seed),
+        share("answered", _fulfilled(found, "reply")),
+        share("spoke_where_silence_was_asked", broken),
+    )
+
+
+def recall(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """Also by age: what is needed is counted with the nearest age below it."""
+    found = [_matched(run) for run in runs]
+    by_age: dict[str, list[bool]] = {
+        name: [] for name in ("under_1_min", *(f"{s / 60:.0f}_min" for s in AGES_S))
+    }
+    for m in found:
+        for expected, hit in [*((h.expected, True) for h in m.hits), *((e, False) for e in m.missed)]:
+            by_age[list(by_age)[sum(expected.start_ms >= 1000 * age for age in AGES_S)]].append(hit)
+    return (
+        mean("score", [_worth(m) for m in found], seed=seed),
+        *(share(age, hits) for age, hits in by_age.items() if hits),
+    )
+
+
+def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """Delegations and cancellations count like things said; speaking into what is to be let through is false."""
+    found = [_matched(run) for run in runs]
+    made = [_decided(run) for run in runs]
+    worth: list[float] = []
+    for run, m, (hits, missed, extra) in zip(runs, found, made, strict=True):
+        rude = sum(bool(within(run.played.said, e)) for e in _of(run, "pause"))
+        wanted = len(m.hits) + len(m.missed) + hits + missed
+        worth.append((len(m.hits) + hits) / max(1, wanted + false_count(m.stray) + extra + rude))
+    over = [_over_the_user(r, w.start_ms) for r in runs for w in r.played.said]
+    kept = [not within(m.stray, e) for r, m in zip(runs, found, strict=True) for e in _of(r, "quiet")]
+    minutes = [run.episode.ticks / 300 for run in runs]
+    return (
+        mean("score", worth, seed=seed),
+        ratio("decided", [h for h, _, _ in made], [h + m for h, m, _ in made], seed=seed),
+        ratio("false_decisions", [x for _, _, x in made], minutes, "/min", seed),
+        share("answered_and_woven", _fulfilled(found, "reply")),
+        share("over_the_user", over),
+        share("silent_after_cancel", kept),
+    )
+
+
+def _of(run: Run, kind: str) -> list[Expected]:
+    return [e for e in run.episode.expected if e.kind == kind]
+
+
+def _decided(run: Run) -> tuple[int, int, int]:
+    """Decisions to delegate or to cancel: made in time, missed, made for no reason."""
+    left = list(run.played.decided)
+    hits = missed = 0
+    for e in run.episode.expected:
+        if e.kind in DECISIONS:
+            which = Decision[e.kind.upper()]
+            mine = [
+                d
+                for d in left
+                if d[1] is which and e.start_ms < start_ms(d[0] + 1) and start_ms(d[0]) < e.end_ms
+            ]
+            hits, missed = hits + bool(mine), missed + (not mine)
+            if mine:
+                left.remove(mine[0])
+    return hits, missed, len(left)
