@@ -89,7 +89,7 @@ class Bucket:
         now = self.clock.now()
         self._left, self._at = min(self.burst, self._left + (now - self._at) * self.rate), now
         if amount > self._left:
-            return (min(amount, self.burst) - self._left) / self.rate
+            return (amount - self._left) / self.rate if amount <= self.burst else float("inf")
         self._left -= amount
         return 0.0
 

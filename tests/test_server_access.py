@@ -1,0 +1,217 @@
+"""Who may come in, and what a server tells of itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from microturn.cli import main
+from microturn.clock import VirtualClock
+from microturn.server.access import ANYBODY, Access, Bucket, Denied, Key, digest, new_key, read_keys
+from microturn.server.serve import JsonLines
+from serving import Served, served
+
+KEYS = (Key("ann", digest("a-secret")), Key("bob", digest("b-secret"), sessions=1, minutes=1.0, starts=2))
+
+
+def get(server: Served, path: str, **headers: str) -> httpx2.Response:
+    return httpx2.get(server.http + path, headers=headers)
+
+
+def reject(server: Served, **headers: str) -> int:
+    with (
+        pytest.raises(InvalidStatus) as caught,
+        connect(f"{server.ws}/v1/echo/duplex", additional_headers=headers),
+    ):
+        pass
+    return int(caught.value.response.status_code)
+
+
+def test_without_a_key_nobody_comes_in_when_there_are_keys() -> None:
+    with served(access=Access(KEYS)) as server:
+        assert get(server, "/v1/models").status_code == 401
+        assert get(server, "/v1/models", Authorization="Bearer wrong").status_code == 401
+        assert get(server, "/v1/models", Authorization="Bearer a-secret").status_code == 200
+        assert get(server, "/metrics").status_code == 401
+        assert get(server, "/healthz").status_code == 200
+        assert reject(server) == 401
+        protocols: Any = ["microturn", "microturn-key.a-secret"]  # what a browser can send
+        with connect(f"{server.ws}/v1/echo/duplex", subprotocols=protocols) as socket:
+            assert len(socket.recv()) == 9600
+
+
+def test_a_browser_gets_a_secret_that_does_not_last() -> None:
+    clock = VirtualClock()
+    access = Access(KEYS, clock=clock)
+    with served(access=access) as server:
+        post = {"url": f"{server.http}/v1/live/client_secrets", "json": {"expires_after": 30}}
+        assert httpx2.post(**post).status_code == 401  # type: ignore[arg-type]
+        made = httpx2.post(**post, headers={"Authorization": "Bearer a-secret"}).json()  # type: ignore[arg-type]
+        bearer = {"Authorization": f"Bearer {made['value']}"}
+        assert get(server, "/v1/models", **bearer).status_code == 200
+        clock.advance(31)
+        assert get(server, "/v1/models", **bearer).status_code == 401
+
+
+def test_pages_of_others_and_names_of_others_are_kept_out() -> None:
+    with served(access=Access(origins=["https://friend.example"])) as server:
+        assert get(server, "/v1/models", Origin=server.http).status_code == 200
+        assert get(server, "/v1/models", Origin="https://friend.example").status_code == 200
+        assert get(server, "/v1/models", Origin="https://evil.example").status_code == 403
+        assert get(server, "/v1/models", Host="evil.example").status_code == 403
+        assert reject(server, Origin="https://evil.example") == 403
+
+
+def test_sessions_of_one_key_are_not_there_for_another(tmp_path: Path) -> None:
+    with served(access=Access(KEYS), journal=tmp_path / "journal.db") as server:
+        ann, bob = ({"Authorization": f"Bearer {name}-secret"} for name in "ab")
+        with connect(f"{server.ws}/v1/live/sessions", additional_headers=ann) as socket:
+            socket.send(json.dumps({"type": "session.start", "session": {"model": "echo", "store": True}}))
+            id = json.loads(socket.recv())["session"]["id"]
+            assert get(server, f"/v1/live/sessions/{id}/content", **bob).status_code == 404
+            assert get(server, f"/v1/live/sessions/{id}/content", **ann).status_code == 200
+            attach = f"{server.ws}/v1/live/sessions/{id}/attach"
+            spy = connect(attach, additional_headers=bob)
+            with pytest.raises(ConnectionClosed, match="no open session"), spy as line:
+                line.recv()
+
+
+def test_a_key_has_limits() -> None:
+    clock = VirtualClock()
+    access, bob = Access(KEYS, clock=clock), KEYS[1]
+
+    def denied(open_now: int) -> str:
+        with pytest.raises(Denied) as caught:
+            access.begin(bob, open_now)
+        assert caught.value.status == 429
+        return caught.value.code
+
+    assert access.begin(bob, 0) == 60.0
+    assert denied(1) == "too_many_sessions"
+    access.end(bob, 45.0)
+    assert access.begin(bob, 0) == 15.0
+    assert denied(0) == "rate_limited"
+    access.end(bob, 15.0)
+    clock.advance(61)
+    assert denied(0) == "minutes_used_up"
+    clock.advance(86_400)
+    assert access.begin(bob, 0) == 60.0
+    for _ in range(1000):
+        access.begin(ANYBODY, 1000)
+
+
+def test_a_bucket_lets_so_much_through_at_once_and_so_much_a_second() -> None:
+    clock = VirtualClock()
+    bucket = Bucket(rate=2.0, burst=10.0, clock=clock)
+    assert bucket.take(10) == 0
+    assert bucket.take(1) == pytest.approx(0.5)
+    clock.advance(0.5)
+    assert bucket.take(1) == 0
+    clock.advance(1e6)
+    assert bucket.take(11) == float("inf")
+
+
+def test_keys_are_kept_as_hashes_only(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    value = new_key(file, "ann")
+    assert value not in file.read_text()
+    assert [key.name for key in read_keys(file)] == ["ann"]
+    assert file.stat().st_mode & 0o077 == 0
+    with pytest.raises(ValueError, match="name of its own"):
+        new_key(file, "ann")
+    file.write_text("nonsense")
+    with pytest.raises(ValueError, match="keys: "):
+        read_keys(file)
+
+
+def test_it_listens_to_other_machines_only_with_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--host", "0.0.0.0"]) == 2
+    assert "make a key first" in capsys.readouterr().err
+    assert main(["serve", "--cert", "a.pem"]) == 2
+    assert main(["serve", "--keys", "/nowhere/keys"]) == 2
+
+
+def test_what_is_large_is_refused() -> None:
+    with served() as server:
+        assert httpx2.post(f"{server.http}/v1/live/sessions", content=bytes(2 << 20)).status_code == 413
+        line = connect(f"{server.ws}/v1/echo/duplex")
+        with pytest.raises(ConnectionClosed, match="1009"), line as socket:  # noqa: PT012
+            socket.send(bytes(2 << 20))
+            while True:
+                socket.recv()
+
+
+def test_health_readiness_and_metrics() -> None:
+    with served(slots=1) as server:
+        assert get(server, "/healthz").json() == {"status": "ok"}
+        assert get(server, "/readyz").json() == {"status": "ready", "free": 1}
+        with connect(f"{server.ws}/v1/echo/duplex") as socket:
+            for _ in range(3):
+                socket.recv()
+            assert get(server, "/readyz").status_code == 503
+            lines = get(server, "/metrics").text.splitlines()
+        values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        assert float(values["microturn_sessions"]) == float(values["microturn_slots"]) == 1
+        assert float(values["microturn_ticks_total"]) >= 3
+        assert float(values["microturn_first_audio_seconds_count"]) == 1
+        for name in ("gather", "step", "reaction"):
+            assert f'microturn_{name}_seconds{{quantile="0.99"}}' in values
+        for name in (
+            "deadline_misses_total",
+            "backlog_ticks",
+            "delegations_total",
+            "yield_seconds_count",
+            "busy_total",
+        ):
+            assert f"microturn_{name}" in values
+
+
+def test_the_page_comes_with_a_strict_policy() -> None:
+    with served() as server:
+        headers = get(server, "/").headers
+        assert "script-src" not in headers["content-security-policy"]
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_logs_are_json_and_hold_no_secrets() -> None:
+    record = logging.makeLogRecord(
+        {"name": "microturn.server", "msg": "began", "levelname": "INFO", "session": "sess_1"}
+    )
+    line = json.loads(JsonLines().format(record))
+    assert (line["message"], line["level"], line["session"]) == ("began", "info", "sess_1")
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from microturn.server.access import Access, Key, digest
+from microturn.server.serve import log_as_json
+from serving import served
+from websockets.sync.client import connect
+log_as_json()
+with served(access=Access([Key("ann", digest("a-secret"))])) as server:
+    headers = {"Authorization": "Bearer a-secret"}
+    with connect(server.ws + "/v1/echo/duplex?instructions=private", additional_headers=headers) as socket:
+        socket.recv()
+"""
+
+
+def test_a_conversation_is_logged_without_its_words_and_keys() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(Path(__file__).parent)], capture_output=True, text=True
+    )
+    lines = [json.loads(line) for line in ran.stderr.splitlines()]
+    assert [line["message"] for line in lines] == ["began", "ended"]
+    assert lines[0]["owner"] == "ann"
+    assert "secret" not in ran.stderr
+    assert "private" not in ran.stderr
