@@ -1,0 +1,150 @@
+"""`microturn bench server`: what the server and its sockets add to the engine, and how many it keeps in time.
+
+Three things, over loopback WebSockets whose clients live in a process of their own:
+  added    a whole tick in, its answer out, one session, driven: over the socket less straight at the engine;
+  live     sessions at once that send a tick every 200 ms: from the last sample sent to the answer received;
+  busy     how long a full engine takes to say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import threading
+import time
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import numpy as np
+import uvicorn
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND
+from microturn.engine import Engine, Outbox, Pace
+from microturn.model.checkpoint import load_model
+from microturn.server.app import make_app
+from microturn.server.lobby import Lobby
+from microturn.server.serve import listening, make_server
+from microturn.server.sound import Ear, pcm16
+
+TICK_S = TICK_MS / 1000
+SOUND = pcm16(np.random.default_rng(0).normal(0, 0.05, HEAR_SAMPLES).astype(np.float32))
+Times = list[float]  # seconds
+
+
+def straight(engine: Engine, ticks: int) -> Times:
+    """A tick in and its action out, without any server."""
+    outbox, times, ear = Outbox(), [], Ear(16_000)
+    session = engine.open(pace=Pace.DRIVEN, listener=outbox)
+    for _ in range(ticks):
+        began = time.perf_counter()
+        session.push_audio(ear(SOUND))
+        outbox.take(None)
+        times.append(time.perf_counter() - began)
+    session.close()
+    return times
+
+
+async def through_socket(url: str, ticks: int) -> Times:
+    times = []
+    async with connect(f"{url}?rate=16000&pace=driven", compression=None) as socket:
+        for _ in range(ticks):
+            began = time.perf_counter()
+            await socket.send(SOUND)
+            await socket.recv()
+            times.append(time.perf_counter() - began)
+    return times
+
+
+async def live(url: str, sessions: int, seconds: float) -> tuple[int, Times]:
+    """How many were let in, and how long each answer took after the sound that it answers was whole."""
+    async with AsyncExitStack() as stack:
+        lines = []
+        with suppress(InvalidStatus):
+            for _ in range(sessions):
+                lines.append(await stack.enter_async_context(connect(f"{url}?rate=16000", compression=None)))
+                await asyncio.sleep(TICK_S / sessions)  # clients begin at different moments of a tick
+        until = time.perf_counter() + seconds
+        found = await asyncio.gather(*(_talk(line, until) for line in lines))
+        return len(lines), [late for times in found for late in times]
+
+
+async def _talk(line: Any, until: float) -> Times:
+    times: Times = []
+    sent = [time.perf_counter()]
+
+    async def send() -> None:
+        due = sent[0]
+        while due < until:
+            await line.send(SOUND)
+            sent.append(time.perf_counter())
+            due += TICK_S
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+    sending = asyncio.create_task(send())
+    with suppress(TimeoutError, ConnectionClosed):
+        while not sending.done():
+            await asyncio.wait_for(line.recv(), 2.0)
+            times.append(time.perf_counter() - sent[-1])
+    await sending
+    return times[TICKS_PER_SECOND:]
+
+
+async def refusals(url: str, slots: int, count: int = 20) -> Times:
+    times = []
+    async with AsyncExitStack() as stack:
+        with suppress(InvalidStatus):
+            for _ in range(slots):
+                await stack.enter_async_context(connect(url))
+        for _ in range(count):
+            began = time.perf_counter()
+            with suppress(InvalidStatus):
+                await stack.enter_async_context(connect(url))
+            times.append(time.perf_counter() - began)
+    return times
+
+
+def client(what: str, *given: Any) -> Any:
+    """Runs in the process of the clients."""
+    return asyncio.run({"added": through_socket, "live": live, "busy": refusals}[what](*given))  # type: ignore[operator]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "What the server adds to the engine, and how many sessions it keeps in time."
+    parser.add_argument("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
+    parser.add_argument("--sessions", default="1,8,16,32", help="live sessions at once; default: %(default)s")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each load; default: %(default)s")
+
+
+def run(args: argparse.Namespace) -> int:
+    loads = [int(part) for part in args.sessions.split(",") if part]
+    engine = Engine(load_model(args.model), slots=max(loads, default=1))
+    engine.start()
+    engine.warm_up()
+    server = make_server(make_app(Lobby(engine)), "127.0.0.1", 0)
+    bound = listening(server.config)
+    thread = threading.Thread(target=uvicorn.Server.run, args=(server, [bound]), daemon=True)
+    thread.start()
+    url = f"ws://127.0.0.1:{bound.getsockname()[1]}/v1/{engine.spec.name}/duplex"
+    ticks = round(args.seconds * TICKS_PER_SECOND)
+    with multiprocessing.get_context("spawn").Pool(1) as clients:
+        alone = straight(engine, ticks)
+        added = clients.apply(client, ("added", url, ticks))
+        for share in (50, 99):
+            a, b = (1000 * float(np.percentile(times, share)) for times in (alone, added))
+            print(f"p{share}: engine {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
+        for sessions in loads:
+            let_in, times = clients.apply(client, ("live", url, sessions, args.seconds))
+            p50, p99 = (1000 * float(np.percentile(times, share)) for share in (50, 99))
+            late = sum(taken > TICK_S for taken in times)
+            print(
+                f"{let_in} of {sessions} live: p50 {p50:.0f} ms, p99 {p99:.0f} ms, {late} of {len(times)} late"
+            )
+        busy = 1000 * max(clients.apply(client, ("busy", url, engine.slots.count)))
+        print(f"busy after {busy:.1f} ms at most")
+    server.should_exit = True
+    thread.join()
+    engine.close()
+    return 0
