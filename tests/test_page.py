@@ -1,6 +1,7 @@
 """The page in a real browser: Chromium with a recording for a microphone and a film for a camera.
 
-`MICROTURN_SHOTS=docs/img pytest tests/test_page.py -k pictures` makes the pictures of the page anew.
+`MICROTURN_SHOTS=docs/img pytest tests/test_page.py -k pictures` makes the pictures of the page anew; with
+MICROTURN_URL and MICROTURN_VOICE, a running server and a wav file, they show its model and what it hears.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
+from PIL import Image
 
 import microturn.server
 from actor_model import Actor
+from microturn.drawing import Body, Film, Rep
 from microturn.engine import Engine
 from microturn.server.app import make_app
 from microturn.server.lobby import Lobby
@@ -128,7 +131,7 @@ def house() -> Iterator[House]:
 
 @pytest.fixture(scope="module")
 def senses(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What the browser takes for a microphone and a camera: bursts of a tone, a grey picture with a white bar."""
+    """What the browser takes for a microphone and a camera: bursts of a tone, somebody who jumps."""
     folder = tmp_path_factory.mktemp("senses")
     time_s = np.arange(48_000 * 8) / 48_000
     swell = np.clip(np.sin(2 * np.pi * 0.4 * time_s), 0, 1) * (
@@ -137,15 +140,18 @@ def senses(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     with wave.open(str(folder / "voice.wav"), "wb") as file:
         file.setparams((1, 2, 48_000, 0, "NONE", ""))
         file.writeframes((9000 * swell * np.sin(2 * np.pi * 160 * time_s)).astype("<i2").tobytes())
+    jumps = tuple(Rep(start, start + 1500) for start in range(0, 6400, 1600))
+    drawn = Film(2, (Body(2, (("jumping jacks", jumps),)),), flaws=0.0).frames((240, 320), 32)
     with (folder / "film.y4m").open("wb") as film:
-        film.write(b"YUV4MPEG2 W320 H240 F10:1 Ip A1:1 C420\n")
-        for number in range(20):
-            luma = np.tile(np.linspace(40, 120, 320).astype(np.uint8), (240, 1))
-            luma[60:180, 16 * number : 16 * number + 24] = 235
-            film.write(b"FRAME\n" + luma.tobytes() + bytes([118]) * 19_200 + bytes([140]) * 19_200)
+        film.write(b"YUV4MPEG2 W320 H240 F5:1 Ip A1:1 C420\n")
+        for picture in drawn:
+            luma, blue, red = np.moveaxis(
+                np.asarray(Image.fromarray(np.asarray(picture)).convert("YCbCr")), 2, 0
+            )
+            film.write(b"FRAME\n" + luma.tobytes() + blue[::2, ::2].tobytes() + red[::2, ::2].tobytes())
     return [
         "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--no-sandbox",
-        f"--use-file-for-fake-audio-capture={folder / 'voice.wav'}",
+        f"--use-file-for-fake-audio-capture={os.environ.get('MICROTURN_VOICE', folder / 'voice.wav')}",
         f"--use-file-for-fake-video-capture={folder / 'film.y4m'}",
     ]  # fmt: skip
 
@@ -303,7 +309,12 @@ def test_pictures(house: House, browse: Callable[..., Any]) -> None:
         ("page-dark", "dark", wide),
         ("page-phone", "light", phone),
     ):
-        page = browse(house.url, viewport=size, color_scheme=theme, device_scale_factor=2)
+        page = browse(
+            os.environ.get("MICROTURN_URL", house.url),
+            viewport=size,
+            color_scheme=theme,
+            device_scale_factor=2,
+        )
         page.click("#start")
         page.wait_for_selector("body[data-state=live]")
         page.click("#camera")

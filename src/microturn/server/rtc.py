@@ -25,7 +25,7 @@ from av import AudioFrame, VideoFrame
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS, Clock, WallClock
 from microturn.engine import SessionClosed
 from microturn.media import letterbox
-from microturn.server.conversation import Conversation
+from microturn.server.conversation import Conversation, TooFast
 from microturn.server.live import Live
 from microturn.server.lobby import Lobby
 from microturn.server.sound import Resampler, pcm16
@@ -159,12 +159,12 @@ class Peer:
         except TimeoutError:
             self._conversation.close("connection_lost")
         finally:
-            for sense in self._senses:
-                sense.cancel()
             self._live.leave()
             await self.close()
 
     async def close(self) -> None:
+        for sense in self._senses:
+            sense.cancel()
         await self._connection.close()
 
     # ---- out ----
@@ -212,7 +212,8 @@ class Peer:
                     sound = np.concatenate((np.zeros(pts - due, np.float32), sound))
                 due = pts + frame.samples
                 if self._conversation.connected:
-                    await self._conversation.push_audio(resample(sound))
+                    with suppress(TooFast):  # what a stalled line brings all at once is too old to be heard
+                        await self._conversation.push_audio(resample(sound))
 
     async def _look_at(self, track: MediaStreamTrack) -> None:
         size, shown = self._lobby.engine.spec.frame_size, -1

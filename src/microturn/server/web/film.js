@@ -18,7 +18,7 @@ export class Film {
     this.close();
     this.stream =
       source === 'camera'
-        ? await navigator.mediaDevices.getUserMedia({ video: { width: 640, frameRate: 10, facingMode: 'user' } })
+        ? await navigator.mediaDevices.getUserMedia({ video: { width: 320, frameRate: 10, facingMode: 'user' } })
         : await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: 5 } });
     this.source = source;
     this.stream.getVideoTracks()[0].addEventListener('ended', onend);

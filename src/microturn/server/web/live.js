@@ -170,7 +170,7 @@ async function showTrack(sender, track, share, everyTicks) {
   if (!track || share === 0 || !parameters.encodings.length) return;
   const width = track.getSettings().width ?? 640;
   parameters.encodings[0].scaleResolutionDownBy = Math.max(1, width / 320 / share);
-  parameters.encodings[0].maxFramerate = Math.max(1, 10 / everyTicks);
+  parameters.encodings[0].maxFramerate = Math.max(1, 5 / everyTicks); // the model sees one a tick
   await sender.setParameters(parameters);
 }
 
