@@ -101,6 +101,8 @@ def make_server(
         ws_ping_interval=10.0, ws_ping_timeout=10.0, access_log=False, log_config=None, server_header=False,
         ssl_certfile=cert, ssl_keyfile=key, timeout_graceful_shutdown=3,
     )  # fmt: skip
+    # uvicorn calls it an error when a WebSocket is refused with a proper HTTP answer
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "completing handshake" not in record.msg)
     return uvicorn.Server(config)
 
 
