@@ -34,7 +34,7 @@ class Exercise:
     other: tuple[Pose, ...] = ()
     stays: str = "feet"  # feet, hips or hands
     prop: str = ""  # bar, bells or beam
-    quick: float = 1.0  # seconds that a fast one takes
+    quick: float = 0.8  # seconds that a fast one takes
     front: bool = False  # moves sideways, and shows when seen from there
 
 
@@ -67,19 +67,19 @@ _ALL = (
     _e("toe touches", "touching the toes", STAND, (128, 8, 6, 8, 4, -6, 4, 2, 3, 0)),
     _e("burpees", "doing burpees", STAND, (60, 15, 10, 10, 5, 100, 16, -40, 8, 0), PLANK, quick=2.4),
     _e("knee raises", "marching", _MARCH, (0, -45, 10, 30, 6, 98, 4, 4, 3, 0),
-       other=(_MARCH, (0, 50, 10, 120, 6, 0, 4, 0, 3, 0)), quick=0.8),
+       other=(_MARCH, (0, 50, 10, 120, 6, 0, 4, 0, 3, 0)), quick=0.6),
     _e("mountain climbers", "doing mountain climbers", PLANK, (74, 0, 12, 0, 0, 18, 6, -70, 4, 0),
-       other=(PLANK, PLANK), stays="hands", quick=0.9),
+       other=(PLANK, PLANK), stays="hands", quick=0.6),
     _e("bridges", "lifting the hips", (-90, 95, 14, 95, 5, 132, 8, 22, 5, 0), (-122, 60, 14, 60, 5, 66, 8, 2, 5, 0)),
     _e("leg raises", "lifting the legs", (-90, 95, 16, 95, 6, 92, 4, 92, 3, 0),
        (-90, 95, 16, 95, 6, 172, 4, 174, 3, 0), stays="hips"),
     _e("kicks", "kicking", _GUARD, (-14, 20, 12, 140, 8, 92, 6, 88, 4, 0),
        other=(_GUARD, (-14, 30, 12, 145, 8, -8, 6, -6, 4, 0))),
-    _e("punches", "punching", _GUARD, (10, 88, 4, 90, 2, 14, 8, -10, 5, 0), other=(_GUARD, _GUARD), quick=0.8),
+    _e("punches", "punching", _GUARD, (10, 88, 4, 90, 2, 14, 8, -10, 5, 0), other=(_GUARD, _GUARD), quick=0.6),
     _e("waves", "waving", (0, 10, 84, 20, 128, 0, 5, 0, 4, 0), (0, 10, 88, 0, 215, 0, 5, 0, 4, 0),
-       other=(STAND, STAND), quick=0.8, front=True),
+       other=(STAND, STAND), quick=0.6, front=True),
     _e("claps", "clapping", (0, 78, 48, 82, 36, 0, 6, 0, 4, 0), (0, 66, 8, 88, -16, 0, 6, 0, 4, 0),
-       quick=0.8, front=True),
+       quick=0.55, front=True),
     _e("jumps", "jumping", STAND, (34, -40, 10, -20, 5, 62, 10, -34, 6, 0), (0, 160, 14, 168, 6, 0, 6, -6, 5, 0.4)),
     _e("bows", "bowing", STAND, (66, 10, 8, 14, 5, 2, 4, 2, 3, 0)),
     _e("chops", "chopping", (-6, 172, 8, 196, -4, 4, 12, -4, 8, 0), (48, 40, 6, 44, -6, 22, 12, -14, 8, 0)),

@@ -1,7 +1,7 @@
 """A film: actors in a place, before a camera that may move, with the flaws that cameras have.
 
 Everything follows from the seed; frames are drawn straight at the size that is asked for, one at the end of
-each tick. `python -m microturn.drawing.film` says how long a frame takes and draws a sheet of them.
+each tick. `python -m microturn.drawing` says how long a frame takes and draws a sheet of them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from microturn.clock import end_ms
 from microturn.drawing.bodies import EXERCISES, Body, Joints
 from microturn.drawing.canvas import Canvas, Light, Points
 from microturn.drawing.motion import Numbers, drift
+from microturn.drawing.place import furnish, through
 from microturn.drawing.things import SHAPES, Looks, Thing
 from microturn.streams import Bytes
 
 WALL_M = 2.2  # behind the actors
-MARGIN = 1.5  # of the place over what the camera sees
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class Shot:
             return out
         return View(out.centre[:, 0], out.scale[:, 0], out.away[:, 0])
 
-    def fit(self, points: Numbers, size: tuple[int, int], room: int, fill: float) -> None:
-        """Everything that happens is in the picture, within `room` of its width."""
+    def fit(self, points: Numbers, size: tuple[int, int], room: tuple[int, int], fill: float) -> None:
+        """Everything that happens takes up `fill` of the height and width that there is room for."""
         self.focus, self.middle = 1.0, 0j
         shift, self.shift = self.shift, np.zeros_like(self.shift)
         seen = self.view(points).centre
         low, high = complex(seen.real.min(), seen.imag.min()), complex(seen.real.max(), seen.imag.max())
         span = high - low
-        self.focus = fill * min(room / max(span.real, 1e-3), size[0] / max(span.imag, 1e-3))
+        self.focus = fill * min(room[1] / max(span.real, 1e-3), room[0] / max(span.imag, 1e-3))
         self.shift = shift * size[0]
         self.middle = size[1] / 2 + 0.5j * size[0] - (low + high) / 2 * self.focus
 
@@ -98,12 +98,22 @@ class Film:
             w, h = self.stage if any(self.stage) else (1.0, 1.5)
             points = np.tile(np.array([[-w, 0, 0], [w, 0, 0], [-w, h, 0], [w, h, 0]]), (ticks, 1, 1))
         else:
-            edges = [look.at[:, None] + np.array([s, s, 0]) * a.size for a, look in things for s in (-1, 1)]
+            ways = (np.array([1.0, 1, 0]), np.array([-1.0, -1, 0]))
+            edges = [look.at[:, None] + way * look.size[:, None, None] for _, look in things for way in ways]
             points = np.concatenate([np.concatenate([j.a, j.b], 1) for j in bodies] + edges, 1)
         finish = _Finish(rng, size, times, self.flaws)
-        shot.fit(points, size, size[1] - 2 * finish.bars, rng.uniform(0.62, 0.95))
+        close = rng.random() < 0.12 * self.flaws and bool(bodies) and not any(self.stage)
+        room = (size[0] - 2 * finish.top, size[1] - 2 * finish.side)
+        shot.fit(
+            points,
+            size,
+            room,
+            rng.uniform(0.95, 1.6)
+            if close
+            else rng.uniform(0.62 if bodies or any(self.stage) else 0.25, 0.95),
+        )
         feet = shot.view(np.array([[[0, 0, -WALL_M]]] * ticks)).centre[:, 0].imag
-        place = _place(rng, size, float(np.median(feet)), self.split, any(self.stage))
+        place = furnish(rng, size, float(np.median(feet)), self.split, any(self.stage))
         light = Light(
             *_unit(rng.normal(0, 0.6), -rng.uniform(0.1, 0.9), rng.uniform(0.4, 1.2)), rng.uniform(0.35, 0.75)
         )
@@ -121,7 +131,7 @@ class Film:
                 shot.zoom[k - 1],
                 shot.roll[k - 1],
             ):
-                behind = _seen(place, size, complex(pan[k]), float(shot.zoom[k]), float(shot.roll[k]))
+                behind = through(place, size, complex(pan[k]), float(shot.zoom[k]), float(shot.roll[k]))
             canvas = Canvas(behind.copy(), light)
             for centre, radius in shades:
                 canvas.shadow(complex(centre[k]), float(radius[k]), float(radius[k]) * 0.3, dark)
@@ -236,79 +246,6 @@ def _shadow(hips: Numbers, shot: Shot) -> tuple[Points, Numbers]:
     return under.centre, np.asarray(under.scale * 0.5)
 
 
-def _noise(rng: np.random.Generator, height: int, width: int, cells: float) -> Numbers:
-    """Smooth random field about 0."""
-    small = rng.normal(0, 1, (max(2, round(cells * height / width)), max(2, round(cells)))).astype(np.float32)
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _surface(rng: np.random.Generator, height: int, width: int, deep: bool, checks: bool) -> Numbers:
-    """A wall, or a floor seen at a slant: colour, stains, and boards, tiles or checks. [H, W, 3] in 0 … 1"""
-    base = (
-        rng.uniform(0.1, 0.95, 3) if rng.random() < 0.2 else rng.uniform(0.2, 0.95) + rng.normal(0, 0.05, 3)
-    )
-    field = np.zeros((height, width), np.float32)
-    for cells in (3, 11, 50):
-        field += _noise(rng, height, width, cells) * np.float32(rng.uniform(0, 0.06))
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / max(width, 1)
-    if deep:  # lines run together towards the wall
-        far = y + np.float32(0.15 * height / width)
-        x, y = (x - 0.5) / far, 1 / far
-    lines = rng.random()
-    if lines < 0.6:
-        step_x, step_y = rng.uniform(0.06, 0.3, 2) * (3 if deep else 1)
-        edge = rng.uniform(0.04, 0.12)
-        row = np.floor(y / step_y)
-        crossing = (x / step_x + 0.5 * (row % 2) * (lines < 0.3)) % 1 < edge
-        field -= np.float32(rng.uniform(0.03, 0.3)) * (crossing | ((y / step_y) % 1 < edge) & (lines < 0.45))
-    if checks:
-        field += np.float32(0.12) * (np.sin(x * 9 * np.pi) * np.sin(y * 9 * np.pi) > 0)
-    picture = base.astype(np.float32) * (1 + field[..., None]) + field[..., None] * 0.3
-    return np.asarray(picture + np.linspace(0, rng.normal(0, 0.15), height)[:, None, None], np.float32)
-
-
-def _place(
-    rng: np.random.Generator, size: tuple[int, int], floor: float, split: str, bare: bool
-) -> Image.Image:
-    """Wall, floor from row `floor` of the picture on, and what stands about; MARGIN times the picture's size."""
-    height, width = (round(x * MARGIN) for x in size)
-    edge = int(np.clip(floor + (height - size[0]) / 2, 1, height - 1))
-    checks = split == "test" and rng.random() < 0.6  # reserved for tests
-    wall, ground = (
-        _surface(rng, edge, width, False, checks),
-        _surface(rng, height - edge, width, True, checks),
-    )
-    picture = np.concatenate([wall, ground])
-    image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
-    pen = ImageDraw.Draw(image)
-    for _ in range(
-        rng.poisson(0.6) if bare else rng.poisson(2.5) if rng.random() < 0.8 else 12
-    ):  # windows, pictures, cupboards, plants
-        w, h = (int(x) for x in rng.uniform(0.04, 0.3, 2) * width)
-        x = int(rng.uniform(-0.05, 1) * width)
-        y = (
-            edge - h + int(rng.uniform(0, 0.05) * height)
-            if rng.random() < 0.6
-            else int(rng.uniform(0, 0.5) * edge)
-        )
-        tone = rng.uniform(0, 255, 3) if rng.random() < 0.3 else rng.uniform(20, 240) + rng.normal(0, 10, 3)
-        fill, rim = (tuple(int(np.clip(v, 0, 255)) for v in tone * f) for f in (1, rng.uniform(0.4, 1.3)))
-        shape = pen.ellipse if rng.random() < (0.6 if checks else 0.2) else pen.rectangle
-        shape((x, y, x + w, y + h), fill=fill, outline=rim, width=int(rng.integers(1, 4)))
-    return image
-
-
-def _seen(place: Image.Image, size: tuple[int, int], pan: complex, zoom: float, roll: float) -> Numbers:
-    """What of the place is in the picture now. [H, W, 3]"""
-    height, width = size
-    cos, sin = np.cos(roll) / zoom, np.sin(roll) / zoom
-    x, y = place.width / 2, place.height / 2
-    cx, cy = width / 2 + pan.real, height / 2 + pan.imag
-    how = (cos, sin, x - cos * cx - sin * cy, -sin, cos, y + sin * cx - cos * cy)
-    shown = place.transform((width, height), Image.Transform.AFFINE, how, Image.Resampling.BILINEAR)
-    return np.asarray(shown, np.float32)
-
-
 @lru_cache(maxsize=4)
 def _grain(height: int, width: int) -> Numbers:
     return np.asarray(np.random.default_rng(0).normal(0, 1, (2 * height, 2 * width, 3)), np.float32)
@@ -331,7 +268,9 @@ class _Finish:
         y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j].astype(np.float32)
         dim = 1 - np.float32(rng.uniform(0, 0.2)) * (x * x + y * y)[..., None]
         self.dim = dim if rng.random() < 0.4 * flaws else None
-        self.bars = int(rng.uniform(0.05, 0.3) * size[1]) if rng.random() < 0.15 * flaws else 0  # of a phone
+        shape = rng.choice(("", "phone", "wide"), p=(1 - 0.45 * flaws, 0.12 * flaws, 0.33 * flaws))
+        self.side = int(rng.uniform(0.05, 0.3) * size[1]) if shape == "phone" else 0
+        self.top = int(rng.choice((0.125, 0.125, 0.16, 0.2)) * size[0]) if shape == "wide" else 0
         self.gone = rng.random(len(times)) < (rng.uniform(0, 0.1) if rng.random() < 0.1 * flaws else 0)
 
     def apply(self, canvas: Canvas, k: int) -> Bytes:
@@ -342,8 +281,10 @@ class _Finish:
             y, x = self.rng.integers(0, (height, width)).tolist()
             picture += self.grain[y : y + height, x : x + width]
         done = self.curve[np.clip(picture, 0, 255, out=picture).astype(np.uint8)]
-        if self.bars:
-            done[:, : self.bars] = done[:, width - self.bars :] = 0
+        if self.side:
+            done[:, : self.side] = done[:, width - self.side :] = 0
+        if self.top:
+            done[: self.top] = done[height - self.top :] = 0
         if self.coarse or self.quality:
             image = Image.fromarray(done)
             if self.coarse:

@@ -88,7 +88,7 @@ class Thing:
         rng = np.random.default_rng((self.seed, 8))
         n = len(times)
         p = phase(self.reps, times)
-        at = np.tile(np.array(self.at), (n, 1))
+        at = np.tile(np.array(self.at, float), (n, 1))
         size, width, opacity = np.full(n, self.size), np.ones(n), np.ones(n)
         angle = np.full(n, rng.uniform(-0.3, 0.3) if self.shape != "ball" else rng.uniform(0, 6))
         tint = np.clip(np.array(COLOURS[self.colour]) * rng.uniform(0.85, 1.1), 0, 1)

@@ -62,7 +62,7 @@ class Reps(Watch):
             until -= stage.clips[r.asked].ms + 3000
         elif rng.random() < 0.3:
             until = min(until, begin + rng.uniform(5000, 15_000))
-        quick = EXERCISES[r.x].quick if r.x in EXERCISES else 0.8
+        quick = EXERCISES[r.x].quick if r.x in EXERCISES else 0.5
         aloud = r.kind == "count"
         reps = repetitions(
             rng, begin, until, quick, (lambda n: spoken_number(n - 1) + 260) if aloud else lambda n: 0

@@ -187,7 +187,8 @@ def others(rng: random.Random, avoid: tuple[str, ...]) -> Iterator[Body | Thing]
         colour = rng.choice([c for c in COLOURS if c not in avoid])
         shape = rng.choice([s for s in SHAPES if s not in (*avoid, *TEST_SHAPES)])
         size = rng.uniform(0.08, 0.2)
-        yield Thing(rng.getrandbits(31), shape, colour, (x, size, -rng.uniform(0, 1)), size)
+        z = rng.uniform(0.6, 1.5) if rng.random() < 0.2 else -rng.uniform(0, 1)  # some stand in the way
+        yield Thing(rng.getrandbits(31), shape, colour, (x, size, z), size)
 
 
 def repetitions(
@@ -207,7 +208,7 @@ def repetitions(
         if rng.random() < 0.06:
             period = min(4000, max(quick * 900, period * rng.choice((0.65, 0.8, 1.25, 1.5))))
         half = rng.random() < halves
-        ms = max(quick * 600, period * rng.gauss(1, uneven)) * (0.7 if half else 1)
+        ms = max(quick * 750, period * rng.gauss(1, uneven)) * (0.7 if half else 1)
         if not half:
             ms = max(ms, least(done + 1))
         if now + ms > until:

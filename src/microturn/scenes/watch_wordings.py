@@ -151,7 +151,7 @@ CHARADES = Wordings(
         "{a} when i begin {x} and {b} when i stop (please|)",
         "tell me {a} when (somebody|the person) starts {x} and {b} when that is over",
         "say {a} (as|when|once) i start {x} and say {b} when i (am done|stop)",
-        "if i start {x} say {a} if i stop say {b}",
+        "(if|once) i start {x} say {a} (if|once|when) i stop say {b}",
         "watch me (and|) say {a} when i start {x} and {b} when i (end|stop)",
         "i want you to say {a} when i start {x} and {b} (at the end|when i stop)",
     ),
