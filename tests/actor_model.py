@@ -24,11 +24,14 @@ class Actor(EchoModel):
         self._tokenizer = Words()
         self._outputs = {size: TickOutput.empty(size, self._spec) for size in self._spec.batch_sizes}
         self.loudest, self.brightest = 0.0, 0
+        self.pitch = 0.0  # Hz, of the loudest tick
         self.read: list[int] = []  # type: ignore[assignment]
 
     def step(self, slots: Ints, batch: TickInput) -> TickOutput:
         output = super().step(slots, batch)
-        self.loudest = max(self.loudest, float(np.abs(batch.audio).max()))
+        for tick in batch.audio:
+            if (loud := float(np.abs(tick).max())) > self.loudest:
+                self.loudest, self.pitch = loud, 5.0 * float(np.abs(np.fft.rfft(tick)).argmax())
         self.brightest = max(self.brightest, int(batch.frame.max()))
         self.read += [int(piece) for piece in batch.text[batch.text > 0]]
         tone = 0.2 * np.sin(np.arange(output.speech.shape[1]) * (2 * np.pi * 240 / 24_000))

@@ -66,7 +66,8 @@ class House:
 
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
-            self._server = make_server(make_app(Lobby(self._engine)), "127.0.0.1", 0)
+            self.lobby = Lobby(self._engine)
+            self._server = make_server(make_app(self.lobby), "127.0.0.1", 0)
             ready.set()
             await asyncio.gather(self._server.serve(), self._begin_line())
 
@@ -241,6 +242,7 @@ def test_talks_shows_and_reads(
     page.fill("#text", "are you there")
     page.press("#text", "Enter")
     until(lambda: house.actor.loudest > 0.05 and house.actor.brightest > 150 and bool(house.actor.read))
+    assert house.actor.pitch == pytest.approx(160, abs=10)
     expect(page.locator("#talk .latest")).to_have_text("breathe in")
     expect(page.locator("#talk .you").get_by_text("hello there").first).to_be_visible()
     expect(page.locator("#work .card").first).to_contain_text("Handed to the application")
@@ -250,13 +252,15 @@ def test_talks_shows_and_reads(
 
 
 @in_chromium
-def test_comes_back_by_itself(house: House, browse: Callable[..., Any]) -> None:
+def test_comes_back_to_its_conversation_by_itself(house: House, browse: Callable[..., Any]) -> None:
     page = browse(house.url + "?transport=websocket")
     page.click("#start")
     page.wait_for_selector("body[data-state=live]")
+    (conversation,) = house.lobby.open.values()
     house.cut()
     page.wait_for_selector("body[data-state=reconnecting]")
     page.wait_for_selector("body[data-state=live]")
+    assert tuple(house.lobby.open.values()) == (conversation,)
     page.wait_for_selector("#talk .model")
 
 

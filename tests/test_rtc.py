@@ -155,6 +155,7 @@ def test_a_peer_hears_speaks_shows_and_types() -> None:
         caller.channel.send(json.dumps({"type": "session.input_text.append", "text": "hello"}))
         await until(lambda: actor.loudest > 0.15 and actor.brightest > 60 and actor.read)
         await until(lambda: caller.got("session.output_transcript.delta") and max(caller.heard) > 0.1)
+        assert actor.pitch == pytest.approx(300, abs=10)
         ticks = [event["tick"] for event in caller.got("session.tick")]
         assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
         assert not caller.got("session.output_audio.delta")  # sound goes over its track

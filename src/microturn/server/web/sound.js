@@ -5,18 +5,18 @@ const RATE = 24000; // Hz, both ways
 /** @typedef {{ peak: number, depthMs: number, targetMs: number, underruns: number }} Played */
 
 export class Sound {
-  /** @type {AudioContext} */ context;
+  ears = new AudioContext({ latencyHint: 'interactive' }); // at the device's rate: not every browser resamples streams
+  mouth = new AudioContext({ latencyHint: 'interactive', sampleRate: RATE });
   /** @type {AudioWorkletNode | undefined} */ playout;
   /** @type {MediaStream | undefined} */ microphone;
   element = new Audio();
 
-  constructor() {
-    this.context = new AudioContext({ sampleRate: RATE, latencyHint: 'interactive' });
-  }
-
   async open() {
-    await this.context.audioWorklet.addModule(new URL('worklets.js', import.meta.url));
-    await this.context.resume();
+    const worklets = new URL('worklets.js', import.meta.url);
+    for (const context of [this.ears, this.mouth]) {
+      await context.audioWorklet.addModule(worklets);
+      await context.resume();
+    }
   }
 
   /** Ask for the microphone; each slice that it hears goes to `hear`. @param {(slice: Float32Array) => void} hear */
@@ -29,9 +29,10 @@ export class Sound {
 
   /** @param {MediaStream} stream  @param {(slice: Float32Array) => void} hear */
   tap(stream, hear) {
-    const capture = new AudioWorkletNode(this.context, 'capture', { numberOfOutputs: 0 });
+    const capture = new AudioWorkletNode(this.ears, 'capture', { numberOfOutputs: 0 });
     capture.port.onmessage = ({ data }) => hear(data);
-    this.context.createMediaStreamSource(stream).connect(capture);
+    const lowpass = new BiquadFilterNode(this.ears, { type: 'lowpass', frequency: 0.4 * RATE });
+    this.ears.createMediaStreamSource(stream).connect(lowpass).connect(capture);
   }
 
   /** WebRTC: the browser buffers and plays; slices are for drawing. @param {MediaStream} stream @param {(slice: Float32Array) => void} hear */
@@ -43,9 +44,9 @@ export class Sound {
 
   /** WebSocket: our own jitter buffer plays. @param {(played: Played) => void} tell */
   playPieces(tell) {
-    this.playout = new AudioWorkletNode(this.context, 'playout', { numberOfInputs: 0, outputChannelCount: [1] });
+    this.playout = new AudioWorkletNode(this.mouth, 'playout', { numberOfInputs: 0, outputChannelCount: [1] });
     this.playout.port.onmessage = ({ data }) => tell(data);
-    this.playout.connect(this.context.destination);
+    this.playout.connect(this.mouth.destination);
   }
 
   /** @param {{ samples?: Float32Array, drop?: boolean, least?: number }} message */
@@ -62,7 +63,8 @@ export class Sound {
   close() {
     this.silence();
     for (const track of this.microphone?.getTracks() ?? []) track.stop();
-    return this.context.close();
+    this.ears.close();
+    this.mouth.close();
   }
 }
 

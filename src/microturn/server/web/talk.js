@@ -6,6 +6,7 @@
 const GAP_MS = 1200; // of silence, after which words begin a new line; only the page's lines are made by it
 const LETTERS = 90; // after which they do as well
 const LINES = 60; // kept
+const CARDS = 8;
 
 export class Talk {
   /** @type {Partial<Record<Who, { item: HTMLElement, ms: number }>>} the line that each of the two is in */
@@ -65,6 +66,7 @@ export class Talk {
       card.setAttribute('data-id', id);
       card.append(document.createElement('b'), document.createElement('p'));
       this.work.querySelector('h3')?.after(card);
+      if (this.work.children.length > CARDS) this.work.lastElementChild?.remove();
     }
     card.children[0].textContent = title;
     return card;

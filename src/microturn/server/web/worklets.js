@@ -2,31 +2,35 @@
 
 import { JitterBuffer } from './jitter.js';
 
-const SLICE = sampleRate / 50; // 20 ms
-const TICK = sampleRate / 5;
+const RATE = 24000; // Hz, of what capture gives
+const SLICE = RATE / 50; // 20 ms
 
 class Capture extends AudioWorkletProcessor {
   slice = new Float32Array(SLICE);
   filled = 0;
+  at = 0; // where the next sample lies in what is heard
+  last = 0; // the sample before it
 
   /** @param {Float32Array[][]} inputs */
   process([[heard]]) {
-    for (let at = 0; heard && at < heard.length; ) {
-      const count = Math.min(SLICE - this.filled, heard.length - at);
-      this.slice.set(heard.subarray(at, at + count), this.filled);
-      at += count;
-      this.filled += count;
+    if (!heard) return true;
+    for (; this.at < heard.length; this.at += sampleRate / RATE) {
+      const after = Math.floor(this.at);
+      const before = after ? heard[after - 1] : this.last;
+      this.slice[this.filled++] = before + (heard[after] - before) * (this.at - after);
       if (this.filled === SLICE) {
         this.port.postMessage(this.slice.slice());
         this.filled = 0;
       }
     }
+    this.at -= heard.length;
+    this.last = heard[heard.length - 1];
     return true;
   }
 }
 
 class Playout extends AudioWorkletProcessor {
-  buffer = new JitterBuffer(sampleRate, TICK);
+  buffer = new JitterBuffer(sampleRate, sampleRate / 5);
   peak = 0;
   played = 0; // samples
 
