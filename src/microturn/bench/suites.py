@@ -43,7 +43,7 @@ TRIES = 25  # composed for one that is wanted, before a suite gives up
 LOSSY = Surroundings(loss=0.1, burst=2.0)
 NOISY = Surroundings(noise_snr_db=15.0)
 KITCHEN_DB = (None, 24.0, 18.0, 12.0, 6.0)  # in turn; None is clean
-RECALL_MINUTES = (1, 1, 5, 1, 1, 15, 5, 60)  # in turn
+RECALL_MINUTES = (1, 1, 1, 1, 5, 15, 5, 60)  # in turn
 Wanted = Callable[[Episode], bool]
 Make = Callable[[int, int, Cast], list[Case]]
 

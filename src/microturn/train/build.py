@@ -32,7 +32,6 @@ from microturn.train.lexicon import write_lexicon
 from microturn.train.real import noise, own, recorded
 from microturn.train.voices import RESERVED, Spoken, load_voice, phones, voice_names
 from microturn.train.voices.foreign import ENGLISH_ONLY, speaks
-from microturn.train.voices.spoken import plain_words
 
 PHONES = "phones.pt"
 FAMILY_SHARES = {"tape-": 0.6, "hibari-": 0.3, "espeak-": 0.06, "flite-": 0.04}
@@ -148,7 +147,12 @@ def _sayable(text: str) -> bool:
     return all(len(word) <= 14 and re.search("[aeiouy]", word) for word in text.split())
 
 
-def scripts(seeds: Iterable[int], shares: dict[str, float], later: bool = False) -> Iterator[BankScript]:
+def scripts(
+    seeds: Iterable[int],
+    shares: dict[str, float],
+    later: bool = False,
+    lengths: dict[float, float] = LENGTHS,
+) -> Iterator[BankScript]:
     """A training script for each seed: scene, length and voices are drawn from it."""
     from microturn.scenes import LATER_WEIGHTS, TRAIN_WEIGHTS, write
 
@@ -156,7 +160,7 @@ def scripts(seeds: Iterable[int], shares: dict[str, float], later: bool = False)
     for seed in seeds:
         rng = random.Random(f"script-{seed}")
         scene = rng.choices(list(weights), list(weights.values()))[0]
-        seconds = rng.choices(list(LENGTHS), list(LENGTHS.values()))[0]
+        seconds = rng.choices(list(lengths), list(lengths.values()))[0]
         user = any_voice(rng, shares)
         voices = (user, any_voice(rng, shares, but=user))
         script = write(scene, seed, "train", seconds)
@@ -205,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--family", default="", help="one voice, or those whose names begin so, e.g. kokoro-")
     parser.add_argument("--scenes", choices=("first", "later"), default="first", help="scripts: which table")
+    parser.add_argument("--seconds", type=float, default=0.0, help="scripts: all of this length")
     parser.add_argument("--folder", type=Path, help="real: a folder of your own recordings")
     args = parser.parse_args(arguments)
     shares = {args.family: 1.0} if args.family else FAMILY_SHARES
@@ -219,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.source == "lexicon":
         bank = Bank(args.out)
         texts = (bank.request(number).text for number in range(len(bank)))
-        write_lexicon(args.out, (word for text in texts for word in plain_words(text)))
+        write_lexicon(args.out, (word.strip(",.?!") for text in texts for word in text.split()))
         return
     builder = Builder(args.out, kind, args.part)
     if args.source == "real":
@@ -234,7 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             builder.add(request)
             builder.write_when_full()
     else:
-        for script in scripts(seeds, shares, later):
+        lengths = {args.seconds: 1.0} if args.seconds else LENGTHS
+        for script in scripts(seeds, shares, later, lengths):
             builder.add_script(script)
             builder.write_when_full()
     builder.finish()

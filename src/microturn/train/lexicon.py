@@ -40,9 +40,9 @@ def write_lexicon(folder: Path, words: Iterable[str]) -> None:
     from microturn.train.voices.hibari import teacher
 
     known: dict[str, str] = {}
-    for word in sorted(set(words)):
+    for word in sorted(set(words), key=lambda word: (":" in word, word)):  # English before what is marked
         try:
-            known[word] = "".join(teacher().phonemes(word))
+            known.setdefault(word.rpartition(":")[2], "".join(teacher().phonemes(word)))
         except ValueError:
             continue  # as it is spelled, then
     (folder / FILE).write_text(json.dumps(known, ensure_ascii=False), "utf-8")
