@@ -20,6 +20,8 @@ export class Talk {
 
   clear() {
     this.list.replaceChildren();
+    for (const card of this.work.querySelectorAll('.card')) card.remove();
+    this.work.hidden = true;
     this.lines = {};
   }
 
