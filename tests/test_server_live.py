@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,15 @@ import numpy as np
 import pytest
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 from PIL import Image
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from echo_model import EchoModel
 from microturn.background import Background, Kind, Piece
-from microturn.server.conversation import Start
+from microturn.engine import Engine
+from microturn.server import live_events as wire
+from microturn.server.conversation import Conversation, Start
+from microturn.server.live import Live, Role
 from microturn.server.lobby import Limits
 from microturn.streams import Channel, Decision
 from serving import Scripted, Served, served
@@ -42,8 +48,8 @@ def server(tmp_path: Path) -> Iterator[Served]:
 class Client:
     """A plain WebSocket and JSON, for what the SDK has no words for."""
 
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
+    def __init__(self, line: ClientConnection) -> None:
+        self.socket = line
 
     def send(self, type: str, **fields: Any) -> None:
         self.socket.send(json.dumps({"type": type, **fields}))
@@ -58,8 +64,8 @@ class Client:
 
 @contextmanager
 def opened(server: Served, **session: Any) -> Iterator[tuple[Client, dict[str, Any]]]:
-    with connect(f"{server.ws}/v1/live/sessions") as socket:
-        client = Client(socket)
+    with connect(f"{server.ws}/v1/live/sessions") as line:
+        client = Client(line)
         client.send("session.start", session=SESSION | session, event_id="first")
         yield client, client.next("session.started", "error")
 
@@ -246,26 +252,68 @@ def test_the_server_does_the_work_and_streams_it_as_responses_do() -> None:
 
 
 def test_a_lost_connection_comes_back_to_the_same_conversation() -> None:
-    with served(limits=Limits(grace_s=5.0)) as server:
+    with served() as server:
         with opened(server) as (client, started):
             id = started["session"]["id"]
             while client.next("session.input_transcript.delta")["end_ms"] < 600:
                 pass
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
         with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms=400") as again:
             client = Client(again)
             assert client.next("session.started", "error")["session"]["id"] == id
             assert client.next("session.input_transcript.delta")["start_ms"] >= 400
             assert len(server.lobby.open) == 1
-            client.send("session.close")
-            assert client.next("session.closed")["reason"] == "close_requested"
+
+
+def test_a_new_connection_takes_the_place_of_one_that_does_not_know_it_is_lost() -> None:
+    with served() as server, opened(server) as (old, started):
+        id = started["session"]["id"]
+        with connect(f"{server.ws}/v1/live/sessions?session_id={id}") as new:
+            with pytest.raises(ConnectionClosed, match="another connection took over"):
+                old.next("never")
+            assert Client(new).next("session.output_audio.delta")
 
 
 def test_a_connection_that_does_not_come_back_is_let_go() -> None:
-    with served(limits=Limits(grace_s=0.1)) as server:
+    with served(limits=Limits(grace_s=0.1)) as server, opened(server) as (client, _):
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+        while server.lobby.open or server.engine.stats().sessions:
+            pass
+
+
+def test_who_hangs_up_ends_the_conversation() -> None:
+    with served() as server:
         with opened(server):
             pass
         while server.lobby.open or server.engine.stats().sessions:
             pass
+
+
+async def test_a_data_channel_may_do_and_see_what_it_was_permitted() -> None:
+    config = wire.SessionConfig(
+        client=wire.Client(
+            data_channel=wire.DataChannel(
+                allowed_client_events=["session.input_text.append"],
+                allowed_server_events=[
+                    wire.Selector(type="session.input_text.appended"),
+                    wire.Selector(type="response.event", response_event="response.completed"),
+                ],
+            )
+        )
+    )
+    engine = Engine(EchoModel(), slots=1)
+    engine.start()
+    conversation = Conversation("sess_1", Start(responses=True), engine)
+    await conversation.begin()
+    live = Live(conversation, config, Role.CHANNEL, "echo", (4, 6))
+    await live.hear('{"type": "session.close", "event_id": "a"}')
+    await live.hear('{"type": "session.input_text.append", "text": "hi", "event_id": "b"}')
+    conversation.publish(Piece(Kind.FINAL, "done", delegation="dlg_1"))
+    told = [json.loads(await live.next_event() or b"") for _ in range(3)]
+    engine.close()
+    assert [event["type"] for event in told] == ["error", "session.input_text.appended", "response.event"]
+    assert told[0]["error"]["code"] == "not_permitted"
+    assert told[2]["event"]["type"] == "response.completed"
 
 
 def test_a_full_engine_is_an_error_event_with_the_time_to_wait() -> None:

@@ -115,7 +115,7 @@ class Conversation:
     ) -> None:
         self.id, self.start = id, start
         self.muted = False
-        self.connected = False  # somebody plays it
+        self.connection: asyncio.Task[object] | None = None  # the task that plays it
         self.closed: Closed | None = None
         self.beats: deque[Beat] = deque(maxlen=RESENT_TICKS)
         self.expires_at = 0  # seconds since 1970
@@ -154,6 +154,10 @@ class Conversation:
             )
 
         self.session = await asyncio.to_thread(open_session)
+
+    @property
+    def connected(self) -> bool:
+        return self.connection is not None
 
     # ---- what comes in ----
 

@@ -42,7 +42,7 @@ async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:
     """Refusals (ValueError, EngineFull, Denied) come before the handshake, as plain HTTP."""
     start, rate = options(socket.query_params)
     conversation = await lobby.begin(start, key)
-    conversation.connected = True
+    conversation.connection = asyncio.current_task()
     code, reason = 1000, ""
     try:
         await socket.accept()

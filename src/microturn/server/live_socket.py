@@ -19,6 +19,7 @@ from microturn.server.lobby import Lobby
 FIRST_S = 10.0  # until session.start must have come
 MESSAGES = 500  # a second
 NORMAL, BUSY = 1000, 1013  # close codes of RFC 6455
+HUNG_UP = {1000, 1001}  # closed on purpose: nobody will come back
 
 
 def problem(error: Exception) -> LiveError:
@@ -87,8 +88,13 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
     live.started(event_id)
     if came_back and "after_ms" in number:
         live.tell_again(number["after_ms"])
-    with lobby.connected(live.conversation):
-        await _converse(socket, live)
+    try:
+        with lobby.connected(live.conversation):
+            await _converse(socket, live)
+    except asyncio.CancelledError:
+        if not live.conversation.connected:
+            raise
+        await close(socket, POLICY, "another connection took over")
 
 
 async def serve_sideband(socket: WebSocket, lobby: Lobby, key: Key, id: str) -> None:
@@ -136,8 +142,12 @@ async def _converse(socket: WebSocket, live: Live) -> None:
         code, reason = UNSUPPORTED, "messages are text"
     except* TimeoutError:
         code, reason = POLICY, f"nothing was read for {SEND_S:g} s"
-    except* (WebSocketDisconnect, SessionClosed):
+    except* WebSocketDisconnect as gone:
+        codes = {error.code for error in gone.exceptions if isinstance(error, WebSocketDisconnect)}
+        if live.role is Role.PRIMARY and codes & HUNG_UP:
+            live.conversation.close("remote_hangup")
+    except* SessionClosed:
         pass
     finally:
         live.leave()
-        await close(socket, code, reason)
+    await close(socket, code, reason)

@@ -48,6 +48,7 @@ class Lobby:
         self.open: dict[str, Conversation] = {}
         self.meters = Meters()
         self._stopping = False
+        self._resuming = asyncio.Lock()
 
     async def begin(self, start: Start, key: Key = ANYBODY) -> Conversation:
         """A new conversation. Raises EngineFull or Denied at once when there is no room."""
@@ -69,16 +70,15 @@ class Lobby:
 
     async def resume(self, id: str, key: Key) -> Conversation:
         """A conversation that lost its connection, or, if it was stored, its server."""
-        conversation = self.find(id, key)
-        if conversation is None:
-            journal, stored = self.stored(id, key)
-            if stored.ended is not None:
-                raise Denied(410, "session_closed", f"session {id} has ended: {stored.reason}")
-            tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id)
-            conversation = self.find(id, key) or await self._begin(id, stored.start, key, state, tick + 1)
-        if conversation.connected:
-            raise Denied(409, "session_connected", f"session {id} is connected already; attach to it instead")
-        return conversation
+        async with self._resuming:
+            return self.find(id, key) or await self._wake(id, key)
+
+    async def _wake(self, id: str, key: Key) -> Conversation:
+        journal, stored = self.stored(id, key)
+        if stored.ended is not None:
+            raise Denied(410, "session_closed", f"session {id} has ended: {stored.reason}")
+        tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id)
+        return await self._begin(id, stored.start, key, state, tick + 1)
 
     def find(self, id: str, key: Key) -> Conversation | None:
         conversation = self.open.get(id)
@@ -117,17 +117,24 @@ class Lobby:
                 )
 
         conversation.watch(gone)
+        gone(conversation.closed)  # it may have failed at once
         log.info("began", extra={"session": id, "owner": key.name, "store": start.store, "parent": parent})
         return conversation
 
     @contextmanager
     def connected(self, conversation: Conversation) -> Iterator[None]:
-        """The one connection that plays it. If it goes without a word, the conversation waits for its return."""
-        conversation.connected = True
+        """The one connection that plays it, in the place of any other.
+
+        If it goes without a word, the conversation waits for its return.
+        """
+        if conversation.connection is not None:  # lost, and does not know it yet
+            conversation.connection.cancel()
+        mine = conversation.connection = asyncio.current_task()
         try:
             yield
         finally:
-            conversation.connected = False
+            if conversation.connection is mine:
+                conversation.connection = None
             asyncio.get_running_loop().call_later(self.limits.grace_s, self._let_go, conversation)
 
     @staticmethod

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     log_as_json()
     engine = Engine(load_model(args.model, args.device), slots=args.slots)
     engine.start()
-    engine.warm_up()
+    engine.warm_up(rounds=3)
     journal = JournalFile(args.journal)
     journal.forget(args.keep_days)
     lobby = Lobby(engine, Access(keys, args.origin), journal, limits=Limits(grace_s=args.grace))
