@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from actor_model import Actor
 from microturn.clock import SPEAK_SAMPLES
 from microturn.engine import Engine
+from microturn.server.access import ANYBODY
 from microturn.server.conversation import Start
 from microturn.server.live import Live, Role
 from microturn.server.live_events import Extras, SessionConfig
@@ -141,17 +142,21 @@ async def open_live(lobby: Lobby) -> Live:
     return Live(conversation, config, Role.CHANNEL, "actor", lobby.engine.spec.frame_size)
 
 
+async def connect(lobby: Lobby) -> tuple[Caller, Live]:
+    caller, live = Caller(), await open_live(lobby)
+    sdp = await answer(lobby, live.conversation, live, await caller.offer())
+    await caller.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+    await until(lambda: caller.got("session.started"))
+    return caller, live
+
+
 def test_a_peer_hears_speaks_shows_and_types() -> None:
     actor = Actor()
     engine = Engine(actor, slots=2)
     engine.start()
 
     async def call() -> None:
-        lobby, caller = Lobby(engine), Caller()
-        live = await open_live(lobby)
-        sdp = await answer(lobby, live.conversation, live, await caller.offer())
-        await caller.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-        await until(lambda: caller.got("session.started"))
+        caller, live = await connect(Lobby(engine))
         caller.channel.send(json.dumps({"type": "session.input_text.append", "text": "hello"}))
         await until(lambda: actor.loudest > 0.15 and actor.brightest > 60 and actor.read)
         await until(lambda: caller.got("session.output_transcript.delta") and max(caller.heard) > 0.1)
@@ -163,6 +168,25 @@ def test_a_peer_hears_speaks_shows_and_types() -> None:
         await until(lambda: caller.got("session.closed"))
         assert live.conversation.closed
         await caller.connection.close()
+
+    asyncio.run(call())
+    engine.close()
+
+
+def test_a_conversation_outlives_its_peer_for_a_while() -> None:
+    engine = Engine(Actor(), slots=2)
+    engine.start()
+
+    async def call() -> None:
+        lobby = Lobby(engine)
+        caller, live = await connect(lobby)
+        await until(lambda: live.conversation.now_ms >= 600)
+        await caller.connection.close()
+        await until(lambda: not live.conversation.connected)
+        resumed = await lobby.resume(live.conversation.id, ANYBODY)
+        assert resumed is live.conversation
+        assert await resumed.next_beat()
+        resumed.close("close_requested")
 
     asyncio.run(call())
     engine.close()

@@ -262,6 +262,7 @@ function closeFilm() {
   wire?.picture?.(null, 0, 0);
 }
 
+addEventListener('pagehide', () => wanted && end('Not connected'));
 button('start').onclick = () => (wanted ? end('Not connected') : begin());
 button('camera').onclick = () => toggleFilm('camera');
 button('screen').onclick = () => toggleFilm('screen');
