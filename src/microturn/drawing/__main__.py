@@ -42,7 +42,7 @@ def main() -> None:
         small = Image.fromarray(sheet).resize(
             (sheet.shape[1] // 2, sheet.shape[0] // 2), Image.Resampling.BOX
         )
-        small.quantize(64, dither=Image.Dither.NONE).save(sys.argv[1], optimize=True)
+        small.quantize(192).save(sys.argv[1], optimize=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from microturn.streams import Floats
+from microturn.streams import Flags, Floats
 
 Points = NDArray[np.complex64]
 
@@ -35,19 +35,27 @@ def _grid(height: int, width: int) -> Points:
 
 class Canvas:
     def __init__(self, picture: Floats, light: Light) -> None:
-        self.picture = picture  # [H, W, 3] in 0 … 255, drawn over
+        self.picture = picture  # [3, H, W] in 0 … 255, drawn over; whole colour planes are faster than pixels
         self.light = light
-        self.height, self.width = picture.shape[:2]
+        self.height, self.width = picture.shape[1:]
         self._grid = _grid(self.height, self.width)
+        self._x, self._y = self._grid.real[:1], self._grid.imag[:, :1]
 
     def _place(self, low: complex, high: complex, r: float) -> tuple[slice, slice] | None:
         x0, x1 = max(0, int(low.real - r)), min(self.width, int(high.real + r) + 2)
         y0, y1 = max(0, int(low.imag - r)), min(self.height, int(high.imag + r) + 2)
         return (slice(y0, y1), slice(x0, x1)) if x0 < x1 and y0 < y1 else None
 
-    def _lay(self, place: tuple[slice, slice], cover: Floats, colour: Floats, shade: Floats) -> None:
-        under = self.picture[place]
-        under += cover[..., None] * (colour * shade[..., None] - under)
+    def _lay(
+        self, place: tuple[slice, slice], cover: Floats, shade: Floats, *colours: Floats | Flags
+    ) -> None:
+        """One colour, or two and the pixels that have the second."""
+        for plane in range(3):
+            under = self.picture[plane][place]
+            colour = colours[0][plane]
+            if len(colours) == 3:
+                colour = np.where(colours[2], colours[1][plane], colour)
+            under += cover * (colour * shade - under)
 
     def limb(
         self, a: complex, b: complex, ra: float, rb: float, upper: Floats, lower: Floats, cut: float = 1.0
@@ -58,19 +66,24 @@ class Canvas:
         place = self._place(low, high, max(ra, rb) + 1)
         if place is None:
             return
-        axis = b - a if abs(b - a) > 0.01 else 0.01 + 0j
-        q = (self._grid[place] - np.complex64(a)) * np.complex64(1 / axis)
-        t = np.minimum(np.maximum(q.real, 0), 1)
-        w = (q - t) * np.complex64(axis) / (np.float32(ra) + np.float32(rb - ra) * t)
-        m = w.real * w.real + w.imag * w.imag
-        inside = np.maximum(1 - m, 0)
-        cover = np.minimum(np.maximum((1 - m) * np.float32((ra + rb) / 4) + np.float32(0.5), 0), 1)
+        length = max(abs(b - a), 0.01)
+        x, y = (b - a).real / length, (b - a).imag / length
+        dx = self._x[:, place[1]] - np.float32(a.real)
+        dy = self._y[place[0]] - np.float32(a.imag)
+        along = dx * np.float32(x) + dy * np.float32(y)  # pixels from a
+        t = np.minimum(np.maximum(along, 0), np.float32(length))
+        inverse = 1 / (np.float32(ra) + np.float32((rb - ra) / length) * t)
+        u = (along - t) * inverse  # from the middle line, in radii
+        v = (dy * np.float32(x) - dx * np.float32(y)) * inverse
+        inside = 1 - u * u - v * v
+        cover = np.minimum(np.maximum(inside * np.float32((ra + rb) / 4) + np.float32(0.5), 0), 1)
         light = self.light
-        lit = w.real * np.float32(light.x) + w.imag * np.float32(light.y)
-        lit += np.sqrt(inside) * np.float32(light.z)
-        shade = np.float32(light.ambient) + np.float32(1 - light.ambient) * np.maximum(lit, 0)
-        colour = upper if cut >= 1 else np.where((t < cut)[..., None], upper, lower)
-        self._lay(place, cover, colour, shade)
+        lit = np.sqrt(np.maximum(inside, 0)) * np.float32(light.z * (1 - light.ambient))
+        lit += u * np.float32((light.x * x + light.y * y) * (1 - light.ambient))
+        lit += v * np.float32((light.y * x - light.x * y) * (1 - light.ambient))
+        shade = np.maximum(lit, 0) + np.float32(light.ambient)
+        cut *= length
+        self._lay(place, cover, shade, *((upper,) if cut >= length else (upper, lower, t > cut)))
 
     def lump(
         self,
@@ -103,10 +116,8 @@ class Canvas:
         lit = (bent.real * np.float32(light.x) + bent.imag * np.float32(light.y)) * np.float32(depth)
         lit += np.sqrt(np.maximum(1 - np.float32(depth) * m * m, 0)) * np.float32(light.z)
         shade = np.float32(light.ambient) + np.float32(1 - light.ambient) * np.maximum(lit, 0)
-        colour = colours[0]
-        if stripes:
-            colour = np.where((np.sin(w.real * np.float32(stripes)) > 0)[..., None], *colours)
-        self._lay(place, cover * np.float32(opacity), colour, shade)
+        striped = (*colours, np.sin(w.real * np.float32(stripes)) > 0) if stripes else colours[:1]
+        self._lay(place, cover * np.float32(opacity), shade, *striped)
 
     def shadow(self, centre: complex, width: float, height: float, dark: float) -> None:
         """On the floor."""
@@ -114,4 +125,4 @@ class Canvas:
         if place is not None and width > 0.5 and height > 0.2:
             w = self._grid[place] - np.complex64(centre)
             m = (w.real / np.float32(width)) ** 2 + (w.imag / np.float32(height)) ** 2
-            self.picture[place] *= 1 - np.float32(dark) * np.maximum(1 - m, 0)[..., None]
+            self.picture[:, place[0], place[1]] *= 1 - np.float32(dark) * np.maximum(1 - m, 0)

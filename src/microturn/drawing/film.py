@@ -126,12 +126,8 @@ class Film:
         pan = shot.shift + 0.35 * size[0] * (shot.yaw - shot.yaw[0]) * (-1 if shot.mirrored else 1)
         out: list[Bytes | None] = []
         for k in range(ticks):
-            if k == 0 or (pan[k], shot.zoom[k], shot.roll[k]) != (
-                pan[k - 1],
-                shot.zoom[k - 1],
-                shot.roll[k - 1],
-            ):
-                behind = through(place, size, complex(pan[k]), float(shot.zoom[k]), float(shot.roll[k]))
+            if k == 0 or pan[k] != pan[k - 1] or shot.zoom[k] != shot.zoom[k - 1]:
+                behind = through(place, size, complex(pan[k]), float(shot.zoom[k]))
             canvas = Canvas(behind.copy(), light)
             for centre, radius in shades:
                 canvas.shadow(complex(centre[k]), float(radius[k]), float(radius[k]) * 0.3, dark)
@@ -248,7 +244,7 @@ def _shadow(hips: Numbers, shot: Shot) -> tuple[Points, Numbers]:
 
 @lru_cache(maxsize=4)
 def _grain(height: int, width: int) -> Numbers:
-    return np.asarray(np.random.default_rng(0).normal(0, 1, (2 * height, 2 * width, 3)), np.float32)
+    return np.asarray(np.random.default_rng(0).normal(0, 1, (3, 2 * height, 2 * width)), np.float32)
 
 
 class _Finish:
@@ -266,7 +262,7 @@ class _Finish:
         self.quality = int(rng.integers(12, 70)) if rng.random() < 0.35 * flaws else 0
         self.coarse = float(rng.uniform(0.4, 0.8)) if rng.random() < 0.25 * flaws else 0.0
         y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j].astype(np.float32)
-        dim = 1 - np.float32(rng.uniform(0, 0.2)) * (x * x + y * y)[..., None]
+        dim = 1 - np.float32(rng.uniform(0, 0.2)) * (x * x + y * y)
         self.dim = dim if rng.random() < 0.4 * flaws else None
         shape = rng.choice(("", "phone", "wide"), p=(1 - 0.45 * flaws, 0.12 * flaws, 0.33 * flaws))
         self.side = int(rng.uniform(0.05, 0.3) * size[1]) if shape == "phone" else 0
@@ -275,12 +271,15 @@ class _Finish:
 
     def apply(self, canvas: Canvas, k: int) -> Bytes:
         picture = canvas.picture
-        picture *= self.dim * self.tint[k] if self.dim is not None else self.tint[k]
+        picture *= self.tint[k][:, None, None]
+        if self.dim is not None:
+            picture *= self.dim
         height, width = self.size
         if self.grain is not None:
             y, x = self.rng.integers(0, (height, width)).tolist()
-            picture += self.grain[y : y + height, x : x + width]
-        done = self.curve[np.clip(picture, 0, 255, out=picture).astype(np.uint8)]
+            picture += self.grain[:, y : y + height, x : x + width]
+        whole = np.minimum(np.maximum(picture, 0, out=picture), 255, out=picture).astype(np.uint8)
+        done = np.ascontiguousarray(self.curve[whole].transpose(1, 2, 0))
         if self.side:
             done[:, : self.side] = done[:, width - self.side :] = 0
         if self.top:

@@ -112,12 +112,10 @@ def furnish(
     return image
 
 
-def through(place: Image.Image, size: tuple[int, int], pan: complex, zoom: float, roll: float) -> Numbers:
-    """What of the place is in the picture now. [H, W, 3]"""
-    height, width = size
-    cos, sin = np.cos(roll) / zoom, np.sin(roll) / zoom
-    x, y = place.width / 2, place.height / 2
-    cx, cy = width / 2 + pan.real, height / 2 + pan.imag
-    how = (cos, sin, x - cos * cx - sin * cy, -sin, cos, y + sin * cx - cos * cy)
-    shown = place.transform((width, height), Image.Transform.AFFINE, how, Image.Resampling.BILINEAR)
-    return np.asarray(shown, np.float32)
+def through(place: Image.Image, size: tuple[int, int], pan: complex, zoom: float) -> Numbers:
+    """What of the place is in the picture now. [3, H, W]"""
+    height, width = size[0] / zoom, size[1] / zoom
+    x = np.clip(place.width / 2 - width / 2 - pan.real / zoom, 0, place.width - width)
+    y = np.clip(place.height / 2 - height / 2 - pan.imag / zoom, 0, place.height - height)
+    shown = place.resize((size[1], size[0]), Image.Resampling.BILINEAR, (x, y, x + width, y + height))
+    return np.asarray(shown).transpose(2, 0, 1).astype(np.float32, order="C")
