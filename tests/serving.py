@@ -14,9 +14,9 @@ from microturn.background.connect import NewBackground
 from microturn.engine import Engine
 from microturn.server.access import Access
 from microturn.server.app import make_app
-from microturn.server.journal import JournalFile
+from microturn.server.journal import Journal
 from microturn.server.lobby import Limits, Lobby
-from microturn.server.serve import listening, make_server
+from microturn.server.serve import listen, make_server
 from microturn.streams import Decision, InteractionModel, TickOutput
 
 
@@ -60,10 +60,10 @@ def served(
 ) -> Iterator[Served]:
     engine = Engine(model or EchoModel(), slots=slots)
     engine.start()
-    file = JournalFile(journal) if journal else None
+    file = Journal(journal) if journal else None
     lobby = Lobby(engine, access, file, background, limits)
-    server = make_server(make_app(lobby), "127.0.0.1", 0)
-    bound = listening(server.config)
+    server = make_server(make_app(lobby))
+    bound = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
     thread.start()
     while not server.started:  # uvicorn has no event to wait for

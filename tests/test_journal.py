@@ -26,7 +26,7 @@ from microturn.model.config import tiny
 from microturn.model.interaction import random_model
 from microturn.server.conversation import Start
 from microturn.server.export import captions, events, stereo
-from microturn.server.journal import Entry, JournalFile
+from microturn.server.journal import Entry, Journal
 from microturn.server.replay import compare, rebuild
 from microturn.server.sound import pcm16
 from microturn.streams import Action, Channel, Decision, InteractionModel, Perception, TextIn
@@ -47,9 +47,7 @@ def talk(seed: int, ticks: int, size: tuple[int, int]) -> list[Perception]:
     ]
 
 
-def record(
-    model: InteractionModel, journal: JournalFile, id: str, perceptions: list[Perception]
-) -> list[Action]:
+def record(model: InteractionModel, journal: Journal, id: str, perceptions: list[Perception]) -> list[Action]:
     """A stored session, snapshots included."""
     engine = Engine(model, slots=1, clock=VirtualClock())
     actions: list[Action] = []
@@ -76,8 +74,8 @@ def record(
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> JournalFile:
-    return JournalFile(tmp_path / "journal.db")
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.db")
 
 
 @given(st.integers(0, 2**32), st.booleans(), st.booleans(), st.text(max_size=20))
@@ -101,15 +99,13 @@ def test_a_tick_is_stored_to_the_bit(seed: int, heard: bool, seen: bool, text: s
 
 
 @pytest.mark.parametrize("model", [EchoModel(), random_model(tiny())], ids=["echo", "network"])
-def test_a_stored_session_does_the_same_again_to_the_bit(
-    model: InteractionModel, journal: JournalFile
-) -> None:
+def test_a_stored_session_does_the_same_again_to_the_bit(model: InteractionModel, journal: Journal) -> None:
     record(model, journal, "sess_a", talk(1, 25, model.spec.frame_size))
     engine = Engine(model, slots=1, clock=VirtualClock())
     assert list(compare(engine, journal, "sess_a")) == [(tick, True) for tick in range(25)]
 
 
-def test_rebuilt_at_any_tick_it_goes_on_as_it_did(journal: JournalFile) -> None:
+def test_rebuilt_at_any_tick_it_goes_on_as_it_did(journal: Journal) -> None:
     perceptions = talk(2, 25, (4, 6))
     expected = record(EchoModel(), journal, "sess_a", perceptions)
     engine = Engine(EchoModel(), slots=2)
@@ -138,7 +134,7 @@ def test_rebuilt_at_any_tick_it_goes_on_as_it_did(journal: JournalFile) -> None:
         engine.close()
 
 
-def test_what_is_taken_out_is_in_its_place(journal: JournalFile) -> None:
+def test_what_is_taken_out_is_in_its_place(journal: Journal) -> None:
     actions = record(EchoModel(), journal, "sess_a", talk(3, 10, (4, 6)))
     stored = journal.session("sess_a")
     sound = b"".join(stereo(journal, stored))
@@ -152,7 +148,7 @@ def test_what_is_taken_out_is_in_its_place(journal: JournalFile) -> None:
 
 
 def test_sessions_are_listed_shown_replayed_exported_and_deleted(
-    journal: JournalFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record(EchoModel(), journal, "sess_a", talk(4, 10, (4, 6)))
     journal.end("sess_a", "close_requested")
@@ -169,7 +165,7 @@ def test_sessions_are_listed_shown_replayed_exported_and_deleted(
     assert journal.sessions() == []
 
 
-def test_what_is_too_old_is_forgotten(journal: JournalFile) -> None:
+def test_what_is_too_old_is_forgotten(journal: Journal) -> None:
     record(EchoModel(), journal, "sess_a", talk(5, 3, (4, 6)))
     journal.forget(days=1)
     assert len(journal.sessions()) == 1
@@ -211,7 +207,7 @@ def test_a_killed_server_has_every_acknowledged_tick_and_goes_on_from_there(tmp_
             last = event["tick"] if event["type"] == "session.tick" else last
         process.send_signal(signal.SIGKILL)
         process.wait()
-    stored = [tick for tick, _ in JournalFile(path).entries(id)]
+    stored = [tick for tick, _ in Journal(path).entries(id)]
     assert stored[: last + 1] == list(range(last + 1))
     process, url = start_server(path)
     with connect(f"{url}?session_id={id}") as socket:
@@ -226,7 +222,7 @@ def test_a_killed_server_has_every_acknowledged_tick_and_goes_on_from_there(tmp_
             pass
     process.kill()
     process.wait()
-    journal = JournalFile(path)
+    journal = Journal(path)
     assert min(seen) > 200 * last
     ticks = [tick for tick, _ in journal.entries(id)]
     assert ticks[: len(stored) + 1] == list(range(len(stored) + 1))

@@ -135,7 +135,7 @@ def test_keys_are_kept_as_hashes_only(tmp_path: Path) -> None:
 
 def test_it_listens_to_other_machines_only_with_keys(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--host", "0.0.0.0"]) == 2
-    assert "make a key first" in capsys.readouterr().err
+    assert "--new-key NAME" in capsys.readouterr().err
     assert main(["serve", "--cert", "a.pem"]) == 2
     assert main(["serve", "--keys", "/nowhere/keys"]) == 2
 

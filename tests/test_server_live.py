@@ -25,7 +25,7 @@ from microturn.engine import Engine
 from microturn.server import live_events as wire
 from microturn.server.conversation import Conversation, Start
 from microturn.server.live import Live, Role
-from microturn.server.lobby import Limits
+from microturn.server.lobby import Limits, Offer
 from microturn.streams import Channel, Decision
 from serving import Scripted, Served, served
 
@@ -305,7 +305,7 @@ async def test_a_data_channel_may_do_and_see_what_it_was_permitted() -> None:
     engine.start()
     conversation = Conversation("sess_1", Start(responses=True), engine)
     await conversation.begin()
-    live = Live(conversation, config, Role.CHANNEL, "echo", (4, 6))
+    live = Live(conversation, config, Offer("echo", (4, 6), True, 1), Role.CHANNEL)
     await live.hear('{"type": "session.close", "event_id": "a"}')
     await live.hear('{"type": "session.input_text.append", "text": "hi", "event_id": "b"}')
     conversation.publish(Piece(Kind.FINAL, "done", delegation="dlg_1"))

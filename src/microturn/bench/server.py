@@ -26,7 +26,7 @@ from microturn.engine import Engine, Outbox, Pace
 from microturn.model.checkpoint import load_model
 from microturn.server.app import make_app
 from microturn.server.lobby import Lobby
-from microturn.server.serve import listening, make_server
+from microturn.server.serve import listen, make_server
 from microturn.server.sound import Ear, pcm16
 
 TICK_S = TICK_MS / 1000
@@ -123,8 +123,8 @@ def run(args: argparse.Namespace) -> int:
     engine = Engine(load_model(args.model), slots=max(loads, default=1))
     engine.start()
     engine.warm_up()
-    server = make_server(make_app(Lobby(engine)), "127.0.0.1", 0)
-    bound = listening(server.config)
+    server = make_server(make_app(Lobby(engine)))
+    bound = listen("127.0.0.1", 0)
     thread = threading.Thread(target=uvicorn.Server.run, args=(server, [bound]), daemon=True)
     thread.start()
     url = f"ws://127.0.0.1:{bound.getsockname()[1]}/v1/{engine.spec.name}/duplex"

@@ -102,8 +102,9 @@ class Routes:
         return JSONResponse({"object": "list", "data": data})
 
     async def _content(self, request: Request, key: Key) -> Response:
+        if self._lobby.journal:
+            await asyncio.to_thread(self._lobby.journal.flush)
         journal, stored = self._lobby.stored(request.path_params["id"], key)
-        await asyncio.to_thread(journal.flush)
         return StreamingResponse(stereo(journal, stored), media_type="audio/wav")
 
     async def _connect_peer(self, request: Request, key: Key) -> Response:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +23,11 @@ from microturn.clock import HEAR_RATE, HEAR_SAMPLES, TICKS_PER_SECOND, end_ms
 from microturn.engine import Engine, Pace, Session, SessionClosed
 from microturn.events import Event, EventLog
 from microturn.server.access import Bucket
+from microturn.server.sound import pcm16, unpcm16
 from microturn.streams import Action, Bytes, Channel, Floats, Perception, TextIn
+
+if TYPE_CHECKING:
+    from microturn.server.journal import Journal
 
 RESENT_TICKS = 5 * TICKS_PER_SECOND  # kept for a connection that comes back
 FASTEST, BURST_S = 1.5, 10.0  # seconds of live sound that may come in a second, and at once
@@ -87,19 +91,6 @@ Watcher = Callable[[object], None]
 
 class TooFast(ValueError):
     """Live sound came faster than time passes."""
-
-
-class Journal(Protocol):
-    """Writes ticks down. `then` is called, on any thread, when the tick is safe."""
-
-    def append(
-        self,
-        id: str,
-        perception: Perception,
-        action: Action,
-        snapshot: bytes | None,
-        then: Callable[[], None],
-    ) -> None: ...
 
 
 class Conversation:
@@ -167,12 +158,8 @@ class Conversation:
         Raises TooFast for live sound that runs away from time; it is not heard.
         """
         if self.start.pace is Pace.LIVE and self._pace.take(len(audio) / HEAR_RATE):
-            raise TooFast(
-                f"live sound comes at real time, with at most {BURST_S:g} s at once; files are driven"
-            )
-        audio = (
-            np.clip(np.rint(audio * 32768.0), -32768, 32767).astype(np.float32) / 32768.0
-        )  # 16 bits keep it
+            raise TooFast(f"live sound comes at real time, at most {BURST_S:g} s at once; files are driven")
+        audio = unpcm16(pcm16(audio))  # so that 16 bits keep all that the model hears
         self.publish(Heard(audio, self.now_ms))
         if self.muted:
             audio = np.zeros_like(audio)

@@ -14,7 +14,7 @@ import numpy as np
 
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICKS_PER_SECOND, end_ms, start_ms
 from microturn.events import Event, EventLog
-from microturn.server.journal import JournalFile, Stored, default_path
+from microturn.server.journal import Journal, Stored, default_path
 from microturn.server.sound import Resampler, pcm16
 from microturn.streams import LEAD_TICKS
 
@@ -22,17 +22,16 @@ PAUSE_MS = 1_000  # a longer one ends a caption
 LONGEST_MS = 6_000
 
 
-def stereo(journal: JournalFile, stored: Stored) -> Iterator[bytes]:
+def stereo(journal: Journal, stored: Stored) -> Iterator[bytes]:
     """A WAV file: the user on the left, the model on the right, 24 kHz PCM16, every tick in its place."""
-    last = journal.last_tick(stored.id)
-    size = (last + 1 - stored.born) * SPEAK_SAMPLES * 4
+    size = (stored.last + 1 - stored.born) * SPEAK_SAMPLES * 4
     yield struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 2, SPEAK_RATE, SPEAK_RATE * 4, 4, 16,
         b"data", size,
     )  # fmt: skip
     resample, at = Resampler(HEAR_RATE, SPEAK_RATE), stored.born
     nothing = np.zeros(HEAR_RATE // TICKS_PER_SECOND, np.float32)
-    for tick, entry in journal.entries(stored.id, until=last):
+    for tick, entry in journal.entries(stored.id, until=stored.last):
         yield bytes((tick - at) * SPEAK_SAMPLES * 4)  # ticks that never happened
         heard, said = entry.perception.audio, entry.action(tick).speech
         both = np.zeros((SPEAK_SAMPLES, 2), np.float32)
@@ -43,7 +42,7 @@ def stereo(journal: JournalFile, stored: Stored) -> Iterator[bytes]:
         at = tick + 1
 
 
-def events(journal: JournalFile, stored: Stored) -> Iterator[Event]:
+def events(journal: Journal, stored: Stored) -> Iterator[Event]:
     log = EventLog(LEAD_TICKS)
     if stored.parent is None:
         yield from log.opening(stored.start.read)
@@ -51,7 +50,7 @@ def events(journal: JournalFile, stored: Stored) -> Iterator[Event]:
         yield from log.follow(entry.action(tick), entry.perception.text)
 
 
-def captions(journal: JournalFile, stored: Stored) -> Iterator[str]:
+def captions(journal: Journal, stored: Stored) -> Iterator[str]:
     """WebVTT, both sides."""
     yield "WEBVTT\n"
     open_lines: dict[str, tuple[int, int, str]] = {}  # who → from, to, text
@@ -95,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if not args.journal.exists():
         raise ValueError(f"{args.journal}: there is no journal")
-    journal = JournalFile(args.journal)
+    journal = Journal(args.journal)
     if args.what == "list":
         for stored in journal.sessions():
             print(_line(stored))
@@ -117,11 +116,10 @@ def run(args: argparse.Namespace) -> int:
 def _line(stored: Stored) -> str:
     began = datetime.fromtimestamp(stored.began).isoformat(" ", "seconds")
     fate = stored.reason or ("open" if stored.ended is None else "ended")
-    owner = f"  {stored.owner}" if stored.owner else ""
-    return f"{stored.id}  {began}  {stored.ticks / TICKS_PER_SECOND:7.1f} s  {stored.model}  {fate}{owner}"
+    return f"{stored.id}  {began}  {stored.seconds:7.1f} s  {stored.model}  {fate}  {stored.start.owner}"
 
 
-def _export(journal: JournalFile, stored: Stored, out: Path) -> None:
+def _export(journal: Journal, stored: Stored, out: Path) -> None:
     if out.suffix == ".wav":
         with out.open("wb") as file:
             file.writelines(stereo(journal, stored))

@@ -13,28 +13,34 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from microturn.clock import Clock, WallClock, calendar_s
+from microturn.clock import TICKS_PER_SECOND, Clock, WallClock, calendar_s
 from microturn.engine.stats import Histogram
 from microturn.server.conversation import Start
-from microturn.server.sound import pcm16
-from microturn.streams import Action, Channel, Decision, Floats, Perception, TextIn
+from microturn.server.sound import pcm16, unpcm16
+from microturn.streams import Action, Channel, Decision, Perception, TextIn
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
-  id TEXT PRIMARY KEY, began REAL, ended REAL, reason TEXT, model TEXT, owner TEXT, start BLOB, parent TEXT,
-  born INT);
+  id TEXT PRIMARY KEY, began REAL, ended REAL, reason TEXT, model TEXT, start BLOB, parent TEXT, born INT);
 CREATE TABLE IF NOT EXISTS ticks (
   session TEXT, tick INT, entry BLOB, PRIMARY KEY (session, tick)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS snapshots (
   session TEXT, tick INT, state BLOB, PRIMARY KEY (session, tick));
 """
+STORED = """
+SELECT id, began, ended, reason, model, start, parent, born,
+  coalesce((SELECT max(tick) FROM ticks WHERE session = id), born - 1) FROM sessions
+"""
 BATCH = 256
+LAST = (1 << 63) - 1
 log = logging.getLogger("microturn.server")
 
 
@@ -62,14 +68,14 @@ class Entry(msgspec.Struct, array_like=True):
     def of(cls, perception: Perception, action: Action) -> Entry:
         frame, speech = perception.frame, action.speech
         return cls(
-            audio=None if perception.audio is None else _pack16(perception.audio),
+            audio=None if perception.audio is None else zlib.compress(pcm16(perception.audio), 1),
             frame=None if frame is None else (*frame.shape[:2], zlib.compress(frame.tobytes(), 1)),
             text=[(text.text, int(text.channel)) for text in perception.text],
             cancelled=perception.cancelled,
             decision=int(action.decision),
             say=list(action.say),
             hear=list(action.hear),
-            speech=None if speech is None else _pack16(speech),
+            speech=None if speech is None else zlib.compress(pcm16(speech), 1),
             speech_crc=0 if speech is None else zlib.crc32(speech.tobytes()),
             odds=list(action.odds),
             missed=action.missed,
@@ -82,11 +88,13 @@ class Entry(msgspec.Struct, array_like=True):
             height, width, pixels = self.frame
             frame = np.frombuffer(zlib.decompress(pixels), np.uint8).reshape(height, width, 3)
         text = tuple(TextIn(text, Channel(channel)) for text, channel in self.text)
-        return Perception(None if self.audio is None else _unpack16(self.audio), frame, text, self.cancelled)
+        return Perception(
+            None if self.audio is None else unpcm16(zlib.decompress(self.audio)), frame, text, self.cancelled
+        )
 
     def action(self, tick: int) -> Action:
         """As it was heard: speech is 16 bit."""
-        speech = None if self.speech is None else _unpack16(self.speech)
+        speech = None if self.speech is None else unpcm16(zlib.decompress(self.speech))
         said = tuple(self.say), tuple(self.hear)
         return Action(tick, Decision(self.decision), *said, speech, tuple(self.odds), self.missed)
 
@@ -98,14 +106,6 @@ class Entry(msgspec.Struct, array_like=True):
         )  # fmt: skip
 
 
-def _pack16(samples: Floats) -> bytes:
-    return zlib.compress(pcm16(samples), 1)
-
-
-def _unpack16(data: bytes) -> Floats:
-    return np.frombuffer(zlib.decompress(data), "<i2").astype(np.float32) / 32768.0
-
-
 @dataclass(frozen=True)
 class Stored:
     id: str
@@ -113,20 +113,23 @@ class Stored:
     ended: float | None
     reason: str | None
     model: str
-    owner: str
     start: Start
     parent: str | None  # forked from
     born: int  # its first tick
-    ticks: int
+    last: int  # its last tick
+
+    @property
+    def seconds(self) -> float:
+        return (self.last + 1 - self.born) / TICKS_PER_SECOND
 
 
-class JournalFile:
+class Journal:
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.lag = Histogram()  # seconds from a tick to its commit
         self._clock = clock or WallClock()
-        with self._connect() as db:
+        with closing(self._connect()) as db:
             db.executescript(SCHEMA)
         path.chmod(0o600)
         self._todo: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -138,9 +141,9 @@ class JournalFile:
     def begin(
         self, id: str, start: Start, model: str, parent: str | None, born: int, state: bytes | None
     ) -> None:
-        values = (id, calendar_s(), model, start.owner, msgspec.msgpack.encode(start), parent, born)
+        values = (id, calendar_s(), model, msgspec.msgpack.encode(start), parent, born)
         self._put(
-            "INSERT OR IGNORE INTO sessions (id, began, model, owner, start, parent, born) VALUES (?,?,?,?,?,?,?)",
+            "INSERT OR IGNORE INTO sessions (id, began, model, start, parent, born) VALUES (?,?,?,?,?,?)",
             lambda: values,
         )
         if state is not None:
@@ -171,9 +174,8 @@ class JournalFile:
 
     def forget(self, days: float) -> None:
         """Delete what began more than so many days ago."""
-        for stored in self.sessions():
-            if stored.began < calendar_s() - 86400 * days:
-                self.delete(stored.id)
+        for id in [stored.id for stored in self.sessions() if stored.began < calendar_s() - 86_400 * days]:
+            self.delete(id)
 
     def flush(self) -> None:
         """Wait until everything that was put in is safe."""
@@ -221,51 +223,40 @@ class JournalFile:
     # ---- reading ----
 
     def sessions(self) -> list[Stored]:
-        with self._connect() as db:
-            rows = db.execute(
-                "SELECT id, began, ended, reason, model, owner, start, parent, born,"
-                " (SELECT count(*) FROM ticks WHERE session = id) FROM sessions ORDER BY began"
-            ).fetchall()
-        found = []
-        for row in rows:
-            start = msgspec.msgpack.decode(row[6], type=Start)
-            id, began, ended, reason, model, owner, _, parent, born, ticks = row
-            found.append(Stored(id, began, ended, reason, model, owner, start, parent, born, ticks))
-        return found
+        rows = self._read(f"{STORED} ORDER BY began")
+        return [_stored(*row) for row in rows]
 
     def session(self, id: str) -> Stored:
-        found = [stored for stored in self.sessions() if stored.id == id]
-        if not found:
-            raise ValueError(f"there is no stored session {id}")
-        return found[0]
+        for row in self._read(f"{STORED} WHERE id = ?", id):
+            return _stored(*row)
+        raise ValueError(f"there is no stored session {id[:80]}")
 
-    def entries(self, id: str, after: int = -1, until: int | None = None) -> Iterator[tuple[int, Entry]]:
-        last = (1 << 62) if until is None else until
-        with self._connect() as db:
-            sql = "SELECT tick, entry FROM ticks WHERE session=? AND tick>? AND tick<=? ORDER BY tick"
-            for tick, entry in db.execute(sql, (id, after, last)):
-                yield tick, msgspec.msgpack.decode(entry, type=Entry)
+    def entries(self, id: str, after: int = -1, until: int = LAST) -> Iterator[tuple[int, Entry]]:
+        sql = "SELECT tick, entry FROM ticks WHERE session=? AND tick>? AND tick<=? ORDER BY tick"
+        for tick, entry in self._read(sql, id, after, until):
+            yield tick, msgspec.msgpack.decode(entry, type=Entry)
 
-    def last_tick(self, id: str) -> int:
-        with self._connect() as db:
-            (last,) = db.execute(
-                "SELECT coalesce(max(tick), -1) FROM ticks WHERE session=?", (id,)
-            ).fetchone()
-        return int(last)
-
-    def snapshot(self, id: str, until: int | None = None) -> tuple[int, bytes] | None:
+    def snapshot(self, id: str, until: int = LAST) -> tuple[int, bytes] | None:
         """The last snapshot at or before a tick, and the tick after which it was taken."""
-        last = (1 << 62) if until is None else until
-        with self._connect() as db:
-            sql = "SELECT tick, state FROM snapshots WHERE session=? AND tick<=? ORDER BY tick DESC LIMIT 1"
-            row = db.execute(sql, (id, last)).fetchone()
-        return None if row is None else (row[0], row[1])
+        sql = "SELECT tick, state FROM snapshots WHERE session=? AND tick<=? ORDER BY tick DESC LIMIT 1"
+        return next(self._read(sql, id, until), None)
+
+    def _read(self, sql: str, *values: object) -> Iterator[Any]:
+        with closing(self._connect()) as db:
+            yield from db.execute(sql, values)
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=30.0)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         return db
+
+
+def _stored(id: str, began: float, ended: float | None, reason: str | None, model: str, start: bytes,
+            parent: str | None, born: int, last: int) -> Stored:  # fmt: skip
+    return Stored(
+        id, began, ended, reason, model, msgspec.msgpack.decode(start, type=Start), parent, born, last
+    )
 
 
 @dataclass(frozen=True)

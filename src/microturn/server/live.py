@@ -13,15 +13,18 @@ from collections.abc import Sequence
 from enum import Enum
 
 import numpy as np
+from av import VideoFrame
 from msgspec import Struct
-from PIL import Image, ImageOps
+from PIL import Image
 
 from microturn.background import Delegation, Kind, Piece
 from microturn.clock import HEAR_RATE, SPEAK_RATE, end_ms, start_ms
 from microturn.engine import SessionClosed
+from microturn.media import letterbox
 from microturn.server import live_events as wire
 from microturn.server.conversation import Beat, Closed, Conversation, Heard, Start, TooFast
 from microturn.server.live_events import LiveError
+from microturn.server.lobby import Offer
 from microturn.server.sound import Ear, Mouth, Resampler, pcm16
 from microturn.streams import Bytes, Channel
 
@@ -37,15 +40,13 @@ class Role(Enum):
     SIDEBAND = "sideband"
 
 
-def begin(config: wire.SessionConfig, model: str, role: Role, responses: bool) -> Start:
+def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
     """What a conversation begins with. Raises LiveError, naming the parameter that cannot be had."""
     if not config.model:
         raise LiveError("missing_parameter", "a session needs a model", "session.model")
-    if config.model not in (model, *NAMES):
-        raise LiveError(
-            "model_not_found", f"{config.model[:80]!r} is not served; {model!r} is", "session.model"
-        )
-    check(config, role, responses)
+    if config.model not in (offer.model, *NAMES):
+        raise LiveError("model_not_found", f"the model here is {offer.model!r}", "session.model")
+    check(config, offer, role)
     history = []
     for index, item in enumerate((config.input or [])[: 128 + 1]):
         if len(item.content) != 1 or index == 128:
@@ -65,7 +66,7 @@ def begin(config: wire.SessionConfig, model: str, role: Role, responses: bool) -
     )
 
 
-def check(config: wire.SessionConfig | wire.SessionUpdate, role: Role, responses: bool) -> None:
+def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: Role) -> None:
     """Raises LiveError for what is not offered."""
     if config.triggers:
         raise LiveError("unsupported_parameter", "decisions are not offered", "session.triggers")
@@ -75,7 +76,7 @@ def check(config: wire.SessionConfig | wire.SessionUpdate, role: Role, responses
         if delegation.acknowledgement_delay_ms:
             where = "session.delegation.acknowledgement_delay_ms"
             raise LiveError("unsupported_parameter", "the model alone decides when to acknowledge", where)
-        if delegation.type == "responses" and not responses:
+        if delegation.type == "responses" and not offer.responses:
             raise LiveError(
                 "unsupported_parameter", "no background model is served", "session.delegation.type"
             )
@@ -106,20 +107,15 @@ class Live:
         self,
         conversation: Conversation,
         config: wire.SessionConfig,
+        offer: Offer,
         role: Role,
-        model: str,
-        frame_size: tuple[int, int],
-        pictures: int = 4_000_000,
-        responses: bool = False,
     ) -> None:
-        self.conversation, self.role = conversation, role
-        self._config, self._model, self._frame_size, self._pictures = config, model, frame_size, pictures
+        self.conversation, self.role, self._config, self._offer = conversation, role, config, offer
         format = (config.audio and config.audio.format) or wire.AudioFormat(type="audio/pcm")
         code = format.type.removeprefix("audio/")
         self._ear, self._mouth = Ear(format.rate, code), Mouth(format.rate, code)
         if role is Role.SIDEBAND:
             self._reflect, self._mouth = Resampler(HEAR_RATE, SPEAK_RATE), Mouth(SPEAK_RATE)
-        self._responses = responses  # the server has a background model
         self._ticks = bool(config.microturn and config.microturn.ticks)
         permits = config.client.data_channel if config.client and role is Role.CHANNEL else wire.DataChannel()
         self._may_send, self._may_see = permits.allowed_client_events, permits.allowed_server_events
@@ -166,7 +162,7 @@ class Live:
                     raise LiveError("not_permitted", f"a {self.role.value} sends no sound", "type")
                 await talk.push_audio(self._ear(event.audio))
             case wire.AppendVideo():
-                talk.push_frame(picture(event, self._frame_size, self._pictures))
+                talk.push_frame(picture(event, self._offer))
             case wire.AppendText():
                 talk.push_text(_short(event.text, "text"), Channel.TYPED)
                 talk.publish(wire.TextAppended(client_event_id=id, start_ms=now, end_ms=now))
@@ -187,7 +183,7 @@ class Live:
             case wire.CreateItem() | wire.CreateResponse():
                 raise LiveError("unsupported_event", f"{kind}: the background model takes no items", "type")
             case wire.UpdateSession():
-                check(event.session, self.role, self._responses)
+                check(event.session, self._offer, self.role)
                 wanted = event.session.delegation
                 if wanted and (wanted.type == "responses") is not talk.start.responses:
                     raise LiveError(
@@ -230,7 +226,7 @@ class Live:
         return wire.Resource(
             id=self.conversation.id,
             expires_at=self.conversation.expires_at,
-            model=self._model,
+            model=self._offer.model,
             status="active",
             audio=audio or wire.Audio(output=wire.AudioOutput(voice=VOICE)),
             client=given.client,
@@ -240,7 +236,7 @@ class Live:
             safety_identifier=given.safety_identifier,
             store=start.store,
             capabilities=wire.CAPABILITIES,
-            frame_size=self._frame_size,
+            frame_size=self._offer.frame_size,
         )
 
     def send(self, event: Struct) -> None:
@@ -326,7 +322,7 @@ class Live:
             )
         if beat.tick % USAGE_TICKS == USAGE_TICKS - 1:
             told.append(wire.UsageUpdated(usage=wire.Usage(self.conversation.seconds)))
-        return [event for event in told if self._may_see in (None, "all") or self._sees(event)]
+        return told
 
     def _delegation(self, delegation: Delegation) -> Sequence[Struct]:
         target = "responses" if self.conversation.start.responses else "client"
@@ -374,25 +370,17 @@ def _response(delegation: str) -> str:
     return f"resp_{delegation.removeprefix('dlg_')}"
 
 
-def picture(event: wire.AppendVideo, size: tuple[int, int], most: int) -> Bytes:
-    """A picture that a client sent, letterboxed to the model's size. Its header is believed before it is decoded."""
-    height, width = size
+def picture(event: wire.AppendVideo, offer: Offer) -> Bytes:
+    """A picture that a client sent, letterboxed. Its header is looked at before it is decoded."""
     try:
         if event.format == "raw":
-            if event.width * event.height * 3 != len(event.image) or not event.image:
-                raise LiveError("invalid_value", "raw pictures are width × height × 3 bytes of RGB", "image")
             image = Image.frombytes("RGB", (event.width, event.height), event.image)
         else:
             image = Image.open(io.BytesIO(event.image), formats=(event.format.upper(),))
-            if image.width * image.height > most or getattr(image, "n_frames", 1) > 1:
-                raise LiveError(
-                    "invalid_value", f"a picture has at most {most} pixels and one frame", "image"
-                )
+            if image.width * image.height > offer.pictures or getattr(image, "n_frames", 1) > 1:
+                raise ValueError(f"more than {offer.pictures} pixels, or than one frame")
+            height, width = offer.frame_size
             image.draft("RGB", (2 * width, 2 * height))  # JPEG is decoded at a fraction of its size
-        fitted = ImageOps.contain(image.convert("RGB"), (width, height))
+        return letterbox(VideoFrame.from_ndarray(np.asarray(image.convert("RGB"))), offer.frame_size)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise LiveError("invalid_value", f"not a {event.format} picture: {error}"[:200], "image") from None
-    canvas = np.zeros((height, width, 3), np.uint8)
-    top, left = (height - fitted.height) // 2, (width - fitted.width) // 2
-    canvas[top : top + fitted.height, left : left + fitted.width] = np.asarray(fitted)
-    return canvas

@@ -135,19 +135,21 @@ class Unmute(ClientEvent, tag="session.input_audio.unmute"):
     pass
 
 
-class AppendInstructions(ClientEvent, tag="session.instructions.append"):
+class AppendContext(ClientEvent):
     content: str
     delegation_id: str | None = None
 
 
-class AppendThinking(ClientEvent, tag="session.thinking.append"):
-    content: str
-    delegation_id: str | None = None
+class AppendInstructions(AppendContext, tag="session.instructions.append"):
+    pass
 
 
-class AppendCommentary(ClientEvent, tag="session.commentary.append"):
-    content: str
-    delegation_id: str | None = None
+class AppendThinking(AppendContext, tag="session.thinking.append"):
+    pass
+
+
+class AppendCommentary(AppendContext, tag="session.commentary.append"):
+    pass
 
 
 class CreateItem(ClientEvent, tag="response.item.create"):

@@ -10,7 +10,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from microturn.engine import EngineFull, SessionClosed
 from microturn.server import live_events as wire
 from microturn.server.access import Bucket, Denied, Key
-from microturn.server.conversation import Conversation
 from microturn.server.duplex import POLICY, SEND_S, UNSUPPORTED, close
 from microturn.server.live import Live, Role, begin, check
 from microturn.server.live_events import LiveError
@@ -34,11 +33,6 @@ def problem(error: Exception) -> LiveError:
     return LiveError("invalid_value", str(error))
 
 
-def new_live(lobby: Lobby, conversation: Conversation, config: wire.SessionConfig, role: Role) -> Live:
-    size, most = lobby.engine.spec.frame_size, lobby.limits.pictures
-    return Live(conversation, config, role, lobby.model, size, most, lobby.background is not None)
-
-
 async def begin_live(
     lobby: Lobby,
     key: Key,
@@ -49,14 +43,13 @@ async def begin_live(
 ) -> Live:
     """A new conversation, or a fork of a stored one, as a connection of this kind sees it."""
     if fork is None:
-        start = begin(config, lobby.model, role, lobby.background is not None)
-        conversation = await lobby.begin(start, key)
+        conversation = await lobby.begin(begin(config, lobby.offer, role), key)
     else:
         if config.model or config.instructions or config.input:
             raise LiveError("invalid_value", "a fork has its model and what was said already", "session")
-        check(config, role, lobby.background is not None)
+        check(config, lobby.offer, role)
         conversation = await lobby.fork(fork, key, at_ms, config.store)
-    return new_live(lobby, conversation, config, role)
+    return Live(conversation, config, lobby.offer, role)
 
 
 async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None = None) -> None:
@@ -66,7 +59,7 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
         number = {name: int(query[name]) for name in ("at_ms", "after_ms") if name in query}
         if came_back := query.get("session_id"):
             conversation = await lobby.resume(came_back, key)
-            live = new_live(lobby, conversation, wire.SessionConfig(), Role.PRIMARY)
+            live = Live(conversation, wire.SessionConfig(), lobby.offer, Role.PRIMARY)
         else:
             async with asyncio.timeout(FIRST_S):
                 first = wire.parse(await socket.receive_text())
@@ -101,7 +94,7 @@ async def serve_sideband(socket: WebSocket, lobby: Lobby, key: Key, id: str) -> 
     conversation = lobby.find(id, key)
     if conversation is None:
         return await close(socket, POLICY, f"there is no open session {id[:80]}")
-    live = new_live(lobby, conversation, wire.SessionConfig(), Role.SIDEBAND)
+    live = Live(conversation, wire.SessionConfig(), lobby.offer, Role.SIDEBAND)
     live.started(None)
     await _converse(socket, live)
 

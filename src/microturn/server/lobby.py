@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from microturn.background.connect import NewBackground
@@ -18,7 +18,7 @@ from microturn.clock import TICK_MS, calendar_s
 from microturn.engine import Engine
 from microturn.server.access import ANYBODY, Access, Denied, Key
 from microturn.server.conversation import Closed, Conversation, Start
-from microturn.server.journal import JournalFile, Stored
+from microturn.server.journal import LAST, Journal, Stored
 from microturn.server.meters import Meters
 from microturn.server.replay import rebuild
 
@@ -33,12 +33,22 @@ class Limits:
     message: int = 1 << 20  # bytes of a message
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What a client can have here."""
+
+    model: str
+    frame_size: tuple[int, int]  # height, width of the pictures that the model sees
+    responses: bool  # whether there is a background model
+    pictures: int
+
+
 class Lobby:
     def __init__(
         self,
         engine: Engine,
         access: Access | None = None,
-        journal: JournalFile | None = None,
+        journal: Journal | None = None,
         background: NewBackground | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -55,15 +65,11 @@ class Lobby:
         return await self._begin(f"sess_{secrets.token_hex(12)}", start, key)
 
     async def fork(
-        self,
-        id: str,
-        key: Key,
-        at_ms: int | None = None,
-        store: bool | None = None,
+        self, id: str, key: Key, at_ms: int | None = None, store: bool | None = None
     ) -> Conversation:
         """A second future of a stored session, from its end or from a moment of it on."""
         journal, stored = self.stored(id, key)
-        until = None if at_ms is None else at_ms // TICK_MS - 1
+        until = LAST if at_ms is None else at_ms // TICK_MS - 1
         tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id, until)
         start = replace(stored.start, store=stored.start.store if store is None else store)
         return await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id)
@@ -80,6 +86,11 @@ class Lobby:
         tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id)
         return await self._begin(id, stored.start, key, state, tick + 1)
 
+    @property
+    def offer(self) -> Offer:
+        has_background = self.background is not None
+        return Offer(self.model, self.engine.spec.frame_size, has_background, self.limits.pictures)
+
     def find(self, id: str, key: Key) -> Conversation | None:
         conversation = self.open.get(id)
         return conversation if conversation and conversation.start.owner == key.name else None
@@ -90,9 +101,7 @@ class Lobby:
     ) -> Conversation:  # fmt: skip
         journal = self.journal if start.store else None
         if start.store and journal is None:
-            raise Denied(
-                400, "store_unavailable", "nothing is stored here: the server runs without a journal"
-            )
+            raise Denied(400, "store_unavailable", "this server stores nothing")
         mine = sum(conversation.start.owner == key.name for conversation in self.open.values())
         seconds = min(self.access.begin(key, mine), self.limits.longest_s)
         start = replace(start, owner=key.name)
@@ -112,9 +121,8 @@ class Lobby:
                 self.access.end(key, conversation.seconds)
                 if journal and not self._stopping:
                     journal.end(id, note.reason)
-                log.info(
-                    "ended", extra={"session": id, "reason": note.reason, "seconds": conversation.seconds}
-                )
+                end = {"reason": note.reason, "seconds": conversation.seconds}
+                log.info("ended", extra={"session": id} | end)
 
         conversation.watch(gone)
         gone(conversation.closed)  # it may have failed at once
@@ -142,12 +150,12 @@ class Lobby:
         if not conversation.connected:
             conversation.close("connection_lost")
 
-    def stored(self, id: str, key: Key) -> tuple[JournalFile, Stored]:
+    def stored(self, id: str, key: Key) -> tuple[Journal, Stored]:
         """A stored session of this key's. Raises Denied."""
-        found = [stored for stored in self.journal.sessions() if stored.id == id] if self.journal else []
-        if self.journal is None or not found or found[0].owner != key.name:
-            raise Denied(404, "session_not_found", f"there is no stored session {id[:80]}")
-        return self.journal, found[0]
+        with suppress(ValueError):
+            if self.journal and (stored := self.journal.session(id)).start.owner == key.name:
+                return self.journal, stored
+        raise Denied(404, "session_not_found", f"there is no stored session {id[:80]}")
 
     def close(self) -> None:
         """The server stops. Stored sessions can be resumed when it is there again."""

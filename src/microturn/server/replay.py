@@ -13,15 +13,15 @@ from pathlib import Path
 from microturn.clock import TICK_MS
 from microturn.engine import Engine, Pace, Session
 from microturn.engine.snapshot import pack, unpack
-from microturn.server.journal import JournalFile, Stored, default_path
+from microturn.server.journal import LAST, Journal, Stored, default_path
 from microturn.streams import Action
 
 
-def rebuild(engine: Engine, journal: JournalFile, id: str, until: int | None = None) -> tuple[int, bytes]:
+def rebuild(engine: Engine, journal: Journal, id: str, until: int = LAST) -> tuple[int, bytes]:
     """The session as it was after a tick (default: its last), as a snapshot, and that tick. Blocks."""
     journal.flush()
     stored = journal.session(id)
-    if until is not None and until < stored.born - 1:
+    if until < stored.born - 1:
         raise ValueError(f"session {id} begins at {stored.born * TICK_MS} ms")
     begun = journal.snapshot(id, until)
     last = stored.born - 1 if begun is None else begun[0]
@@ -43,7 +43,7 @@ def rebuild(engine: Engine, journal: JournalFile, id: str, until: int | None = N
     )
 
 
-def compare(engine: Engine, journal: JournalFile, id: str) -> Iterator[tuple[int, bool]]:
+def compare(engine: Engine, journal: Journal, id: str) -> Iterator[tuple[int, bool]]:
     """Each stored tick, and whether the session does the same again."""
     stored = journal.session(id)
     if stored.model != engine.spec.name:
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.journal.exists():
         raise ValueError(f"{args.journal}: there is no journal")
-    journal = JournalFile(args.journal)
+    journal = Journal(args.journal)
     journal.session(args.id)
     ticks = same = 0
     for tick, equal in compare(Engine(load_model(args.model), slots=1), journal, args.id):

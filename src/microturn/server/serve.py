@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import socket
 import sys
@@ -17,9 +18,9 @@ from starlette.applications import Starlette
 from microturn.background import connect
 from microturn.clock import calendar_s
 from microturn.engine import Engine
-from microturn.server.access import Access, is_loopback, new_key, read_keys
+from microturn.server.access import Access, Key, is_loopback, new_key, read_keys
 from microturn.server.app import make_app
-from microturn.server.journal import JournalFile, default_path
+from microturn.server.journal import Journal, default_path
 from microturn.server.lobby import Limits, Lobby
 
 SLOTS = 32
@@ -57,14 +58,11 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError("--new-key needs --keys, the file to add it to")
         print(new_key(args.keys, args.new_key))
         return 0
-    keys = read_keys(args.keys) if args.keys else ()
-    if not is_loopback(args.host) and not keys:
-        raise ValueError(
-            f"--host {args.host} lets other machines in: make a key first, --keys FILE --new-key NAME"
-        )
+    access = Access(_keys(args), args.origin)
     if (args.cert is None) is not (args.key is None):
         raise ValueError("--cert and --key go together")
     background = connect.settings(args)
+    bound = listen(args.host, args.port)
 
     from microturn.model.checkpoint import load_model  # torch takes a second: arguments are checked before
 
@@ -72,46 +70,55 @@ def run(args: argparse.Namespace) -> int:
     engine = Engine(load_model(args.model, args.device), slots=args.slots)
     engine.start()
     engine.warm_up(rounds=3)
-    journal = JournalFile(args.journal)
-    journal.forget(args.keep_days)
-    lobby = Lobby(engine, Access(keys, args.origin), journal, limits=Limits(grace_s=args.grace))
+    journal = Journal(args.journal)
+    lobby = Lobby(engine, access, journal, limits=Limits(grace_s=args.grace))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with connect.open_background(background) as lobby.background:
+            forgetting = asyncio.create_task(forget(journal, args.keep_days))
+            host = "localhost" if is_loopback(args.host) else args.host
+            print(f"{args.model}: http{'s' if args.cert else ''}://{host}:{args.port}", flush=True)
             yield
+            forgetting.cancel()
             lobby.close()
 
-    server = make_server(make_app(lobby, lifespan), args.host, args.port, args.cert, args.key)
-    scheme = "https" if args.cert else "http"
-    print(
-        f"{args.model} is listening at {scheme}://{'localhost' if is_loopback(args.host) else args.host}:{args.port}"
-    )
-    server.run([listening(server.config)])
+    make_server(make_app(lobby, lifespan), args.cert, args.key).run([bound])
     engine.close()
     journal.close()
     return 0
 
 
-def make_server(
-    app: Starlette, host: str, port: int, cert: Path | None = None, key: Path | None = None
-) -> uvicorn.Server:
+def _keys(args: argparse.Namespace) -> tuple[Key, ...]:
+    keys = read_keys(args.keys) if args.keys else ()
+    if not is_loopback(args.host) and not keys:
+        raise ValueError(f"--host {args.host} lets other machines in: first --keys FILE --new-key NAME")
+    return keys
+
+
+async def forget(journal: Journal, days: float) -> None:
+    while True:
+        await asyncio.to_thread(journal.forget, days)
+        await asyncio.sleep(FORGET_S)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The server's socket. A client that reads nothing, or is gone without a word, is cut off by the kernel."""
+    bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)  # ms
+    return bound
+
+
+def make_server(app: Starlette, cert: Path | None = None, key: Path | None = None) -> uvicorn.Server:
     config = uvicorn.Config(
-        app, host, port, ws="websockets-sansio", ws_max_size=Limits.message, ws_per_message_deflate=False,
+        app, ws="websockets-sansio", ws_max_size=Limits.message, ws_per_message_deflate=False,
         ws_ping_interval=10.0, ws_ping_timeout=10.0, access_log=False, log_config=None, server_header=False,
         ssl_certfile=cert, ssl_keyfile=key, timeout_graceful_shutdown=3,
     )  # fmt: skip
     # uvicorn calls it an error when a WebSocket is refused with a proper HTTP answer
     logging.getLogger("uvicorn.error").addFilter(lambda record: "completing handshake" not in record.msg)
     return uvicorn.Server(config)
-
-
-def listening(config: uvicorn.Config) -> socket.socket:
-    """The server's socket. A client that reads nothing, or is gone without a word, is cut off by the kernel."""
-    bound = config.bind_socket()
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)  # ms
-    return bound
 
 
 class JsonLines(logging.Formatter):

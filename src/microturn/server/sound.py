@@ -64,7 +64,7 @@ class Ear:
         data = self._rest + data
         whole = len(data) & ~1
         self._rest = data[whole:]  # half a sample
-        return self._resample(np.frombuffer(data[:whole], "<i2").astype(np.float32) / 32768.0)
+        return self._resample(unpcm16(data[:whole]))
 
 
 class Mouth:
@@ -80,6 +80,10 @@ class Mouth:
 
 def pcm16(samples: Floats) -> bytes:
     return bytes(np.clip(np.rint(samples * 32768.0), -32768, 32767).astype("<i2"))
+
+
+def unpcm16(data: bytes) -> Floats:
+    return np.frombuffer(data, "<i2").astype(np.float32) / 32768.0
 
 
 def encode(samples: Floats, code: str) -> bytes:
