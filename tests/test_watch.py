@@ -138,9 +138,14 @@ class TestScenes:
         body = made.film.actors[0]  # type: ignore[union-attr]
         said = [e for e in made.expected if e.kind == "say" and "that's" not in e.text]
         assert [watching._VALUES[e.text] for e in said] == list(range(1, len(said) + 1))
-        reps = [rep for _, some in body.acts for rep in some] if isinstance(body, Body) else body.reps
+        request = write("reps", seed, "train", seconds).facts["request"]
+        assert isinstance(request, Request)
+        acts = body.acts if isinstance(body, Body) else ((request.x, body.reps),)
+        reps = [rep for name, some in acts for rep in some if name == request.x]
         ends = {round(rep.end_ms) for rep in reps if rep.depth > 0.6}
         assert {e.start_ms for e in said} <= ends
+        if request.kind == "count":
+            assert {e.start_ms for e in said} == ends
 
     @settings(max_examples=60, deadline=None)
     @given(names, seeds)

@@ -85,9 +85,10 @@ class Reps(Watch):
                 reps = [rep for name, some in acts if name == r.x for rep in some]
         whole = [rep for rep in reps if rep.depth > 0.6]
         for n, rep in enumerate(whole, 1):
-            if (aloud and not self._tells(stage, number(n), rep.end_ms)) or (
-                r.kind == "goal" and n == r.n and not self._tells(stage, f"that's {number(n)}", rep.end_ms)
-            ):
+            said = number(n) if aloud else f"that's {number(n)}" if r.kind == "goal" and n == r.n else ""
+            if said and not self._tells(stage, said, rep.end_ms):  # what cannot be told does not happen
+                acts = [(name, [p for p in some if p.end_ms < rep.end_ms]) for name, some in acts]
+                reps = [p for p in reps if p.end_ms < rep.end_ms]
                 break
         if r.kind == "asked" and whole:
             placed = stage.at(r.asked, whole[-1].end_ms + rng.randrange(500, 1800))
