@@ -30,7 +30,7 @@ from microturn.drawing import Body, Film, Rep
 from microturn.engine import Engine
 from microturn.server.app import make_app
 from microturn.server.lobby import Lobby
-from microturn.server.serve import make_server
+from microturn.server.serve import listen, make_server
 
 WEB = Path(microturn.server.__file__).parent / "web"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -60,6 +60,7 @@ class House:
         self.actor = Actor()
         self._engine = Engine(self.actor, slots=4)
         self._engine.start()
+        self._bound = listen("127.0.0.1", 0)
         self._server: uvicorn.Server
         self._loop: asyncio.AbstractEventLoop
         ready = threading.Event()
@@ -67,9 +68,9 @@ class House:
         async def serve() -> None:
             self._loop = asyncio.get_running_loop()
             self.lobby = Lobby(self._engine)
-            self._server = make_server(make_app(self.lobby), "127.0.0.1", 0)
+            self._server = make_server(make_app(self.lobby))
             ready.set()
-            await asyncio.gather(self._server.serve(), self._begin_line())
+            await asyncio.gather(self._server.serve([self._bound]), self._begin_line())
 
         self._thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
         self._thread.start()
@@ -79,7 +80,7 @@ class House:
         self.bad_url = f"http://localhost:{self._line.sockets[0].getsockname()[1]}/"
 
     def _port(self) -> int:
-        return int(self._server.servers[0].sockets[0].getsockname()[1])
+        return int(self._bound.getsockname()[1])
 
     async def _begin_line(self) -> None:
         """A second way in, through which nothing gets while `open` is clear."""
@@ -262,6 +263,8 @@ def test_comes_back_to_its_conversation_by_itself(house: House, browse: Callable
     page.wait_for_selector("body[data-state=live]")
     assert tuple(house.lobby.open.values()) == (conversation,)
     page.wait_for_selector("#talk .model")
+    page.wait_for_timeout(4000)
+    expect(page.locator("#status")).to_have_text("Connected over WebSocket")  # nothing had to be given up
 
 
 @in_chromium

@@ -122,6 +122,7 @@ function happen(event) {
     case 'session.started':
       return started(event.session);
     case 'session.output_audio.delta':
+      if (sounding) hear(false); // whose decision was not told
       return void (sounding = fromBase64(event.delta));
     case 'session.tick':
       return beat(event);
@@ -167,10 +168,16 @@ function beat({ tick, decision, missed }) {
   settled = true;
   const went = missed ? undefined : inFlight.shift();
   if (went) write('latency', `${Math.round(performance.now() - went)} ms`);
-  sound?.play({ drop: decided === 'speak' && decision === 'listen', samples: sounding });
+  hear(decided === 'speak' && decision === 'listen');
   decided = decision;
-  seen.ticks++;
   if (missed) seen.missed++;
+}
+
+/** The answer of one tick. @param {boolean} drop  whether the model has yielded */
+function hear(drop) {
+  sound?.play({ drop, samples: sounding });
+  sounding = undefined;
+  seen.ticks++;
 }
 
 /** @param {Played} news of the last 20 ms */
