@@ -200,6 +200,9 @@ def test_jitter_buffer_begins_with_one_tick_and_adapts(house: House, browse: Cal
           told.shrunk = buffer.target;
           for (let burst = 0; burst < 10; burst++) buffer.push(ones());
           told.deepest = buffer.depth;
+          for (let tick = 0; tick < 5; tick++) { buffer.push(new Float32Array(200)); pull(10); }
+          told.settled = buffer.depth;
+          buffer.push(ones());
           buffer.drop(); told.left = buffer.depth; pull(3); told.silent = pull(1);
           buffer.atLeast(3); told.least = buffer.target;
           return told; }"""
@@ -209,6 +212,7 @@ def test_jitter_buffer_begins_with_one_tick_and_adapts(house: House, browse: Cal
     assert (told["grown"], told["dry"], told["underruns"]) == (250, 0, 1)
     assert told["shrunk"] == 200
     assert told["deepest"] <= 3 * 200
+    assert told["settled"] < 200
     assert (told["left"], told["silent"]) == (60, 0)
     assert told["least"] == 600
 

@@ -2,13 +2,14 @@
  * A jitter buffer for speech that comes in whole ticks over a socket.
  *
  * Playing begins when `target` samples are there: one tick at first. Running dry fades out and raises the
- * target; a calm stretch lowers it again, and what then lies too deep is faded over. Pure: the worklet feeds it.
+ * target; a calm stretch lowers it again. What then lies too deep is left out where the model is silent, and faded
+ * over where it lies much too deep. Pure: the worklet feeds it.
  */
 
 const FADE_MS = 5; // long enough not to click, short enough not to be heard
 const YIELD_MS = 60; // what is still heard of a model that yields, fading
 const GROW = 1.25;
-const SHRINK = 0.9;
+const SHRINK = 0.8;
 const CALM_S = 5; // seconds without running dry before the target shrinks
 const MOST_TICKS = 5;
 
@@ -36,6 +37,7 @@ export class JitterBuffer {
 
   /** @param {Float32Array} samples */
   push(samples) {
+    if (this.playing && this.depth >= this.target && samples.every((sample) => sample === 0)) return;
     this.queue.push(samples);
     this.depth += samples.length;
     if (!this.playing && this.depth >= this.target) {
