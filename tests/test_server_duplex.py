@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from echo_model import EchoModel
+from echo_model import POISON, EchoModel
 from microturn.clock import VirtualClock
 from microturn.engine import Engine, Stream, in_ticks, play
 from microturn.server import duplex
@@ -164,6 +164,15 @@ async def send_much(line: ClientConnection, message: bytes, count: int) -> int:
             return sent
         await asyncio.sleep(0)
     return count
+
+
+async def test_a_session_that_fails_says_so_and_the_next_one_works() -> None:
+    with served() as server:
+        poison = np.full(3200, POISON * 32768, "<i2").tobytes()
+        async with connect(f"{server.ws}/v1/echo/duplex?rate=16000&pace=driven") as line:
+            await line.send(poison)
+            assert await closed(line) == (1011, "the session failed")
+        assert len(await driven(server, bytes(9600), "rate=24000")) == 1
 
 
 async def test_a_client_that_never_reads_is_let_go_and_never_run_ahead_of(

@@ -171,6 +171,18 @@ def test_wrong_events_are_answered_and_change_nothing(server: Served) -> None:
         assert client.next("session.output_audio.delta")
 
 
+def test_sound_that_runs_away_from_time_is_told_once(server: Served) -> None:
+    with opened(server) as (client, _):
+        for _ in range(100):
+            client.send("session.input_audio.append", audio=TICK)
+        client.send("session.input_audio.mute")
+        told = []
+        while "session.input_audio.muted" not in told:
+            told.append(client.next("error", "session.input_audio.muted")["type"])
+        assert told == ["error", "session.input_audio.muted"]
+        assert client.next("session.output_audio.delta")
+
+
 def test_g711_goes_both_ways(server: Served) -> None:
     with opened(server, audio={"format": {"type": "audio/pcmu", "rate": 8000}}) as (client, _):
         client.send("session.input_audio.append", audio=base64.b64encode(bytes([0xFF]) * 1600).decode())

@@ -18,7 +18,7 @@ from microturn.server.conversation import Conversation, Start, TooFast
 from microturn.server.lobby import Lobby
 from microturn.server.sound import RATES, Ear, Mouth
 
-UNSUPPORTED, POLICY = 1003, 1008  # close codes of RFC 6455
+UNSUPPORTED, POLICY, FAILED = 1003, 1008, 1011  # close codes of RFC 6455
 SEND_S = 10.0  # a client that has not read for so long is let go
 CLOSE_S = 1.0
 KNOWN = {"rate", "pace", "instructions", "eagerness"}
@@ -99,8 +99,8 @@ async def _speak(
             waiting.cancel()
             continue
         if (beat := waiting.result()) is None:
-            error = conversation.closed and conversation.closed.error
-            return (1011, f"the session ended: {error}") if error else (1000, "")
+            failed = conversation.closed is not None and conversation.closed.error is not None
+            return (FAILED, "the session failed") if failed else (1000, "")
         async with asyncio.timeout(SEND_S):
             await socket.send_bytes(mouth(beat.action))
     return 1000, "everything was answered"

@@ -162,7 +162,7 @@ class Live:
                     raise LiveError("not_permitted", f"a {self.role.value} sends no sound", "type")
                 await talk.push_audio(self._ear(event.audio))
             case wire.AppendVideo():
-                talk.push_frame(picture(event, self._offer))
+                talk.push_frame(await asyncio.to_thread(picture, event, self._offer))
             case wire.AppendText():
                 talk.push_text(_short(event.text, "text"), Channel.TYPED)
                 talk.publish(wire.TextAppended(client_event_id=id, start_ms=now, end_ms=now))
@@ -326,15 +326,13 @@ class Live:
 
     def _delegation(self, delegation: Delegation) -> Sequence[Struct]:
         target = "responses" if self.conversation.start.responses else "client"
-        info = wire.DelegationInfo(delegation.id, target)
+        response = _response(delegation.id) if target == "responses" else None
+        info = wire.DelegationInfo(delegation.id, target, response)
         created = wire.DelegationCreated(delegation=info, offset_ms=delegation.at_ms)
-        if target == "client":
+        if response is None:
             return (created,)
-        response = {
-            "type": "response.created",
-            "response": {"id": _response(delegation.id), "status": "in_progress"},
-        }
-        return created, wire.ResponseEvent(event=response, delegation_id=delegation.id)
+        begun = {"type": "response.created", "response": {"id": response, "status": "in_progress"}}
+        return created, wire.ResponseEvent(event=begun, delegation_id=delegation.id)
 
     def _piece(self, piece: Piece) -> Sequence[Struct]:
         """What a background model of the server says, as the Responses API would stream it."""

@@ -321,10 +321,10 @@ class InputAudio(Struct, tag_field="type", tag="session.input_audio.append"):
     audio: bytes
 
 
-class DelegationInfo(Struct):
+class DelegationInfo(Struct, tag_field="type", tag="delegation", omit_defaults=True):
     id: str
     target: str
-    type: Literal["delegation"] = "delegation"
+    response_id: str | None = None
 
 
 class DelegationCreated(ServerEvent, tag="session.delegation.created"):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from microturn.clock import TICK_MS
 from microturn.engine import Engine, Pace, Session
 from microturn.engine.snapshot import pack, unpack
@@ -36,11 +38,24 @@ def rebuild(engine: Engine, journal: Journal, id: str, until: int = LAST) -> tup
     finally:
         session.close()
     # ticks that live time skipped were not replayed: the media clock goes on from the last one all the same
-    return last, pack(
-        replace(
-            snapshot, waiting=replace(snapshot.waiting, tick=last + 1, elapsed_s=(last + 1) * TICK_MS / 1000)
-        )
-    )
+    clock = replace(snapshot.waiting, tick=last + 1, elapsed_s=(last + 1) * TICK_MS / 1000)
+    return last, pack(replace(snapshot, waiting=clock))
+
+
+def emptied(state: bytes) -> bytes:
+    """A snapshot without the input that waited in it: the journal has that as the perceptions of later ticks."""
+    snapshot = unpack(state)
+    old = snapshot.waiting
+    begun = min(
+        (place for place, _ in snapshot.texts), default=len(old.text)
+    )  # positions of a text half read
+    none = np.zeros(1, np.bool_)
+    nothing = replace(
+        old, fill=0, audio=np.zeros_like(old.audio[:1]), heard=none, cancelled=none, has_frame=none,
+        frame=old.frame[:0], text=old.text[:begun], channel=old.channel[:begun],
+        since=np.zeros_like(old.since[:begun]),
+    )  # fmt: skip
+    return pack(replace(snapshot, waiting=nothing, texts=()))
 
 
 def compare(engine: Engine, journal: Journal, id: str) -> Iterator[tuple[int, bool]]:
@@ -71,7 +86,7 @@ def _open(engine: Engine, stored: Stored, state: bytes | None, see: Callable[[Ac
         read=() if state else start.read,
         seed=start.seed,
         eagerness=None if state else start.eagerness,
-        restore=state,
+        restore=emptied(state) if state else None,
     )
 
 
