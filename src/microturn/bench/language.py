@@ -5,7 +5,7 @@ As in scores.py a case is worth what was fulfilled / (what was wanted + what was
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from microturn.bench.intervals import Measure, mean, percentiles, ratio, share
 from microturn.bench.metrics import Matches, Run, false_count, match, normalise, within
@@ -13,6 +13,7 @@ from microturn.clock import start_ms
 from microturn.scenes.episode import Expected
 from microturn.scenes.orders import SLOTS, Order
 from microturn.scenes.recall import AGES_S
+from microturn.scenes.tone import NAMED
 from microturn.streams import Decision
 
 DECISIONS = ("delegate", "cancel")
@@ -27,9 +28,9 @@ def _worth(matches: Matches, extra: int = 0) -> float:
     return hits / max(1, hits + len(matches.missed) + false_count(matches.stray) + extra)
 
 
-def _fulfilled(found: Sequence[Matches], *kinds: str) -> list[bool]:
-    hits = [True for m in found for h in m.hits if h.expected.kind in kinds]
-    return hits + [False for m in found for e in m.missed if e.kind in kinds]
+def _fulfilled(found: Sequence[Matches], which: Callable[[Expected], bool]) -> list[bool]:
+    hits = [True for m in found for h in m.hits if which(h.expected)]
+    return hits + [False for m in found for e in m.missed if which(e)]
 
 
 def _over_the_user(run: Run, ms: int) -> bool:
@@ -80,8 +81,8 @@ def tone(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     found = [_matched(run) for run in runs]
     return (
         mean("score", [_worth(m) for m in found], seed=seed),
-        share("named", _fulfilled(found, "reply")),
-        share("adapted", _fulfilled(found, "say")),
+        share("named", _fulfilled(found, lambda e: e.text in NAMED)),
+        share("adapted", _fulfilled(found, lambda e: e.text not in NAMED)),
     )
 
 
@@ -90,7 +91,7 @@ def instructions(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     broken = [bool(within(m.stray, e)) for r, m in zip(runs, found, strict=True) for e in _of(r, "quiet")]
     return (
         mean("score", [_worth(m) for m in found], seed=seed),
-        share("answered", _fulfilled(found, "reply")),
+        share("answered", _fulfilled(found, lambda e: True)),
         share("spoke_where_silence_was_asked", broken),
     )
 
@@ -126,7 +127,7 @@ def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         mean("score", worth, seed=seed),
         ratio("decided", [h for h, _, _ in made], [h + m for h, m, _ in made], seed=seed),
         ratio("false_decisions", [x for _, _, x in made], minutes, "/min", seed),
-        share("answered_and_woven", _fulfilled(found, "reply")),
+        share("answered_and_woven", _fulfilled(found, lambda e: e.kind == "reply")),
         share("over_the_user", over),
         share("silent_after_cancel", kept),
     )

@@ -172,7 +172,7 @@ def _orders(n: int, seed: int, cast: Cast | None) -> list[Case]:
 def _recall(n: int, seed: int, cast: Cast) -> list[Case]:
     """As long as what is told must be kept, and half a minute more."""
     minutes = [RECALL_MINUTES[i % len(RECALL_MINUTES)] for i in range(n)]
-    found = (episodes("recall", 1, seed * n + i, cast, speaks, 60 * m + 25) for i, m in enumerate(minutes))
+    found = (episodes("recall", 1, seed * SEED_STEP + i, cast, speaks, 60 * m + 25) for i, m in enumerate(minutes))
     return _cases([episode for one in found for episode in one], seed)
 
 

@@ -21,6 +21,13 @@ How the suites are scored from `Episode.expected`, the model's words being timed
   true ends.
 - listening (listening): soft words per minute, the share of them that begin within a `clause_end`, and none
   in a `pause`; nothing longer than two words after the first `reply`.
+- translate (translate): every word is a `say` of its own from its end on, counted by words; codeswitch
+  (codeswitch) as cuespeak.
+- orders (orders; the suite has real people): the last read-back that `Order.parse` finds in what was said
+  equals the one in `order`.
+- tone, instructions, recall: each `say` and `reply` met, less every false utterance.
+- weave (weave): the same, and a decision to `delegate` or to `cancel` within each window of that name and
+  nowhere else; words within a `pause` count as false.
 - false utterances (nothing, hear, and every `quiet` elsewhere): any word that begins within a `quiet`.
 """
 

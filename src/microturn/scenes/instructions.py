@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from microturn.clock import tick_of
 from microturn.scenes.converse import ask
-from microturn.scenes.episode import Clip, Episode, Line, Say, Script, react
-from microturn.scenes.stage import Stage, heard_end, quiet, read_ms, said_end, say_ms
+from microturn.scenes.episode import Clip, Episode, Line, Script
+from microturn.scenes.stage import Stage, quiet, read_ms, say_ms
 from microturn.scenes.talk import sentence
 from microturn.scenes.wording import Wordings, whole
 from microturn.scenes.words import ALL, NAMES
@@ -160,18 +160,12 @@ class Instructions:
                     stage.reads.remove(read)
                     break
                 continue
-            placed = stage.at(move.line, now)
-            heard = heard_end(placed)
-            say = Say(move.answer, react(heard))
-            if not stage.fits(placed) or (move.answer and not stage.free(say)):
+            end = stage.turn(move.line, now, move.answer)
+            if end is None:
                 break
-            stage.put(placed)
-            if move.answer:
-                stage.answer(say, heard)
-                now = said_end(say) + rng.randrange(300, 1800)
-            else:
-                stage.expect(quiet(placed.at_ms, heard + 1000))
-                now = heard + rng.randrange(1000, 2200)
+            if not move.answer:
+                stage.expect(quiet(now, end + 1000))
+            now = end + rng.randrange(300, 1800) + 700 * (not move.answer)
         if not stage.says:
             stage.expect(quiet(0, stage.ms))
         return stage.episode()

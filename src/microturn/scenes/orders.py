@@ -16,8 +16,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Say, Script, react
-from microturn.scenes.stage import REPLY_MS, Stage, heard_end, quiet, read_ms, said_end
+from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Placed, Say, Script, react
+from microturn.scenes.stage import REPLY_MS, Stage, heard_end, quiet, read_ms, said_end, say_ms
 from microturn.scenes.talk import sentence
 from microturn.scenes.translate import as_heard
 from microturn.scenes.wording import Wordings, fill, tidy
@@ -118,92 +118,117 @@ DONE_MS = 700  # of silence after a complete sentence
 class Part:
     """A line of the order and which word of it ends which value; `open` where the sentence hangs in the air."""
 
+    line: int
     heard: tuple[tuple[int, str], ...]
     open: bool
+
+
+@dataclass(frozen=True)
+class Customer:
+    """`then` is what comes after the read-back: yes, change, talk or nothing."""
+
+    parts: tuple[Part, ...]
+    order: Order
+    then: str
+    after: Order  # with what was changed
 
 
 class Orders:
     name = "orders"
 
     def script(self, rng: random.Random, split: str, seconds: float) -> Script:
-        order = draw(rng)
         lines: list[Line] = []
-        parts: list[Part] = []
-        for i, text in enumerate(pieces := spoken(rng, split, order)):
-            words, heard = _heard(text)
-            parts.append(Part(heard, i + 1 < len(pieces)))
-            lines.append(Line(tidy(" ".join(words))))
-        then, after = rng.choices(("", "yes", "change", "talk"), (4, 3, 4, 1))[0], order
-        if then == "change":
-            slot = rng.choice(SLOTS)
-            value = rng.choice([v for v in VALUES[slot] if v != getattr(order, slot)])
-            after = replace(order, **{slot: value})
-            bare = slot in ("milk", "sugar", "roast")
-            lines.append(Line(tidy(THEN.draw(rng, split, x=value if bare else f"a {value}"))))
-        elif then:
-            lines.append(Line(YES.draw(rng, split) if then == "yes" else sentence(rng)))
+        customers: list[Customer] = []
+        left = seconds * 1000 - 2000
+        while left > 0:
+            order = draw(rng, 0.45 if seconds > 15 else 0.25)
+            parts: list[Part] = []
+            pieces = spoken(rng, split, order)
+            for i, text in enumerate(pieces):
+                words, heard = _heard(text)
+                parts.append(Part(len(lines), heard, i + 1 < len(pieces)))
+                lines.append(Line(tidy(" ".join(words))))
+                left -= say_ms(lines[-1].text) + 1200
+            then, after = rng.choices(("", "yes", "change", "talk"), (4, 3, 4, 1))[0], order
+            if then == "change":
+                slot = rng.choice(SLOTS)
+                value = rng.choice([v for v in VALUES[slot] if v != getattr(order, slot)])
+                after = replace(order, **{slot: value})
+                bare = slot in ("milk", "sugar", "roast")
+                lines.append(Line(tidy(THEN.draw(rng, split, x=value if bare else f"a {value}"))))
+                left -= say_ms(after.read_back()) + 3000
+            elif then:
+                lines.append(Line(YES.draw(rng, split) if then == "yes" else sentence(rng)))
+            customers.append(Customer(tuple(parts), order, then, after))
+            left -= say_ms(order.read_back()) + 3000
         persona, confirm = PERSONA.draw(rng, split), rng.random() < 0.4
         if confirm:
             persona += " " + CONFIRM.draw(rng, split)
-        facts = {"persona": persona, "confirm": confirm, "parts": tuple(parts)}
-        return Script(self.name, 0, tuple(lines), {**facts, "order": order, "then": then, "after": after})
+        facts = {"persona": persona, "confirm": confirm, "customers": tuple(customers)}
+        return Script(self.name, 0, tuple(lines), facts)
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage, facts = Stage(script, tuple(clips), seconds), script.facts
-        parts, order, after = facts["parts"], facts["order"], facts["after"]
-        assert isinstance(parts, tuple)
-        assert isinstance(order, Order)
-        assert isinstance(after, Order)
-        now = read_ms(stage.read(str(facts["persona"]), -1, Channel.INSTRUCTIONS)) + rng.randrange(300, 2500)
-        placed, says, echoes = [], list[Say](), list[tuple[int, str]]()
-        for i, part in enumerate(parts):
-            placed.append(stage.at(i, now))
-            now = heard_end(placed[-1]) + (rng.randrange(300, 2500) if part.open else 0)
-            if facts["confirm"]:
-                echoes += [(placed[-1].word_end(at), value) for at, value in part.heard]
-        says = as_heard((), echoes)
-        back = _after(order.read_back(), heard_end(placed[-1]), says)
-        if not stage.fits(placed[-1]) or not stage.free(*says, back):
-            stage.expect(quiet(0, stage.ms))
-            return stage.episode()
-        stage.put(*placed)
-        stage.say(*says)
-        stage.expect(*(Expected("say", heard, heard + REPLY_MS, value) for heard, value in echoes))
-        _expect(stage, back)
-        if facts["then"]:
-            last = stage.at(len(parts), said_end(back) + rng.randrange(200, 1500))
-            heard = heard_end(last)
-            if facts["then"] == "change":
-                again = _after(after.read_back(), heard, ())
-                if stage.fits(last) and stage.free(again):
-                    stage.put(last)
-                    _expect(stage, again)
-                    order = after
-            else:
-                thanks = Say("thank you", react(heard))
-                if stage.fits(last) and (facts["then"] == "talk" or stage.free(thanks)):
-                    stage.put(last)
-                    if facts["then"] == "yes":
-                        stage.answer(thanks, heard)
-        stage.expect(Expected("order", 0, stage.ms, order.read_back()))
+        customers = facts["customers"]
+        assert isinstance(customers, tuple)
+        read = stage.read(str(facts["persona"]), -1, Channel.INSTRUCTIONS)
+        now, last = read_ms(read) + rng.randrange(300, 2500), None
+        for customer in customers:
+            heard = _take(stage, rng, customer, now, bool(facts["confirm"]))
+            if heard is None:
+                break
+            last, now = customer.order, said_end(stage.says[-1]) + rng.randrange(200, 1500)
+            line = customer.parts[-1].line + 1
+            if customer.then == "change":
+                placed = stage.at(line, now)
+                if not stage.fits(placed) or not _read_back(stage, customer.after, heard_end(placed)):
+                    break
+                stage.put(placed)
+                last = customer.after
+            elif customer.then:
+                end = stage.turn(line, now, "thank you" if customer.then == "yes" else "")
+                if end is None:
+                    break
+                now = end
+            now = max(now, said_end(stage.says[-1])) + rng.randrange(1500, 4000)
+        stage.expect(Expected("order", 0, stage.ms, last.read_back()) if last else quiet(0, stage.ms))
         return stage.episode()
 
 
-def _after(text: str, heard_ms: int, says: Sequence[Say]) -> Say:
+def _take(stage: Stage, rng: random.Random, customer: Customer, now: int, confirm: bool) -> int | None:
+    """An order with its read-back; when (ms) it was complete, or None where there is no room for it."""
+    placed: list[Placed] = []
+    echoes: list[tuple[int, str]] = []
+    for part in customer.parts:
+        placed.append(stage.at(part.line, now))
+        now = heard_end(placed[-1]) + (rng.randrange(300, 2500) if part.open else 0)
+        if confirm:
+            echoes += [(placed[-1].word_end(at), value) for at, value in part.heard]
+    before = list(stage.says)
+    stage.says = as_heard(before, echoes)
+    if not stage.fits(placed[-1]) or not _read_back(stage, customer.order, now):
+        stage.says = before
+        return None
+    stage.put(*placed)
+    stage.expect(*(Expected("say", heard, heard + REPLY_MS, value) for heard, value in echoes))
+    return now
+
+
+def _read_back(stage: Stage, order: Order, heard_ms: int) -> bool:
     """Said when there has been silence for long enough, or when the model has said what it was saying."""
     at = react(heard_ms + DONE_MS - HEARD_MS)
-    busy = said_end(says[-1]) if says else 0
-    return Say(text, at if busy <= at else react(busy))
-
-
-def _expect(stage: Stage, back: Say) -> None:
+    busy = said_end(stage.says[-1]) if stage.says else 0
+    back = Say(order.read_back(), at if busy <= at else react(busy))
+    if not stage.free(back):
+        return False
     stage.say(back)
     stage.expect(Expected("say", back.at_ms - 400, back.at_ms + REPLY_MS, back.text))
+    return True
 
 
-def draw(rng: random.Random) -> Order:
-    """A drink and any of the rest."""
-    asked = {slot: rng.choice(VALUES[slot]) for slot in SLOTS if slot == "drink" or rng.random() < 0.45}
+def draw(rng: random.Random, share: float = 0.45) -> Order:
+    """A drink and a share of the rest."""
+    asked = {slot: rng.choice(VALUES[slot]) for slot in SLOTS if slot == "drink" or rng.random() < share}
     return Order(**asked)
 
 

@@ -19,6 +19,7 @@ from microturn.scenes.episode import (
     Say,
     Script,
     pace,
+    react,
     spoken_ms,
 )
 from microturn.streams import LEAD_TICKS, Channel, Decision
@@ -75,6 +76,19 @@ class Stage:
         """Say it, and expect it as the reply to what ended at `heard_ms`."""
         self.say(say)
         self.expect(reply_to(say, heard_ms))
+
+    def turn(self, line: int, at_ms: float, answer: str) -> int | None:
+        """Place a line and what is said to it, if anything; when (ms) both have ended, None where there is no room."""
+        placed = self.at(line, at_ms)
+        heard = heard_end(placed)
+        say = Say(answer, react(heard))
+        if not self.fits(placed) or (answer and not self.free(say)):
+            return None
+        self.put(placed)
+        if not answer:
+            return heard
+        self.answer(say, heard)
+        return said_end(say)
 
     def read(self, text: str, tick: int, channel: Channel) -> Read:
         read = Read(tick, channel, text)

@@ -11,11 +11,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from microturn.scenes.converse import ask
-from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, react
-from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, read_ms, said_end, say_ms
+from microturn.scenes.episode import Clip, Episode, Line, Script
+from microturn.scenes.stage import Stage, quiet, read_ms, say_ms
 from microturn.scenes.talk import aside, sentence
-from microturn.scenes.wording import Wordings, whole
+from microturn.scenes.wording import Wordings
 from microturn.scenes.words import pair
 from microturn.streams import Channel
 
@@ -72,15 +71,16 @@ RULE = Wordings(
 )  # fmt: skip
 DOING = {"whisper": "whisper", "shout": "shout", "hurry": "talk fast"}
 PLACES = {True: "it's noisy here", False: "it's quiet here"}
+WHOSE = {True: "somebody else", False: "you"}
+NAMED = {*MANNERS.values(), *PLACES.values(), *WHOSE.values()}
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A line and what is said to it; `cue`: over the user's next words. Typed or read where there is no line."""
+    """A line and what is said to it, or a rule that is typed."""
 
     line: int
     answer: str = ""
-    cue: bool = False
     text: str = ""
 
 
@@ -94,9 +94,9 @@ class Tone:
         noisy = rng.random() < 0.5 if kind == "where" else None
         left = seconds * 1000 - 2000
 
-        def add(text: str, answer: str = "", manner: str = "", who: int = 0, cue: bool = False) -> None:
+        def add(text: str, answer: str = "", manner: str = "", who: int = 0) -> None:
             nonlocal left
-            turns.append(Turn(len(lines), answer, cue))
+            turns.append(Turn(len(lines), answer))
             lines.append(Line(text, who, manner))
             left -= say_ms(text) + 700 + (say_ms(answer) + 800 if answer else 0)
 
@@ -115,19 +115,15 @@ class Tone:
                 add(HOW.draw(rng, split), MANNERS[manner], manner)
             elif kind == "rule":
                 manner = other if rng.random() < 0.5 else manner
-                add(sentence(rng), reply if manner == other else "", manner, cue=True)
+                add(sentence(rng), reply if manner == other else "", manner)
             elif kind == "where":
                 add(sentence(rng))
-                if rng.random() < 0.6:
-                    add(WHERE.draw(rng, split), PLACES[bool(noisy)])
-                else:
-                    question = ask(rng, split, 5)
-                    add(whole(question.text), question.answer)
+                add(WHERE.draw(rng, split), PLACES[bool(noisy)])
             else:
                 who = rng.randrange(2)
                 add(sentence(rng))
                 add(aside(rng) if who and rng.random() < 0.5 else sentence(rng), who=who)
-                add(WHO.draw(rng, split), "somebody else" if who else "you")
+                add(WHO.draw(rng, split), WHOSE[bool(who)])
         return Script(self.name, 0, tuple(lines), {"turns": tuple(turns), "noisy": noisy})
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
@@ -141,20 +137,10 @@ class Tone:
             if turn.line < 0:
                 now = read_ms(stage.read(turn.text, -1, Channel.TYPED)) + rng.randrange(500, 1500)
                 continue
-            placed = stage.at(turn.line, now)
-            heard = heard_end(placed)
-            say = Say(turn.answer, react(heard))
-            if not stage.fits(placed) or (turn.answer and not stage.free(say)):
+            end = stage.turn(turn.line, now, turn.answer)
+            if end is None:
                 break
-            stage.put(placed)
-            now = heard + rng.randrange(300, 1000)
-            if turn.answer and turn.cue:
-                stage.say(say)
-                stage.expect(Expected("say", heard, heard + CUE_MS, say.text))
-                now = max(now, said_end(say) - 600)
-            elif turn.answer:
-                stage.answer(say, heard)
-                now = said_end(say) + rng.randrange(300, 1500)
+            now = end + rng.randrange(300, 1500)
         if not stage.says:
             stage.expect(quiet(0, stage.ms))
         return stage.episode()
