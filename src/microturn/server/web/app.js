@@ -5,7 +5,7 @@ import { Ladder, RUNGS } from './ladder.js';
 import { Lanes, TICK_MS } from './lanes.js';
 import { Busy, connect, Denied, Refused, resume } from './live.js';
 import { fromBase64, peakOf, Sound, toBase64 } from './sound.js';
-import { Talk } from './talk.js';
+import { Talk, WORKING } from './talk.js';
 
 /** @import { LiveEvent, Wire } from './live.js' */
 /** @import { Played } from './sound.js' */
@@ -75,8 +75,8 @@ async function begin() {
 async function join() {
   for (let tries = 0; wanted && sound; tries++) {
     try {
-      const stream = (/** @type {MediaStream} */ stream) => sound?.playStream(stream, (slice) => lanes.sound('model', now(), peakOf(slice)));
-      const on = { event: happen, stream, lost };
+      const draw = (/** @type {Float32Array} */ slice) => lanes.sound('model', now(), peakOf(slice));
+      const on = { event: happen, lost, stream: (/** @type {MediaStream} */ stream) => sound?.playStream(stream, draw) };
       const rtc = !deaf && new URLSearchParams(location.search).get('transport') !== 'websocket';
       wire = await (conversation ? resume(conversation, until, on) : connect(sound.microphone, on, rtc));
       if (!wanted) return wire.close();
@@ -133,7 +133,7 @@ function happen(event) {
       lanes.word({ who: 'model', ms: event.start_ms, text: event.delta });
       return talk.say('model', event.delta, event.start_ms);
     case 'session.delegation.created':
-      return void talk.card(event.delegation.id, event.delegation.target === 'client' ? 'Handed to the application' : 'Working on it');
+      return void talk.card(event.delegation.id, event.delegation.target === 'client' ? 'Handed to the application' : WORKING);
     case 'response.event':
       return event.delegation_id && talk.report(event.delegation_id, event.event);
     case 'session.closed':
@@ -207,7 +207,9 @@ function heard(slice) {
 function picture() {
   if (!film.source || !rung.video || Math.floor(performance.now() / TICK_MS) % rung.everyTicks) return;
   const image = film.draw(wire?.picture ? 1 : rung.video);
-  if (image && !wire?.picture) wire?.send({ type: 'session.input_video.append', image: image.toDataURL('image/jpeg', 0.8).split(',')[1], format: 'jpeg' });
+  if (!image || wire?.picture) return; // WebRTC has a track of its own
+  const [, base64] = image.toDataURL('image/jpeg', 0.8).split(',');
+  wire?.send({ type: 'session.input_video.append', image: base64, format: 'jpeg' });
 }
 
 /** @param {string} typed */

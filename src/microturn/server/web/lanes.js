@@ -70,7 +70,8 @@ export class Lanes {
     const slice = Math.floor(ms / SLICE_MS);
     if (slice < 0) return;
     const ring = this.peaks[who];
-    for (let gap = Math.max(this.newest[who] + 1, slice - ring.length + 1); gap < slice; gap++) ring[gap % ring.length] = slice - gap < 3 ? peak : 0;
+    const first = Math.max(this.newest[who] + 1, slice - ring.length + 1);
+    for (let gap = first; gap < slice; gap++) ring[gap % ring.length] = slice - gap < 3 ? peak : 0; // uneven, or nothing came
     ring[slice % ring.length] = slice === this.newest[who] ? Math.max(peak, ring[slice % ring.length]) : peak;
     this.newest[who] = Math.max(this.newest[who], slice);
   }
@@ -126,7 +127,8 @@ export class Lanes {
     c.globalAlpha = 1;
   }
 
-  /** @param {Who} who  @param {(ms: number) => number} x  @param {number} from  @param {number} to  @param {number} y  @param {number} reach */
+  /** @param {Who} who  @param {(ms: number) => number} x  @param {number} from  @param {number} to
+   *  @param {number} y  @param {number} reach */
   wave(who, x, from, to, y, reach) {
     const { context: c } = this;
     const ring = this.peaks[who];
@@ -150,7 +152,9 @@ export class Lanes {
     c.beginPath();
     if (decision === 'listen') c.arc(x, y, 2, 0, 7);
     else c.roundRect(left + 2, y - 5, tickWidth - 4, 10, 5);
-    c.fillStyle = c.strokeStyle = { speak: colours.model, delegate: colours.work, cancel: colours.bad }[decision] ?? (missed ? colours.bad : colours.faint);
+    const silent = missed ? colours.bad : colours.faint;
+    const colour = { speak: colours.model, delegate: colours.work, cancel: colours.bad }[decision] ?? silent;
+    c.fillStyle = c.strokeStyle = colour;
     if (missed) c.stroke();
     else c.fill();
   }

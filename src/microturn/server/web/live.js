@@ -115,7 +115,8 @@ async function overWebRtc(session, microphone, on) {
 
 /** @param {object | null} session  @param {Listener} on  @param {string} query @returns {Promise<Wire>} */
 async function overWebSocket(session, on, query = '') {
-  const socket = new WebSocket(new URL(PATH + query, location.href.replace(/^http/, 'ws')), KEY ? ['microturn', `microturn-key.${KEY}`] : []);
+  const url = new URL(PATH + query, location.href.replace(/^http/, 'ws'));
+  const socket = new WebSocket(url, KEY ? ['microturn', `microturn-key.${KEY}`] : []);
   await new Promise((open, fail) => {
     socket.onopen = open;
     socket.onclose = () => fail(new Error('The server cannot be reached.'));
@@ -186,7 +187,10 @@ async function lineOf(peer) {
     if (report.type === 'candidate-pair' && report.nominated) rttMs = 1000 * (report.currentRoundTripTime ?? 0);
     if (report.kind !== 'audio') continue;
     if (report.type === 'remote-inbound-rtp') outgoing = report.fractionLost ?? 0;
-    if (report.type === 'inbound-rtp') Object.assign(now, { lost: report.packetsLost, received: report.packetsReceived, delayS: report.jitterBufferDelay, emitted: report.jitterBufferEmittedCount });
+    if (report.type === 'inbound-rtp') {
+      [now.lost, now.received] = [report.packetsLost, report.packetsReceived];
+      [now.delayS, now.emitted] = [report.jitterBufferDelay, report.jitterBufferEmittedCount];
+    }
   }
   const before = counted.get(peer) ?? now;
   counted.set(peer, now);

@@ -35,7 +35,8 @@ export class Sound {
     this.ears.createMediaStreamSource(stream).connect(lowpass).connect(capture);
   }
 
-  /** WebRTC: the browser buffers and plays; slices are for drawing. @param {MediaStream} stream @param {(slice: Float32Array) => void} hear */
+  /** WebRTC: the browser buffers and plays; slices are for drawing.
+   *  @param {MediaStream} stream  @param {(slice: Float32Array) => void} hear */
   playStream(stream, hear) {
     this.element.srcObject = stream;
     this.element.play().catch(() => {}); // allowed since a button was pressed

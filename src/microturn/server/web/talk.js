@@ -7,6 +7,7 @@ const GAP_MS = 1200; // of silence, after which words begin a new line; only the
 const LETTERS = 90; // after which they do as well
 const LINES = 60; // kept
 const CARDS = 8;
+export const WORKING = 'Working on it';
 
 export class Talk {
   /** @type {Partial<Record<Who, { item: HTMLElement, ms: number }>>} the line that each of the two is in */
@@ -76,7 +77,7 @@ export class Talk {
 
   /** A piece of what the background model sends. @param {string} id  @param {LiveEvent} event */
   report(id, event) {
-    if (event.type === 'response.output_text.delta') this.card(id, 'Working on it').children[1].append(event.delta);
+    if (event.type === 'response.output_text.delta') this.card(id, WORKING).children[1].append(event.delta);
     if (event.type === 'response.completed') this.card(id, 'Done').classList.add('done');
     if (event.type === 'response.failed') this.card(id, 'Did not work');
   }
