@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing as mp
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from queue import Empty, Full
 
 import numpy as np
@@ -29,7 +29,12 @@ from microturn.train.recipe import Recipe
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
 REREAD = 64  # steps after which the bank is read again
+FAMILIES = {"tape": 0.28, "hibari": 0.2, "kokoro": 0.2, "flite": 0.2, "espeak": 0.12}  # share of drawn voices
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
+
+
+def family_of(voice: str) -> str:
+    return voice.split("-")[0]
 
 
 def listen(clips: list[Clip], rng: random.Random, seconds: float, scene: str = "hear") -> Episode:
@@ -52,19 +57,26 @@ class Examples:
         self.bank, self.plain, self.real = bank, plain, real
         self.scripts = bank.scripts()
         voices = bank.voices()
+        known = {family for family in FAMILIES if any(family_of(v) == family for v in voices)}
+        self.families = {family: share for family, share in FAMILIES.items() if family in known}
         self.noises = bank.noises()
         self.lexicon = Lexicon.of_bank(bank.folder)
         self.mouth = [bank[i].mel for i in bank.clips_of(OWN_VOICE)] if OWN_VOICE in voices else []
-        self.people = [v for v in voices if v.split("-")[0] in PEOPLE]
-        self.made = [v for v in voices if v not in set(self.people)]
+        self.people = [v for v in voices if family_of(v) in PEOPLE]
+        self.made = {f: [v for v in voices if family_of(v) == f] for f in self.families}
         # a script made for 45 s has most of its matter cut away in 12: prefer those that fit
-        self.fitting = {s: [i for i, k in enumerate(self.scripts) if k.seconds <= s * 1.3] for s in LENGTHS}
+        self.fitting: dict[float, dict[str, list[int]]] = {s: {} for s in LENGTHS}
+        for index, kept in enumerate(self.scripts):
+            for seconds, by_family in self.fitting.items():
+                if kept.seconds <= seconds * 1.3:
+                    by_family.setdefault(family_of(kept.voices[0]), []).append(index)
 
     def episode(self, seed: int, seconds: float) -> Episode:
         rng, warps = random.Random(seed), np.random.default_rng(seed)
-        scripts = self.fitting.get(seconds) or range(len(self.scripts))
-        if not len(scripts) or rng.random() < self.plain:
+        by_family = self.fitting[seconds]
+        if not by_family or rng.random() < self.plain:
             return self._plain(rng, warps, seconds)
+        scripts = by_family[self._family(rng, by_family)]
         index = scripts[rng.randrange(len(scripts))]
         kept = self.scripts[index]
         script = write(kept.scene, kept.seed, "train", kept.seconds)
@@ -74,13 +86,19 @@ class Examples:
         clips = [sounding(clip, line.manner) for clip, line in zip(clips, script.lines, strict=True)]
         return compose(script, clips, seconds, take=seed)
 
+    def _family(self, rng: random.Random, there: Collection[str]) -> str:
+        """One of those that are there: voices of one family are more alike than their number says."""
+        names = [family for family in self.families if family in there] or sorted(there)
+        return rng.choices(names, [self.families.get(name, 1.0) for name in names])[0]
+
     def _varied(self, clips: list[Clip], warps: np.random.Generator) -> list[Clip]:
         """Every speaker of the episode sounds a little different each time, the same throughout."""
         seeds = {voice: int(warps.integers(1 << 31)) for voice in dict.fromkeys(c.voice for c in clips)}
         return [sound.vary(clip, np.random.default_rng(seeds[clip.voice])) for clip in clips]
 
     def _plain(self, rng: random.Random, warps: np.random.Generator, seconds: float) -> Episode:
-        pool = self.people if self.people and rng.random() < self.real else self.made or self.people
+        real = self.people and (rng.random() < self.real or not self.made)
+        pool = self.people if real else self.made[self._family(rng, self.made)]
         clips: list[Clip] = []
         for _ in range(1 if rng.random() < 0.7 else 2):
             own = self.bank.clips_of(rng.choice(pool))

@@ -48,7 +48,12 @@ class Watch:
         interaction = Interaction(copy.deepcopy(network).to("cpu"), PieceTokenizer.load(), voiced=False)
         scores: dict[str, object] = {"step": step, "minutes": round(minutes, 2)}
         for suite in self.suites:
-            for measure in evaluate(interaction, suite, CASES, self.seed).rows[0].measures:
+            try:
+                rows = evaluate(interaction, suite, CASES, self.seed).rows
+            except (ValueError, OSError) as error:  # no recordings here, say: no reason to stop learning
+                print(f"   {suite}: {error}", flush=True)
+                continue
+            for measure in rows[0].measures:
                 if measure.value is not None:
                     scores[f"{suite}.{measure.name}"] = round(measure.value, 3)
         print("   " + "  ".join(f"{k} {v}" for k, v in scores.items()), flush=True)
