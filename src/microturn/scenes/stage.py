@@ -78,7 +78,7 @@ class Stage:
         self.expect(reply_to(say, heard_ms))
 
     def turn(self, line: int, at_ms: float, answer: str) -> int | None:
-        """Place a line and what is said to it, if anything; when (ms) both have ended, None where there is no room."""
+        """Place a line and what is said to it, if anything; when (ms) both have ended. None: there is no room."""
         placed = self.at(line, at_ms)
         heard = heard_end(placed)
         say = Say(answer, react(heard))
