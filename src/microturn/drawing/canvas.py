@@ -94,7 +94,6 @@ class Canvas:
         colours: tuple[Floats, Floats],
         stripes: float,
         depth: float = 0.7,
-        opacity: float = 1.0,
     ) -> None:
         """A thing of one piece. `outline`: roundness (1 diamond, 2 ellipse, 8 box), width ÷ height, points
         of a star and how far they stick out. `turn` is a unit number. `depth` 0 is flat, 1 a globe."""
@@ -117,7 +116,7 @@ class Canvas:
         lit += np.sqrt(np.maximum(1 - np.float32(depth) * m * m, 0)) * np.float32(light.z)
         shade = np.float32(light.ambient) + np.float32(1 - light.ambient) * np.maximum(lit, 0)
         striped = (*colours, np.sin(w.real * np.float32(stripes)) > 0) if stripes else colours[:1]
-        self._lay(place, cover * np.float32(opacity), shade, *striped)
+        self._lay(place, cover, shade, *striped)
 
     def shadow(self, centre: complex, width: float, height: float, dark: float) -> None:
         """On the floor."""

@@ -92,7 +92,7 @@ class Film:
         rng = np.random.default_rng((self.seed, 1))
         times = np.array([end_ms(k) for k in range(ticks)], np.float32)
         shot = self._shot(rng, times)
-        bodies = [a.joints(times) for a in self.actors if isinstance(a, Body)]
+        people = [(a, a.joints(times)) for a in self.actors if isinstance(a, Body)]
         things = [(a, a.looks(times)) for a in self.actors if isinstance(a, Thing)]
         if any(self.stage) or not self.actors:
             w, h = self.stage if any(self.stage) else (1.0, 1.5)
@@ -100,28 +100,22 @@ class Film:
         else:
             ways = (np.array([1.0, 1, 0]), np.array([-1.0, -1, 0]))
             edges = [look.at[:, None] + way * look.size[:, None, None] for _, look in things for way in ways]
-            points = np.concatenate([np.concatenate([j.a, j.b], 1) for j in bodies] + edges, 1)
+            points = np.concatenate([np.concatenate([j.a, j.b], 1) for _, j in people] + edges, 1)
         finish = _Finish(rng, size, times, self.flaws)
-        close = rng.random() < 0.12 * self.flaws and bool(bodies) and not any(self.stage)
         room = (size[0] - 2 * finish.top, size[1] - 2 * finish.side)
-        shot.fit(
-            points,
-            size,
-            room,
-            rng.uniform(0.95, 1.6)
-            if close
-            else rng.uniform(0.62 if bodies or any(self.stage) else 0.25, 0.95),
-        )
+        if people and not any(self.stage) and rng.random() < 0.12 * self.flaws:
+            fill = rng.uniform(0.95, 1.6)  # from close by, parts of somebody
+        else:
+            fill = rng.uniform(0.62 if people or any(self.stage) else 0.25, 0.95)
+        shot.fit(points, size, room, fill)
         feet = shot.view(np.array([[[0, 0, -WALL_M]]] * ticks)).centre[:, 0].imag
         place = furnish(rng, size, float(np.median(feet)), self.split, any(self.stage))
         light = Light(
             *_unit(rng.normal(0, 0.6), -rng.uniform(0.1, 0.9), rng.uniform(0.4, 1.2)), rng.uniform(0.35, 0.75)
         )
-        strokes = [s for j in bodies for s in _limbs(j, shot)]
-        who = [a for a in self.actors if isinstance(a, Body)]
-        strokes += [s for a, j in zip(who, bodies, strict=True) for s in _props(a, j, shot)]
+        strokes = [s for who, j in people for s in (*_limbs(j, shot), *_props(who, j, shot))]
         strokes += [s for a, look in things for s in _lumps(a, look, shot)]
-        shades = [_shadow(j.a[:, 0], shot) for j in bodies]
+        shades = [_shadow(j.a[:, 0], shot) for _, j in people]
         dark = rng.uniform(0.1, 0.5)
         pan = shot.shift + 0.35 * size[0] * (shot.yaw - shot.yaw[0]) * (-1 if shot.mirrored else 1)
         out: list[Bytes | None] = []
@@ -192,7 +186,7 @@ def _lumps(thing: Thing, look: Looks, shot: Shot) -> Iterator[Stroke]:
     turn = np.conj(look.turn) if shot.mirrored else look.turn
 
     def draw(canvas: Canvas, k: int) -> None:
-        if look.opacity[k]:
+        if look.there[k]:
             outline = (roundness, aspect * float(look.width[k]), points, spike)
             radius = float(look.size[k] * seen.scale[k])
             both = (colour[k], other[k])

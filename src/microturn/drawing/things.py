@@ -6,12 +6,13 @@ colour and opacity. It may change colour, come and go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from microturn.drawing.canvas import Points
 from microturn.drawing.motion import Numbers, Rep, phase
+from microturn.streams import Flags
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.85, 0.12, 0.1),
@@ -66,7 +67,7 @@ class Looks:
     turn: Points  # [T]
     width: Numbers  # [T] factor
     colour: Numbers  # [T, 3]
-    opacity: Numbers  # [T]
+    there: Flags  # [T]
     string: Numbers | None = None  # [3] where it hangs from
 
 
@@ -82,14 +83,14 @@ class Thing:
     colours: tuple[tuple[float, str], ...] = ()  # (ms, name): from then on
     shown: tuple[tuple[float, float], ...] = ()  # (from ms, to ms); empty: always
     path: tuple[tuple[float, float, float], ...] = ()  # (ms, m to the side, m up): where it goes
-    rolls: bool = field(default=False)
+    rolls: bool = False
 
     def looks(self, times: Numbers) -> Looks:
         rng = np.random.default_rng((self.seed, 8))
         n = len(times)
         p = phase(self.reps, times)
         at = np.tile(np.array(self.at, float), (n, 1))
-        size, width, opacity = np.full(n, self.size), np.ones(n), np.ones(n)
+        size, width, there = np.full(n, self.size), np.ones(n), np.full(n, not self.shown)
         angle = np.full(n, rng.uniform(-0.3, 0.3) if self.shape != "ball" else rng.uniform(0, 6))
         tint = np.clip(np.array(COLOURS[self.colour]) * rng.uniform(0.85, 1.1), 0, 1)
         colour = np.tile(tint, (n, 1))
@@ -126,9 +127,7 @@ class Thing:
             angle = angle + (at[:, 0] / max(self.size, 0.02) if self.rolls else 0)
         for begin, name in self.colours:
             colour[times >= begin] = np.array(COLOURS[name])
-        if self.shown:
-            opacity[:] = 0
-            for begin, end in self.shown:
-                opacity[(times >= begin) & (times < end)] = 1
+        for begin, end in self.shown:
+            there |= (times >= begin) & (times < end)
         turn = np.exp(1j * angle).astype(np.complex64)
-        return Looks(at, size, turn, width, np.clip(colour, 0, 1), opacity, string)
+        return Looks(at, size, turn, width, np.clip(colour, 0, 1), there, string)

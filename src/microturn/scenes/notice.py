@@ -70,7 +70,7 @@ class Notice(Watch):
         while at < stage.ms - 1800 and len(moments) < 9:
             moments.append(at)
             at += rng.randrange(1600, 6000)
-        seed, wide = rng.getrandbits(31), 1.2
+        seed = rng.getrandbits(31)
         x, up, size = rng.uniform(-0.7, 0.7), rng.uniform(0.3, 1.2), rng.uniform(0.15, 0.35)
         main = Thing(seed, r.x, rng.choice([c for c in COLOURS if c != r.c]), (x, up, 0), size)
         actors: list[Body | Thing] = list(others(rng, (r.x, r.c)))
@@ -93,7 +93,7 @@ class Notice(Watch):
                 walk = ((here - 900, 3.2 * rng.choice((-1, 1))), (here + 1350, rng.uniform(-0.5, 0.5)))
                 walker = body(rng, (("knee raises", steps),), path=walk)
                 actors.append(replace(walker, facing=90.0 if walk[0][1] < 0 else -90.0))
-        return Film(rng.getrandbits(31), tuple(actors), r.split, stage=(wide, 1.5))
+        return Film(rng.getrandbits(31), tuple(actors), r.split, stage=(1.2, 1.5))
 
     def _coloured(
         self, stage: Stage, rng: random.Random, r: Request, main: Thing, moments: list[int], told: bool

@@ -90,10 +90,10 @@ class Watch:
         if asked:
             r = replace(r, asked=len(lines))
             lines.append(asked)
-        channel = Channel.TYPED if how == "typed" else Channel.INSTRUCTIONS
-        r = replace(
-            r, spoken=how == "spoken", read=text if how in ("typed", "instructions") else "", channel=channel
-        )
+        if how == "spoken":
+            r = replace(r, spoken=True)
+        else:
+            r = replace(r, read=text, channel=Channel.TYPED if how == "typed" else Channel.INSTRUCTIONS)
         if not r.long and rng.random() < (0.45 if text else 0.8):
             lines += lines_for(rng, seconds * 0.5, sentences(rng))
         return Script(self.name, 0, tuple(Line(line) for line in lines), {"request": r})
@@ -117,13 +117,8 @@ class Watch:
             now = self._tell(stage, rng, r, now)
         film = self._happen(stage, rng, r, now) if fits else Film(rng.getrandbits(31), ())
         first = r.spoken + bool(r.long) + (r.asked >= 0)
-        self._talk(
-            stage,
-            rng,
-            first,
-            now,
-            min([p.at_ms for p in stage.placed if p.at_ms > now + 1], default=stage.ms),
-        )
+        until = min((p.at_ms for p in stage.placed if p.at_ms > now), default=stage.ms)
+        self._talk(stage, rng, first, now, until)
         if not stage.says:
             stage.expect(quiet(0, stage.ms))
         return replace(stage.episode(), film=film)
@@ -197,11 +192,8 @@ def repetitions(
     """Repetitions with a rhythm that changes, pauses and half ones; `least` ms for the whole one of a number."""
     period = quick * 1000 * (2.6 / quick) ** rng.random()
     peak, hold = rng.uniform(0.3, 0.7), rng.choice((0.0, 0.0, rng.uniform(0.05, 0.35)))
-    halves, rests, uneven = (
-        rng.choice((0, 0, 0.15)),
-        rng.choice((0, 0, 0.05, 0.15)),
-        rng.choice((0.03, 0.1, 0.2)),
-    )
+    halves, rests = rng.choice((0, 0, 0.15)), rng.choice((0, 0, 0.05, 0.15))
+    uneven = rng.choice((0.03, 0.1, 0.2))
     reps: list[Rep] = []
     done = 0
     while True:
@@ -216,9 +208,8 @@ def repetitions(
         depth = rng.uniform(0.25, 0.45) if half else rng.uniform(0.88, 1.0)
         reps.append(Rep(now, now + ms, depth, peak, hold, mirrored=bool(done % 2)))
         done += not half
-        now += ms + (
-            rng.uniform(600, 3500) if rng.random() < rests else rng.choice((0, 0, rng.uniform(0, 300)))
-        )
+        rest = rng.random() < rests
+        now += ms + (rng.uniform(600, 3500) if rest else rng.choice((0, 0, rng.uniform(0, 300))))
 
 
 def spoken_number(n: int) -> int:
@@ -229,9 +220,10 @@ def like(rng: random.Random, x: str) -> str:
     """Another exercise that begins in the same way."""
     mine = EXERCISES[x]
     near = [
-        e.name for e in EXERCISES.values() if e.stays == mine.stays and e.name != x and e.front == mine.front
-    ]
-    near = [
-        n for n in near if abs(EXERCISES[n].poses[0][0] - mine.poses[0][0]) < 12 and n not in TEST_EXERCISES
+        e.name
+        for e in EXERCISES.values()
+        if e.name not in (x, *TEST_EXERCISES)
+        and (e.stays, e.front) == (mine.stays, mine.front)
+        and abs(e.poses[0][0] - mine.poses[0][0]) < 12
     ]
     return rng.choice(near) if near else ""
