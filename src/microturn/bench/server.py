@@ -1,7 +1,8 @@
 """`microturn bench server`: what the server and its sockets add to the engine, and how many it keeps in time.
 
 Three things, over loopback WebSockets whose clients live in a process of their own:
-  added    a whole tick in, its answer out, one session, driven: over the socket less straight at the engine;
+  added    a whole tick in, its answer out, one session, driven: over the socket less straight at the engine
+           (of the smallest model, because it does not depend on the model);
   live     sessions at once that send a tick every 200 ms: from the last sample sent to the answer received;
   busy     how long a full engine takes to say so.
 """
@@ -13,7 +14,8 @@ import asyncio
 import multiprocessing
 import threading
 import time
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -24,10 +26,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND
 from microturn.engine import Engine, Outbox, Pace
 from microturn.model.checkpoint import load_model
+from microturn.model.config import tiny
+from microturn.model.interaction import random_model
 from microturn.server.app import make_app
 from microturn.server.lobby import Lobby
 from microturn.server.serve import listen, make_server
 from microturn.server.sound import Ear, pcm16
+from microturn.streams import InteractionModel
 
 TICK_S = TICK_MS / 1000
 SOUND = pcm16(np.random.default_rng(0).normal(0, 0.05, HEAR_SAMPLES).astype(np.float32))
@@ -118,33 +123,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load; default: %(default)s")
 
 
-def run(args: argparse.Namespace) -> int:
-    loads = [int(part) for part in args.sessions.split(",") if part]
-    engine = Engine(load_model(args.model), slots=max(loads, default=1))
+@contextmanager
+def serving(model: InteractionModel, slots: int) -> Iterator[tuple[Engine, str]]:
+    """An engine, and the URL of a duplex socket of the server around it."""
+    engine = Engine(model, slots=slots)
     engine.start()
-    engine.warm_up()
-    server = make_server(make_app(Lobby(engine)))
-    bound = listen("127.0.0.1", 0)
+    engine.warm_up(rounds=3)
+    server, bound = make_server(make_app(Lobby(engine))), listen("127.0.0.1", 0)
     thread = threading.Thread(target=uvicorn.Server.run, args=(server, [bound]), daemon=True)
     thread.start()
-    url = f"ws://127.0.0.1:{bound.getsockname()[1]}/v1/{engine.spec.name}/duplex"
-    ticks = round(args.seconds * TICKS_PER_SECOND)
-    with multiprocessing.get_context("spawn").Pool(1) as clients:
-        alone = straight(engine, ticks)
-        added = clients.apply(client, ("added", url, ticks))
-        for share in (50, 99):
-            a, b = (1000 * float(np.percentile(times, share)) for times in (alone, added))
-            print(f"p{share}: engine {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
-        for sessions in loads:
-            let_in, times = clients.apply(client, ("live", url, sessions, args.seconds))
-            p50, p99 = (1000 * float(np.percentile(times, share)) for share in (50, 99))
-            late = sum(taken > TICK_S for taken in times)
-            print(
-                f"{let_in} of {sessions} live: p50 {p50:.0f} ms, p99 {p99:.0f} ms, {late} of {len(times)} late"
-            )
-        busy = 1000 * max(clients.apply(client, ("busy", url, engine.slots.count)))
-        print(f"busy after {busy:.1f} ms at most")
+    yield engine, f"ws://127.0.0.1:{bound.getsockname()[1]}/v1/{engine.spec.name}/duplex"
     server.should_exit = True
     thread.join()
     engine.close()
+
+
+def run(args: argparse.Namespace) -> int:
+    loads = [int(part) for part in args.sessions.split(",") if part]
+    ticks = round(args.seconds * TICKS_PER_SECOND)
+    with multiprocessing.get_context("spawn").Pool(1) as clients:
+        with serving(random_model(tiny()), 1) as (engine, url):
+            alone = straight(engine, ticks)
+            added = clients.apply(client, ("added", url, ticks))
+        for share in (50, 99):
+            a, b = _ms(alone, share), _ms(added, share)
+            print(f"p{share}: smallest model {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
+        with serving(load_model(args.model), max(loads, default=1)) as (engine, url):
+            for sessions in loads:
+                let_in, times = clients.apply(client, ("live", url, sessions, args.seconds))
+                late = sum(taken > TICK_S for taken in times)
+                spread = f"p50 {_ms(times, 50):.0f} ms, p99 {_ms(times, 99):.0f} ms"
+                print(f"{let_in} of {sessions} live: {spread}, {late} of {len(times)} late")
+            busy = clients.apply(client, ("busy", url, engine.slots.count))
+            print(f"busy after {1000 * max(busy):.1f} ms at most")
     return 0
+
+
+def _ms(times: Times, share: int) -> float:
+    return 1000 * float(np.percentile(times, share))

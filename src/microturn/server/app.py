@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -23,6 +23,7 @@ from starlette.websockets import WebSocket
 from microturn.engine import EngineFull
 from microturn.server import live_events as wire
 from microturn.server.access import PROTOCOL, Denied, Key
+from microturn.server.conversation import Conversation
 from microturn.server.duplex import serve_duplex
 from microturn.server.export import stereo
 from microturn.server.live import NAMES, Role
@@ -126,11 +127,14 @@ class Routes:
         return JSONResponse(answer, 201)
 
     async def _hang_up(self, request: Request, key: Key) -> Response:
-        conversation = self._lobby.find(request.path_params["id"], key)
+        self._open(request, key).close("close_requested")
+        return Response(status_code=204)
+
+    def _open(self, connection: HTTPConnection, key: Key) -> Conversation:
+        conversation = self._lobby.find(connection.path_params["id"], key)
         if conversation is None:
             raise Denied(404, "session_not_found", "there is no such open session")
-        conversation.close("close_requested")
-        return Response(status_code=204)
+        return conversation
 
     async def _telephony(self, request: Request, key: Key) -> Response:
         raise Denied(501, "unsupported", "there is no telephony")
@@ -163,8 +167,9 @@ class Routes:
         await serve_live(socket, self._lobby, key, socket.path_params.get("id"))
 
     async def _attach(self, socket: WebSocket, key: Key) -> None:
+        conversation = self._open(socket, key)
         await accept(socket)
-        await serve_sideband(socket, self._lobby, key, socket.path_params["id"])
+        await serve_sideband(socket, self._lobby, conversation)
 
     # ---- who may, and what a refusal looks like ----
 

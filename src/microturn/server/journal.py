@@ -246,7 +246,7 @@ class Journal:
             yield from db.execute(sql, values)
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=30.0)
+        db = sqlite3.connect(self.path, timeout=30.0, check_same_thread=False)  # one after the other
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         return db

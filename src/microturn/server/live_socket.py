@@ -10,6 +10,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from microturn.engine import EngineFull, SessionClosed
 from microturn.server import live_events as wire
 from microturn.server.access import Bucket, Denied, Key
+from microturn.server.conversation import Conversation
 from microturn.server.duplex import POLICY, SEND_S, UNSUPPORTED, close
 from microturn.server.live import Live, Role, begin, check
 from microturn.server.live_events import LiveError
@@ -90,12 +91,9 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
         await close(socket, POLICY, "another connection took over")
 
 
-async def serve_sideband(socket: WebSocket, lobby: Lobby, key: Key, id: str) -> None:
-    conversation = lobby.find(id, key)
-    if conversation is None:
-        return await close(socket, POLICY, f"there is no open session {id[:80]}")
+async def serve_sideband(socket: WebSocket, lobby: Lobby, conversation: Conversation) -> None:
     live = Live(conversation, wire.SessionConfig(), lobby.offer, Role.SIDEBAND)
-    live.started(None)
+    live.started()
     await _converse(socket, live)
 
 

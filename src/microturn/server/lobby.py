@@ -58,7 +58,7 @@ class Lobby:
         self.open: dict[str, Conversation] = {}
         self.meters = Meters()
         self._stopping = False
-        self._resuming = asyncio.Lock()
+        self._waking = asyncio.Lock()  # one stored session at a time
 
     async def begin(self, start: Start, key: Key = ANYBODY) -> Conversation:
         """A new conversation. Raises EngineFull or Denied at once when there is no room."""
@@ -70,13 +70,14 @@ class Lobby:
         """A second future of a stored session, from its end or from a moment of it on."""
         journal, stored = self.stored(id, key)
         until = LAST if at_ms is None else at_ms // TICK_MS - 1
-        tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id, until)
+        async with self._waking:
+            tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id, until)
         start = replace(stored.start, store=stored.start.store if store is None else store)
         return await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id)
 
     async def resume(self, id: str, key: Key) -> Conversation:
         """A conversation that lost its connection, or, if it was stored, its server."""
-        async with self._resuming:
+        async with self._waking:
             return self.find(id, key) or await self._wake(id, key)
 
     async def _wake(self, id: str, key: Key) -> Conversation:
