@@ -79,8 +79,8 @@ def test_sessions_of_one_key_are_not_there_for_another(tmp_path: Path) -> None:
             id = json.loads(socket.recv())["session"]["id"]
             assert get(server, f"/v1/live/sessions/{id}/content", **bob).status_code == 404
             assert get(server, f"/v1/live/sessions/{id}/content", **ann).status_code == 200
-            spy = connect(f"{server.ws}/v1/live/sessions/{id}/attach", additional_headers=bob)
-            with pytest.raises(InvalidStatus, match="404"), spy:
+            url = f"{server.ws}/v1/live/sessions/{id}/attach"
+            with pytest.raises(InvalidStatus, match="404"), connect(url, additional_headers=bob):
                 pass
 
 
