@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from microturn.background import Background, Piece
+from microturn.background import Background
 from microturn.background.connect import NewBackground
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, TICKS_PER_SECOND, end_ms
 from microturn.engine import Engine, Pace, Session, SessionClosed
@@ -183,17 +183,6 @@ class Conversation:
     def push_text(self, text: str, channel: Channel) -> None:
         """Raises ValueError when too much is unread."""
         self.session.push_text(text, channel)
-
-    def append(self, piece: Piece) -> None:
-        """What the application knows; raises ValueError when it cannot say so."""
-        self.background.append(piece)
-
-    def played(self, end_ms: int) -> None:
-        self.played_ms = max(self.played_ms, end_ms)
-
-    def dropped(self) -> None:
-        """The listener did not play the last tick."""
-        self.session.cancel_last()
 
     # ---- what goes out ----
 

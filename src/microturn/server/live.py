@@ -30,6 +30,7 @@ from microturn.streams import Bytes, Channel
 
 USAGE_TICKS = 50  # between reports of usage
 UNSENT = 1024  # events that wait for a client before it is let go
+HISTORY = 128  # messages of earlier talk
 VOICE = "nano"
 NAMES = ("microturn", "gpt-live-1")  # other names of whatever model is served, so that clients need no change
 
@@ -47,19 +48,17 @@ def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
     if config.model not in (offer.model, *NAMES):
         raise LiveError("model_not_found", f"the model here is {offer.model!r}", "session.model")
     check(config, offer, role)
-    history = []
-    for index, item in enumerate((config.input or [])[: 128 + 1]):
-        if len(item.content) != 1 or index == 128:
-            raise LiveError(
-                "invalid_value", "at most 128 messages, of one text each", f"session.input[{index}]"
-            )
-        history.append(f"{item.role}: {item.content[0].text}")
-    instructions = config.instructions or ""
+    items, instructions = config.input or [], config.instructions or ""
+    for index, item in enumerate(items):
+        if len(item.content) != 1 or index >= HISTORY:
+            where = f"session.input[{index}]"
+            raise LiveError("invalid_value", f"at most {HISTORY} messages, of one text each", where)
+    history = tuple(f"{item.role}: {item.content[0].text}" for item in items)
     if len(instructions) > wire.INSTRUCTIONS or sum(map(len, history)) > wire.INSTRUCTIONS // 2:
         raise LiveError("invalid_value", "too long to be read", "session.instructions or session.input")
     return Start(
         instructions=instructions,
-        history=tuple(history),
+        history=history,
         eagerness=config.microturn.eagerness if config.microturn else 0.0,
         store=bool(config.store),
         responses=config.delegation is not None and config.delegation.type == "responses",
@@ -68,38 +67,31 @@ def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
 
 def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: Role) -> None:
     """Raises LiveError for what is not offered."""
-    if config.triggers:
-        raise LiveError("unsupported_parameter", "decisions are not offered", "session.triggers")
-    if delegation := config.delegation:
-        if delegation.type == "decisions":
-            raise LiveError("unsupported_parameter", "decisions are not offered", "session.delegation.type")
-        if delegation.acknowledgement_delay_ms:
-            where = "session.delegation.acknowledgement_delay_ms"
-            raise LiveError("unsupported_parameter", "the model alone decides when to acknowledge", where)
-        if delegation.type == "responses" and not offer.responses:
-            raise LiveError(
-                "unsupported_parameter", "no background model is served", "session.delegation.type"
-            )
-        for name in sorted(set(delegation.responses or {}) - {"model"}):
-            where = f"session.delegation.responses.{name}"
-            raise LiveError(
-                "unsupported_parameter", "the background model's settings are the server's", where
-            )
-    if not isinstance(config, wire.SessionConfig):
-        return
-    if config.audio and config.audio.format and role is not Role.PRIMARY:
-        raise LiveError("invalid_value", "WebRTC negotiates its format", "session.audio.format")
-    if config.audio and (format := config.audio.format):
-        rates = (16_000, 24_000) if format.type == "audio/pcm" else (8_000,)
-        if format.rate not in rates:
-            wanted = " or ".join(map(str, rates))
-            raise LiveError(
-                "invalid_value", f"{format.type} goes at {wanted} Hz", "session.audio.format.rate"
-            )
-    if config.audio and config.audio.output and not isinstance(config.audio.output.voice, str | None):
-        raise LiveError("unsupported_parameter", "there are no custom voices", "session.audio.output.voice")
-    if config.client and role is not Role.CHANNEL:
-        raise LiveError("invalid_value", "only a WebRTC session has a data channel", "session.client")
+    work = config.delegation or wire.Delegation(type="client")
+    full = config if isinstance(config, wire.SessionConfig) else wire.SessionConfig()
+    format = full.audio and full.audio.format
+    voice = full.audio and full.audio.output and full.audio.output.voice
+    rates = (16_000, 24_000) if format and format.type == "audio/pcm" else (8_000,)
+    for wrong, param, reason in (
+        (config.triggers, "triggers", "decisions are not offered"),
+        (work.type == "decisions", "delegation.type", "decisions are not offered"),
+        (
+            work.acknowledgement_delay_ms,
+            "delegation.acknowledgement_delay_ms",
+            "the model decides when to speak",
+        ),
+        (work.type == "responses" and not offer.responses, "delegation.type", "there is no background model"),
+        *(
+            (name != "model", f"delegation.responses.{name}", "the server has settings of its own")
+            for name in work.responses or ()
+        ),
+        (format and role is not Role.PRIMARY, "audio.format", "WebRTC negotiates its format"),
+        (format and format.rate not in rates, "audio.format.rate", f"one of {rates} Hz"),
+        (not isinstance(voice, str | None), "audio.output.voice", "there are no custom voices"),
+        (full.client and role is not Role.CHANNEL, "client", "only WebRTC has a data channel"),
+    ):
+        if wrong:
+            raise LiveError("unsupported_parameter", reason, f"session.{param}")
 
 
 class Live:
@@ -111,9 +103,9 @@ class Live:
         role: Role,
     ) -> None:
         self.conversation, self.role, self._config, self._offer = conversation, role, config, offer
-        format = (config.audio and config.audio.format) or wire.AudioFormat(type="audio/pcm")
-        code = format.type.removeprefix("audio/")
-        self._ear, self._mouth = Ear(format.rate, code), Mouth(format.rate, code)
+        self._format = (config.audio and config.audio.format) or wire.AudioFormat(type="audio/pcm")
+        rate, code = self._format.rate, self._format.type.removeprefix("audio/")
+        self._ear, self._mouth = Ear(rate, code), Mouth(rate, code)
         if role is Role.SIDEBAND:
             self._reflect, self._mouth = Resampler(HEAR_RATE, SPEAK_RATE), Mouth(SPEAK_RATE)
         self._ticks = bool(config.microturn and config.microturn.ticks)
@@ -186,22 +178,19 @@ class Live:
                 check(event.session, self._offer, self.role)
                 wanted = event.session.delegation
                 if wanted and (wanted.type == "responses") is not talk.start.responses:
-                    raise LiveError(
-                        "invalid_value", "delegation cannot change its type", "session.delegation.type"
-                    )
+                    raise LiveError("invalid_value", "it cannot change", "session.delegation.type")
                 talk.publish(wire.SessionUpdated(session=self.resource, client_event_id=id))
             case wire.Played():
-                talk.played(event.end_ms)
+                talk.played_ms = max(talk.played_ms, event.end_ms)
             case wire.Dropped():
-                talk.dropped()
+                talk.session.cancel_last()
             case wire.CloseSession():
                 talk.close("close_requested")
 
     def _append(self, kind: Kind, event: wire.AppendThinking | wire.AppendCommentary) -> None:
         try:
-            self.conversation.append(
-                Piece(kind, _short(event.content, "content"), delegation=event.delegation_id or "")
-            )
+            piece = Piece(kind, _short(event.content, "content"), delegation=event.delegation_id or "")
+            self.conversation.background.append(piece)
         except ValueError as error:
             raise LiveError("invalid_value", str(error), "delegation_id") from None
 
@@ -212,23 +201,19 @@ class Live:
         self.send(wire.SessionStarted(session=self.resource, client_event_id=client_event_id))
         voice = self._config.audio and self._config.audio.output and self._config.audio.output.voice
         if voice and voice != VOICE:
-            self.send(
-                wire.Info(code="voice", message=f"there is one voice, {VOICE!r}; it stands in for {voice!r}")
-            )
+            message = f"there is one voice, {VOICE!r}; it stands in for {voice!r}"
+            self.send(wire.Info(code="voice", message=message))
 
     @property
     def resource(self) -> wire.Resource:
         given, start = self._config, self.conversation.start
-        audio = None
-        if self.role is Role.PRIMARY:
-            format = (given.audio and given.audio.format) or wire.AudioFormat(type="audio/pcm")
-            audio = wire.Audio(format=format, output=wire.AudioOutput(voice=VOICE))
+        format = self._format if self.role is Role.PRIMARY else None
         return wire.Resource(
             id=self.conversation.id,
             expires_at=self.conversation.expires_at,
             model=self._offer.model,
             status="active",
-            audio=audio or wire.Audio(output=wire.AudioOutput(voice=VOICE)),
+            audio=wire.Audio(format=format, output=wire.AudioOutput(voice=VOICE)),
             client=given.client,
             delegation=given.delegation or wire.Delegation(type="responses" if start.responses else "client"),
             input=given.input,
@@ -267,12 +252,8 @@ class Live:
                 usage = wire.Usage(self.conversation.seconds)
                 reason = note.reason if note.reason != "error" else "connection_lost"
                 closed = wire.SessionClosed(reason=reason, session=self.resource, usage=usage)
-                if note.error is None:
-                    return (closed,)
-                return (
-                    LiveError("session_failed", "the session failed", kind="server_error").event(),
-                    closed,
-                )
+                failed = LiveError("session_failed", "the session failed", kind="server_error")
+                return (closed,) if note.error is None else (failed.event(), closed)
             case wire.ServerEvent():
                 return (note,)
         return ()
@@ -309,17 +290,10 @@ class Live:
         if said := beat.text("say"):
             told.append(wire.OutputTranscript(delta=said, start_ms=begins, end_ms=ends))
         if self._ticks:
-            action = beat.action
-            told.append(
-                wire.Tick(
-                    tick=beat.tick,
-                    start_ms=begins,
-                    end_ms=ends,
-                    decision=action.decision.name.lower(),
-                    odds=action.odds,
-                    missed=action.missed,
-                )
-            )
+            did = beat.action
+            decision = did.decision.name.lower()
+            told.append(wire.Tick(start_ms=begins, end_ms=ends, tick=beat.tick, decision=decision,
+                                  odds=did.odds, missed=did.missed))  # fmt: skip
         if beat.tick % USAGE_TICKS == USAGE_TICKS - 1:
             told.append(wire.UsageUpdated(usage=wire.Usage(self.conversation.seconds)))
         return told
