@@ -171,7 +171,7 @@ def test_a_revision_replaces_what_is_unread_of_its_delegation_only() -> None:
     for delegation in ("a", "b"):
         inbox.put(Piece(Kind.COMMENTARY, "old", delegation=delegation))
     inbox.put(Piece(Kind.FINAL, "new", delegation="a", revised=True))
-    assert read_all(inbox) == ['commentary: "old"', 'final: "new"']
+    assert read_all(inbox) == ['commentary: "old"', 'final, revised: "new"']
     assert inbox.dropped == 1
 
 

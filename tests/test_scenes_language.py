@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microturn.background import Inbox, Kind, Piece
+from microturn.background import Inbox, Kind, Piece, When
 from microturn.bench import baselines, language, scores
 from microturn.bench.metrics import Run
 from microturn.bench.suites import KITCHEN_DB, SUITES, make_cases
@@ -167,11 +167,16 @@ class TestManner:
 class TestWeaving:
     def test_results_are_read_in_the_form_of_the_inbox(self) -> None:
         inbox = Inbox(lambda text: 1)
+        inbox.put(Piece(Kind.COMMENTARY, "searching", When.SILENT))
         inbox.put(Piece(Kind.FINAL, "oslo has rain"))
-        handed = inbox.take()
-        assert handed is not None
-        assert handed.channel is Channel.BACKGROUND
-        assert handed.text == delegate.background("final", "oslo has rain")
+        inbox.put(Piece(Kind.FINAL, "oslo has snow", revised=True, delegation="other"))
+        handed = [text for _ in range(6) if (text := inbox.take())]
+        assert {text.channel for text in handed} == {Channel.BACKGROUND}
+        assert [text.text for text in handed] == [
+            delegate.background("commentary, silent", "searching"),
+            delegate.background("final", "oslo has rain"),
+            delegate.background("final, revised", "oslo has snow"),
+        ]
 
     @given(seeds)
     @settings(max_examples=100, deadline=None)

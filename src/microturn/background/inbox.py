@@ -66,9 +66,8 @@ class Inbox:
     _busy_ticks: int = 0
 
     def put(self, piece: Piece) -> None:
-        label = (
-            piece.kind.value if piece.when is When.WHEN_IDLE else f"{piece.kind.value}, {piece.when.value}"
-        )
+        when = "" if piece.when is When.WHEN_IDLE else piece.when.value
+        label = ", ".join(filter(None, (piece.kind.value, when, "revised" * piece.revised)))
         sips = re.findall(
             rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", clean(piece.text).replace('"', "'")
         )

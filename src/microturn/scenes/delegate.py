@@ -2,9 +2,10 @@
 
 Conventions. A question for the background model is delegated in the step that hears its end; “let me check” follows
 a tick later. Questions that the model can answer itself are never delegated, before or meanwhile. Results are read
-on the background channel in the inbox's form, `final: "…"` or `commentary: "…"`; `thinking: "…"` is never spoken. A
-result is spoken, word by word as it stands, once the user has been silent for `CALM_MS` and nothing else is being
-said; where a newer one stands behind it, only that. Work that is called off is cancelled in the step that hears it
+on the background channel in the inbox's form, `final: "…"` and before it perhaps `commentary: "…"`, a first part of
+it; `thinking: "…"` and what is marked silent is never spoken. A result is spoken, word by word as it stands, once the
+user has been silent for `CALM_MS` and nothing else is being said; of what `final, revised: "…"` revises, nothing is.
+Work that is called off is cancelled in the step that hears it
 (“okay” a tick later), and what still comes of it is not spoken. Another wish instead cancels and delegates again.
 """
 
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from microturn.clock import TICK_MS, start_ms, tick_of
 from microturn.scenes.converse import ask
 from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Placed, Say, Script, react
-from microturn.scenes.stage import REPLY_MS, Stage, heard_end, quiet, reply_to, said_end, say_ms
+from microturn.scenes.stage import REPLY_MS, Stage, heard_end, quiet, said_end, say_ms
 from microturn.scenes.talk import sentence
 from microturn.scenes.wording import Wordings, fill, whole
 from microturn.scenes.words import ANIMALS, DAYS, FOODS, NAMES, OBJECTS, PLACES, number
@@ -130,13 +131,6 @@ class Move:
     results: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Wish:
-    text: str
-    answer: str  # words as they are spoken
-    results: tuple[str, ...]  # what is read; the last one counts
-
-
 def background(kind: str, text: str) -> str:
     """A result as the inbox hands it over."""
     return f'{kind}: "{text}"'
@@ -147,27 +141,41 @@ def made_up(rng: random.Random) -> str:
     return "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in range(rng.choice((2, 2, 3))))
 
 
-def wish(rng: random.Random, split: str) -> Wish:
-    wordings, results = rng.choice(TOPICS)
-    numbers = [rng.randint(2, 99), rng.randint(1, 12), rng.randint(10, 59)]
+def wish(rng: random.Random, split: str) -> tuple[str, str, tuple[str, ...]]:
+    """What is asked, the words that should come of it, and all that is read."""
+    wordings, forms = rng.choice(TOPICS)
     slots: dict[str, str] = {
         "city": rng.choice(CITIES), "day": rng.choice(DAYS), "object": rng.choice(OBJECTS),
         "place": rng.choice(PLACES), "animal": rng.choice(ANIMALS), "name": rng.choice(NAMES),
         "food": rng.choice(FOODS), "made": made_up(rng), "made2": made_up(rng),
     }  # fmt: skip
-    figures = {slot: str(n) for slot, n in zip("nhm", numbers, strict=True)}
-    words = {slot: number(n) for slot, n in zip("nhm", numbers, strict=True)}
+    numbers = {"n": rng.randint(2, 99), "h": rng.randint(1, 12), "m": rng.randint(10, 59)}
+    words = {slot: number(n) for slot, n in numbers.items()}
     text = wordings.draw(rng, split, **slots, **words)
-    form = fill(rng.choice(results), rng, **slots, **{slot: f"{{{slot}}}" for slot in "nhm"})
-    plain = rng.random() < 0.5
-    read = form.format(**(words if plain else figures))
-    texts = [background("final", read if plain else read[0].upper() + read[1:] + ".")]
-    if rng.random() < 0.2:  # an earlier result that is out of date before it can be spoken
-        old = fill(rng.choice(results), rng, **slots, n="8", h="7", m="15")
-        texts.insert(0, background(rng.choice(("commentary", "final")), old))
+
+    def result() -> tuple[str, str]:
+        """As it is read and as it is said; it may be any sentence at all."""
+        if rng.random() < 0.25:
+            said = sentence(rng)
+            return said, said
+        form = fill(rng.choice(forms), rng, **slots, **{slot: f"{{{slot}}}" for slot in numbers})
+        said = form.format(**words)
+        if rng.random() < 0.5:
+            return said, said
+        read = form.format(**numbers)
+        return read[0].upper() + read[1:] + ".", said
+
+    (read, said), how = result(), rng.choices(("whole", "parts", "revised"), (7, 2, 2))[0]
+    texts = [background("final, revised" if how == "revised" else "final", read)]
+    if how != "whole":
+        earlier, first = result()
+        texts.insert(
+            0, background(rng.choice(("final", "commentary")) if how == "revised" else "commentary", earlier)
+        )
+        said = f"{first} {said}" if how == "parts" else said
     if rng.random() < 0.3:
-        texts.insert(0, background("thinking", rng.choice(THINKING)))
-    return Wish(text, form.format(**words), tuple(texts))
+        texts.insert(0, background(rng.choice(("thinking", "commentary, silent")), rng.choice(THINKING)))
+    return text, said, tuple(texts)
 
 
 class Delegate:
@@ -191,8 +199,7 @@ class Delegate:
         while left > 0 or not lines:
             if rng.random() < 0.25:
                 question()
-            found = wish(rng, split)
-            add("delegate", found.text, found.answer, found.results)
+            add("delegate", *wish(rng, split))
             then = rng.choices(("", "ask", "talk", "cancel", "instead"), (4, 4, 4, 3, 2))[0]
             if then == "ask":
                 question()
@@ -202,8 +209,8 @@ class Delegate:
             elif then == "cancel":
                 add("cancel", CANCEL.draw(rng, split), "okay")
             elif then == "instead":
-                found = wish(rng, split)
-                add("instead", INSTEAD.draw(rng, split, x=found.text), found.answer, found.results)
+                text, answer, results = wish(rng, split)
+                add("instead", INSTEAD.draw(rng, split, x=text), answer, results)
         return Script(self.name, 0, tuple(lines), {"moves": tuple(moves)})
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
@@ -212,31 +219,24 @@ class Delegate:
         return _Player(Stage(script, tuple(clips), seconds), rng).play(moves)
 
 
-@dataclass
-class _Result:
-    """What was delegated and has not been spoken: it comes at `at_ms`."""
-
-    move: Move
-    at_ms: int
-
-
 class _Player:
     def __init__(self, stage: Stage, rng: random.Random) -> None:
         self.stage, self.rng = stage, rng
         self.now = rng.randrange(100, 1500)  # when the user may speak again
         self.heard = 0  # when the user's last word ended
         self.free = 0  # when the model has said what it says
-        self.pending: _Result | None = None
+        self.pending: Move | None = None  # delegated and not spoken yet
+        self.arrives = 0  # when what comes of it does
 
     def play(self, moves: tuple[Move, ...]) -> Episode:
         acts: dict[str, Callable[[Move, Placed], bool]] = {
             "delegate": self._delegate, "instead": self._delegate, "cancel": self._cancel, "ask": self._ask,
             "talk": self._talk,
         }  # fmt: skip
-        for i, move in enumerate(moves):
+        for move in moves:
             begin = self.now + self.rng.randrange(100, 500)
-            if self.pending and (move.kind == "delegate" or (self._due() or begin) < begin + 400):
-                self._weave(last=False)
+            if self.pending and (move.kind == "delegate" or self._due(self.pending) < begin + 400):
+                self._weave(self.pending)
                 begin = max(begin, self.now)
             placed = self.stage.at(move.line, begin)
             if not self.stage.fits(placed) or not acts[move.kind](move, placed):
@@ -244,54 +244,34 @@ class _Player:
             self.stage.put(placed)
             self.heard = heard_end(placed)
             self.now = max(self.heard, self.free) + self.rng.randrange(200, 400 if self.pending else 1500)
-            if self.pending and i + 1 < len(moves) and moves[i + 1].kind == "delegate":
-                self._weave(last=False)
         if self.pending:
-            self._weave(last=True)
+            self._weave(self.pending)
         if not self.stage.says:
             self.stage.expect(quiet(0, self.stage.ms))
         return self.stage.episode()
 
-    def _reads(self, result: _Result) -> list[tuple[int, str]]:
-        """The tick in which each text begins to be read: one right behind the other."""
-        tick, reads = tick_of(result.at_ms), []
-        for text in result.move.results:
-            reads.append((tick, text))
-            tick += 1 if text.startswith(("final", "commentary")) else 1 + len(text) // SLOW_CHARACTERS
-        return reads
-
-    def _due(self) -> int | None:
+    def _due(self, move: Move) -> int:
         """When the result begins to be spoken if the user says nothing more."""
-        if self.pending is None:
-            return None
-        read = start_ms(
-            tick_of(self.pending.at_ms) + sum(map(len, self.pending.move.results)) // SLOW_CHARACTERS + 1
-        )
-        silent = react(self.heard + CALM_MS - HEARD_MS)
-        return max(read + start_ms(LEAD_TICKS), silent, -(-(self.free + TICK_MS) // TICK_MS) * TICK_MS)
+        ticks = 1 + sum(map(len, move.results)) // SLOW_CHARACTERS
+        read = start_ms(tick_of(self.arrives) + ticks + LEAD_TICKS)
+        return max(read, react(self.heard + CALM_MS - HEARD_MS), react(self.free))
 
-    def _weave(self, last: bool) -> None:
+    def _weave(self, move: Move) -> None:
         """Speak the result; nothing comes of it where the episode is too short."""
-        result, at = self.pending, self._due()
-        assert result is not None
-        assert at is not None
-        say = Say(result.move.answer, at)
+        say = Say(move.answer, self._due(move))
         if self.stage.free(say):
-            for tick, text in self._reads(result):
-                self.stage.read(text, tick, Channel.BACKGROUND)
-            self.stage.say(say)
-            since = at - start_ms(LEAD_TICKS) - HEARD_MS
-            self.stage.expect(reply_to(say, since))
+            for i, text in enumerate(move.results):  # one right behind the other
+                self.stage.read(text, tick_of(self.arrives) + i, Channel.BACKGROUND)
+            self.stage.answer(say, say.at_ms - start_ms(LEAD_TICKS) - HEARD_MS)
             self.free = said_end(say)
             self.now = self.free + self.rng.randrange(400, 1500)
         self.pending = None
 
-    def _decide(self, heard: int, *decisions: Decision) -> int:
-        """The decisions in successive steps from the one that hears it; when (ms) words can be played after them."""
+    def _decide(self, heard: int, *decisions: Decision) -> None:
+        """In successive steps from the one that hears it."""
         for i, decision in enumerate(decisions):
             self.stage.decisions.append((tick_of(heard + HEARD_MS) + i, decision))
             self.stage.expect(Expected(decision.name.lower(), heard, heard + 1000))
-        return react(heard) + len(decisions) * TICK_MS
 
     def _speak(self, text: str, at: int, heard: int) -> bool:
         say = Say(text, at)
@@ -309,18 +289,18 @@ class _Player:
         if tick_of(heard + HEARD_MS) + 1 >= self.stage.ticks or not self._speak(LET, at, heard):
             return False
         self._decide(heard, *taken, Decision.DELEGATE)
-        self.pending = _Result(move, self.free + self.rng.randrange(400, 6000))
+        self.pending, self.arrives = move, self.free + self.rng.randrange(400, 6000)
         return True
 
     def _cancel(self, move: Move, placed: Placed) -> bool:
-        heard, result = heard_end(placed), self.pending
-        if result is None or not self._speak(move.answer, react(heard) + TICK_MS, heard):
+        heard, taken = heard_end(placed), self.pending
+        if taken is None or not self._speak(move.answer, react(heard) + TICK_MS, heard):
             return False
         self._decide(heard, Decision.CANCEL)
         self.pending = None
-        late = max(result.at_ms, self.free)
+        late = max(self.arrives, self.free)
         if self.rng.random() < 0.4 and late + 3000 < self.stage.ms:  # it was on its way already
-            self.stage.read(result.move.results[-1], tick_of(late), Channel.BACKGROUND)
+            self.stage.read(taken.results[-1], tick_of(late), Channel.BACKGROUND)
             self.stage.expect(quiet(self.free, late + 3000))
             self.now = late + 3000
             self.heard = self.free = self.now
