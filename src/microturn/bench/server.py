@@ -143,11 +143,16 @@ def run(args: argparse.Namespace) -> int:
     ticks = round(args.seconds * TICKS_PER_SECOND)
     with multiprocessing.get_context("spawn").Pool(1) as clients:
         with serving(random_model(tiny()), 1) as (engine, url):
+            marks = [time.process_time()]
             alone = straight(engine, ticks)
+            marks.append(time.process_time())
             added = clients.apply(client, ("added", url, ticks))
+            marks.append(time.process_time())
         for share in (50, 99):
             a, b = _ms(alone, share), _ms(added, share)
             print(f"p{share}: smallest model {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
+        cpu = 1000 * (marks[2] - 2 * marks[1] + marks[0]) / ticks
+        print(f"added processor time: {cpu:.2f} ms a tick of a session")
         with serving(load_model(args.model), max(loads, default=1)) as (engine, url):
             for sessions in loads:
                 let_in, times = clients.apply(client, ("live", url, sessions, args.seconds))
