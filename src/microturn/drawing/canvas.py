@@ -58,12 +58,21 @@ class Canvas:
             under += cover * (colour * shade - under)
 
     def limb(
-        self, a: complex, b: complex, ra: float, rb: float, upper: Floats, lower: Floats, cut: float = 1.0
+        self,
+        a: complex,
+        b: complex,
+        ra: float,
+        rb: float,
+        upper: Floats,
+        lower: Floats,
+        cut: float = 1.0,
+        soft: float = 1.0,
     ) -> None:
-        """A tapering limb from a to b, round at both ends: `upper` up to the share `cut` of it, then `lower`."""
+        """A tapering limb from a to b, round at both ends: `upper` up to the share `cut` of it, then `lower`.
+        Its edge is `soft` pixels wide, more where it moves."""
         low = complex(min(a.real, b.real), min(a.imag, b.imag))
         high = complex(max(a.real, b.real), max(a.imag, b.imag))
-        place = self._place(low, high, max(ra, rb) + 1)
+        place = self._place(low, high, max(ra, rb) + soft)
         if place is None:
             return
         length = max(abs(b - a), 0.01)
@@ -76,7 +85,7 @@ class Canvas:
         u = (along - t) * inverse  # from the middle line, in radii
         v = (dy * np.float32(x) - dx * np.float32(y)) * inverse
         inside = 1 - u * u - v * v
-        cover = np.minimum(np.maximum(inside * np.float32((ra + rb) / 4) + np.float32(0.5), 0), 1)
+        cover = np.minimum(np.maximum(inside * np.float32((ra + rb) / 4 / soft) + np.float32(0.5), 0), 1)
         light = self.light
         lit = np.sqrt(np.maximum(inside, 0)) * np.float32(light.z * (1 - light.ambient))
         lit += u * np.float32((light.x * x + light.y * y) * (1 - light.ambient))

@@ -113,7 +113,8 @@ class Film:
         light = Light(
             *_unit(rng.normal(0, 0.6), -rng.uniform(0.1, 0.9), rng.uniform(0.4, 1.2)), rng.uniform(0.35, 0.75)
         )
-        strokes = [s for who, j in people for s in (*_limbs(j, shot), *_props(who, j, shot))]
+        exposure = rng.uniform(0, 0.25) * self.flaws
+        strokes = [s for who, j in people for s in (*_limbs(j, shot, exposure), *_props(who, j, shot))]
         strokes += [s for a, look in things for s in _lumps(a, look, shot)]
         shades = [_shadow(j.a[:, 0], shot) for _, j in people]
         dark = rng.uniform(0.1, 0.5)
@@ -163,17 +164,22 @@ class Stroke:
     draw: Callable[[Canvas, int], None]
 
 
-def _limbs(j: Joints, shot: Shot) -> Iterator[Stroke]:
-    a, b = shot.view(j.a), shot.view(j.b)
-    ra, rb = a.scale * j.ra, b.scale * j.rb
+def _limbs(j: Joints, shot: Shot, exposure: float) -> Iterator[Stroke]:
+    """`exposure`: the share of a tick in which what moves is smeared."""
+    first, last = shot.view(j.a), shot.view(j.b)
+    wide, narrow = first.scale * j.ra, last.scale * j.rb
     colours = [(j.upper[i] * 255, j.lower[i] * 255, float(j.cut[i])) for i in range(j.a.shape[1])]
-    rows = [x.tolist() for x in (a.centre, b.centre, ra, rb)]
+    middle = (first.centre + last.centre) / 2
+    speed = np.abs(np.diff(middle, axis=0, prepend=middle[:1]))  # pixels a tick
+    soft = 1 + np.minimum(speed * exposure / 2, wide + narrow)
+    rows = [x.tolist() for x in (first.centre, last.centre, wide, narrow, soft)]
 
     def draw(canvas: Canvas, k: int, i: int) -> None:
-        canvas.limb(rows[0][k][i], rows[1][k][i], rows[2][k][i], rows[3][k][i], *colours[i])
+        a, b, ra, rb, soft = (row[k][i] for row in rows)
+        canvas.limb(a, b, ra, rb, *colours[i], soft)
 
     for i in range(len(colours)):
-        yield Stroke((a.away[:, i] + b.away[:, i]) / 2, partial(draw, i=i))
+        yield Stroke((first.away[:, i] + last.away[:, i]) / 2, partial(draw, i=i))
 
 
 def _lumps(thing: Thing, look: Looks, shot: Shot) -> Iterator[Stroke]:
