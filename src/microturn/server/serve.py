@@ -82,10 +82,13 @@ def run(args: argparse.Namespace) -> int:
             yield
             forgetting.cancel()
             lobby.close()
+            await asyncio.to_thread(journal.flush)
 
-    make_server(make_app(lobby, lifespan), args.cert, args.key).run([bound])
-    engine.close()
-    journal.close()
+    try:
+        make_server(make_app(lobby, lifespan), args.cert, args.key).run([bound])
+    finally:
+        engine.close()
+        journal.close()
     return 0
 
 

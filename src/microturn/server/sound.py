@@ -40,12 +40,14 @@ class Resampler:
         if not len(samples):
             return samples
         until = -(-(self._in + len(samples)) * self._up // self._down)
-        at = np.arange(self._out, until) * self._down
         windows = sliding_window_view(heard, len(self._tail) + 1)
-        out = np.empty(len(at), np.float32)
-        for phase, taps in enumerate(self._phases):
-            mine = at % self._up == phase
-            out[mine] = windows[at[mine] // self._up - self._in] @ taps
+        out = np.empty(until - self._out, np.float32)
+        for first in range(min(self._up, len(out))):  # every up-th output has the same phase
+            at = (self._out + first) * self._down
+            mine = out[first :: self._up]
+            mine[:] = (
+                windows[at // self._up - self._in :: self._down][: len(mine)] @ self._phases[at % self._up]
+            )
         self._tail = heard[len(samples) :]
         self._in, self._out = self._in + len(samples), until
         return out
