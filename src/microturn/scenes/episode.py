@@ -140,6 +140,7 @@ class Episode:
     placed: tuple[Placed, ...] = ()
     reads: tuple[Read, ...] = ()
     says: tuple[Say, ...] = ()
+    told: bool = False  # nobody spoke: the words of the user are given to the model as what it heard
     decisions: tuple[tuple[int, Decision], ...] = ()  # step, decision, where it is neither LISTEN nor SPEAK
     expected: tuple[Expected, ...] = ()
     film: Film | None = None  # no camera

@@ -30,6 +30,7 @@ class Batch:
     say: Tensor  # [B, N, T]
     hear: Tensor  # [B, N, T]
     hear_known: Tensor  # [B, N]
+    told: Tensor  # [B] words are given, not heard
     sounds: Tensor  # [W, 3 + P] words of users: row, first 20 ms frame, frames, and numbers of sounds
 
     def to(self, device: torch.device) -> Batch:
@@ -100,5 +101,6 @@ def stack(
         whole([m.say for m in made]),
         whole([m.hear for m in made]),
         whole([m.hear_known for m in made]),
+        torch.tensor([e.told for e in episodes]),
         _soundings([m.sounds for m in made]),
     )

@@ -9,6 +9,7 @@ import contextlib
 import multiprocessing as mp
 import random
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from queue import Empty, Full
 
 import numpy as np
@@ -16,9 +17,10 @@ import torch
 
 from microturn.clock import TICKS_PER_SECOND
 from microturn.model.config import ModelConfig
+from microturn.model.ears import BINS
 from microturn.model.tokenizer import PieceTokenizer
-from microturn.scenes import compose, write
-from microturn.scenes.episode import Clip, Episode, Expected, Placed
+from microturn.scenes import TRAIN_WEIGHTS, compose, write
+from microturn.scenes.episode import Clip, Episode, Expected, Placed, Word, spoken_ms
 from microturn.train import sound
 from microturn.train.bank import Bank
 from microturn.train.batch import Batch, stack
@@ -28,9 +30,20 @@ from microturn.train.recipe import Recipe
 
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
+TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {"tape": 0.28, "hibari": 0.2, "kokoro": 0.2, "flite": 0.2, "espeak": 0.12}  # share of drawn voices
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
+
+
+def _unspoken(text: str, pace: float) -> Clip:
+    """A line with the times that its words would take."""
+    words, now = [], 40
+    for part in text.split():
+        end = now + round(spoken_ms(part) * pace)
+        words.append(Word(part.strip(",.?!"), now, end))
+        now = end + (250 if part[-1] in ",." else 0)
+    return Clip(text, "nobody", tuple(words), np.zeros((now // 10 + 12, BINS), np.uint8))
 
 
 def family_of(voice: str) -> str:
@@ -51,10 +64,15 @@ def listen(clips: list[Clip], rng: random.Random, seconds: float, scene: str = "
 
 
 class Examples:
-    """Draws episodes. `plain` is the share that is only hearing, `real` the share of those by recorded people."""
+    """Draws episodes.
 
-    def __init__(self, bank: Bank, plain: float, real: float) -> None:
-        self.bank, self.plain, self.real = bank, plain, real
+    `told` is the share in which nobody has to be heard: any words can be used there, so that skills are learned
+    from more scripts than a bank can hold, and hearing from what it holds. `plain` is the share of the others
+    that is only hearing, `real` the share of those by recorded people.
+    """
+
+    def __init__(self, bank: Bank, plain: float, real: float, told: float = 0.0) -> None:
+        self.bank, self.plain, self.real, self.told = bank, plain, real, told
         self.scripts = bank.scripts()
         voices = bank.voices()
         known = {family for family in FAMILIES if any(family_of(v) == family for v in voices)}
@@ -73,6 +91,8 @@ class Examples:
 
     def episode(self, seed: int, seconds: float) -> Episode:
         rng, warps = random.Random(seed), np.random.default_rng(seed)
+        if rng.random() < self.told:
+            return self._told(rng, warps, seconds)
         by_family = self.fitting[seconds]
         if not by_family or rng.random() < self.plain:
             return self._plain(rng, warps, seconds)
@@ -85,6 +105,19 @@ class Examples:
         clips = self._varied(self.bank.script_clips(index), warps)
         clips = [sounding(clip, line.manner) for clip, line in zip(clips, script.lines, strict=True)]
         return compose(script, clips, seconds, take=seed)
+
+    def _told(self, rng: random.Random, warps: np.random.Generator, seconds: float) -> Episode:
+        """A new script, its words given. Half the time other people talk meanwhile: what is given counts."""
+        scene = rng.choices(list(TOLD), list(TOLD.values()))[0]
+        script = write(scene, rng.randrange(1 << 40, 1 << 41), "train", seconds)
+        pace = rng.uniform(0.8, 1.3)
+        clips = [_unspoken(line.text, pace) for line in script.lines]
+        episode = compose(script, clips, seconds, take=rng.randrange(1 << 30))
+        episode = replace(episode, told=True)
+        if rng.random() < 0.5:
+            others = self._plain(rng, warps, seconds).placed
+            episode = replace(episode, placed=episode.placed + tuple(replace(p, who=1) for p in others))
+        return episode
 
     def _family(self, rng: random.Random, there: Collection[str]) -> str:
         """One of those that are there: voices of one family are more alike than their number says."""
@@ -118,12 +151,12 @@ class Examples:
 
 def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> None:
     torch.set_num_threads(1)
-    examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real)
+    examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real, recipe.told)
     pieces = PieceTokenizer.load()
     trainer = mp.parent_process()
     while True:
         if step % REREAD == 0:  # it may be growing
-            examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real)
+            examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real, recipe.told)
         batch = examples.batch(recipe.seed * 1_000_000 + step, recipe.seconds, c, pieces)
         step += 1
         while True:

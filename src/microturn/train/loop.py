@@ -40,10 +40,12 @@ def rate_at(recipe: Recipe, step: int, minutes: float) -> float:
 def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> Own:
     if rolled:
         done = roll_out(network, batch)
-        return fed_back(done.say, done.hear, done.decision)
+        own = fed_back(done.say, done.hear, done.decision)
+        return replace(own, heard=torch.where(batch.told[:, None, None], batch.hear, own.heard))
     own = fed_back(batch.say, batch.hear, batch.decision)
     hidden = torch.rand(batch.decision.shape, device=batch.decision.device) < holes
-    return replace(own, heard=torch.where(hidden[..., None], 0, own.heard))
+    heard = torch.where(hidden[..., None], 0, own.heard)
+    return replace(own, heard=torch.where(batch.told[:, None, None], batch.hear, heard))
 
 
 def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str, float]:

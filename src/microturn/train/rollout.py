@@ -54,7 +54,8 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
             x = network.set_up(batch.setup[row : row + 1, :count], batch.setup_channel[row : row + 1, :count])
             backbone.read(state, row, x[0])
     said = batch.say.new_zeros(b, 1, network.c.say_pieces)
-    heard = torch.zeros_like(said)
+    told = batch.told[:, None, None]
+    heard = torch.where(told, batch.hear[:, :1], 0)
     decided = torch.full_like(batch.decision[:, :1], NO_DECISION)
     steps: list[tuple[Tensor, Tensor, Tensor]] = []
     for t in range(n):
@@ -66,6 +67,8 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
         hear = network.hear.spell(hidden, torch.ones_like(choice, dtype=torch.bool))
         steps.append((choice, say, hear))
         said, heard, decided = say[:, None], hear[:, None], choice[:, None]
+        if t + 1 < n:
+            heard = torch.where(told, batch.hear[:, t + 1 : t + 2], heard)
     return Rollout(*(torch.stack(parts, 1) for parts in zip(*steps, strict=True)))
 
 

@@ -136,6 +136,8 @@ def targets(
             else:
                 known[tick_of(placed.at_ms + word.start_ms) : end + 1] = False
     hear = _spread(heard, n, say_pieces, pieces)
+    if episode.told:
+        known[:] = False
 
     setup: list[tuple[list[int], Channel]] = []
     text, channel = np.zeros((n, read_pieces), np.int64), np.zeros((n, read_pieces), np.int64)
@@ -154,5 +156,5 @@ def targets(
     setup_text, setup_channel = np.zeros((s, read_pieces), np.int64), np.zeros((s, read_pieces), np.int64)
     for i, (p, which) in enumerate(setup):
         setup_text[i, : len(p)], setup_channel[i] = p, which
-    sounds = tuple(_soundings(episode, lexicon)) if lexicon else ()
+    sounds = tuple(_soundings(episode, lexicon)) if lexicon and not episode.told else ()
     return Targets(decision, say, hear, known, setup_text, setup_channel, text, channel, sounds)
