@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +15,16 @@ from hypothesis import strategies as st
 
 from microturn.background import Inbox, Kind, Piece, When
 from microturn.bench import baselines, language, scores
+from microturn.bench.cast import Cast
 from microturn.bench.metrics import Run
 from microturn.bench.suites import KITCHEN_DB, SUITES, make_cases
+from microturn.bench.waves import make_case
 from microturn.clock import HEAR_RATE, tick_of
 from microturn.model.config import NANO
 from microturn.model.ears import power_mel, to_bytes
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import delegate, instructions, orders, recall, tone, translate, write
-from microturn.scenes.episode import HEARD_MS, Clip, Word, pace, react
+from microturn.scenes.episode import HEARD_MS, Clip, Episode, Placed, Word, pace, react
 from microturn.scenes.orders import Order
 from microturn.scenes.tongues import NOUNS, TONGUES
 from microturn.scenes.wording import Wordings, wordings
@@ -29,8 +32,11 @@ from microturn.streams import Channel, Decision
 from microturn.train.manner import sounding
 from microturn.train.real import data_folder
 from microturn.train.rollout import Rollout, played
+from microturn.train.sound import Hardship, mix
 from microturn.train.targets import targets
+from microturn.train.voices.foreign import pronounced
 from microturn.train.voices.spoken import plain_words
+from test_bench_suites import Hummer
 from test_scenes import episode
 
 PIECES = PieceTokenizer.load()
@@ -102,6 +108,21 @@ class TestTranslating:
         assert [e.text for e in due] == [word.text for word in said]
         assert all(w.start_ms >= react(e.start_ms) for e, w in zip(due, said, strict=True))
 
+    def test_a_voice_that_knows_only_english_is_asked_for_nothing_else(self, tmp_path: Path) -> None:
+        cast = Cast(("flite-a", "hum-b"), tmp_path, Hummer)
+        assert {cast.voices(random.Random(i), 1, "a es:manzana")[0] for i in range(20)} == {"hum-b"}
+        assert {cast.voices(random.Random(i), 1, "an apple")[0] for i in range(20)} == {"flite-a", "hum-b"}
+        with pytest.raises(ValueError, match="none of the voices here can say"):
+            Cast(("flite-a",), tmp_path, Hummer).voices(random.Random(0), 1, "fr:pomme")
+
+    def test_foreign_words_come_near_in_english_sounds(self) -> None:
+        try:
+            assert pronounced("es:niño,") == "nˈinjO,"
+        except ValueError as missing:
+            pytest.skip(str(missing))
+        assert pronounced("es:perro") != pronounced("es:pero")
+        assert pronounced("fr:bon") == "bˈOn"
+
 
 class TestOrders:
     @given(seeds)
@@ -162,6 +183,20 @@ class TestManner:
         assert sounding(self.clip, "") is self.clip
         with pytest.raises(ValueError, match="unknown manner 'sing'"):
             sounding(self.clip, "sing")
+
+
+def test_a_noisy_place_is_noisier_than_a_quiet_one_in_training_and_in_tests() -> None:
+    placed = (Placed(TestManner.clip, 400),)
+    quiet, loud = (Episode("x", 0, 20, placed, noisy=noisy) for noisy in (False, True))
+    silence = [make_case(lived).samples[-8000:].std() for lived in (quiet, loud)]
+    assert silence[1] > 100 * silence[0]
+    for seed in range(10):
+        log_powers = [
+            mix(lived, np.random.default_rng(seed), [], [], Hardship())[0] for lived in (quiet, loud)
+        ]
+        powers = [np.power(10.0, found).sum((1, 2)) for found in log_powers]  # [ticks]
+        calm, busy = (power[2:6].mean() / power[-5:].mean() for power in powers)
+        assert busy < 60 < calm
 
 
 class TestWeaving:

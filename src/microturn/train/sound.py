@@ -170,7 +170,7 @@ def mix(
             total = _clip(total, speech_power, rng)
         if rng.random() < 0.15:
             total = _codec(total, rng)
-    floor = 10 ** rng.uniform(-9.0, -6.0)
+    floor = 10 ** rng.uniform(-9.0, -6.0 if episode.noisy is None else -8.0)
     loudness = rng.normal(0, 8) if hardship.level else 0.0
     total = total * np.float32(10 ** (loudness / 10)) + rng.gamma(4.0, 0.25 * floor, total.shape).astype(
         np.float32
