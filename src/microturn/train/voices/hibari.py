@@ -137,9 +137,9 @@ class Teacher:
             from microturn.train.voices.foreign import pronounced
 
             parts = text.split()
-            groups = self.phonemes(" ".join(BETWEEN if ":" in part else part for part in parts))
-            said = zip(parts, groups, strict=True)
-            return [pronounced(part) if ":" in part else group for part, group in said]
+            said = self.phonemes(" ".join(BETWEEN if ":" in part else part for part in parts))
+            both = zip(parts, said, strict=True)
+            return [pronounced(part) if ":" in part else group for part, group in both]
         count = len(plain_words(text))
         groups: list[str] = " ".join(self._tts.phonemize(text)).split()
         if len(groups) == count:
