@@ -140,11 +140,11 @@ class Episode:
     placed: tuple[Placed, ...] = ()
     reads: tuple[Read, ...] = ()
     says: tuple[Say, ...] = ()
-    told: bool = False  # nobody spoke: the words of the user are given to the model as what it heard
     decisions: tuple[tuple[int, Decision], ...] = ()  # step, decision, where it is neither LISTEN nor SPEAK
     expected: tuple[Expected, ...] = ()
     film: Film | None = None  # no camera
     noisy: bool | None = None  # a noisy or a quiet place; None: any
+    told: bool = False  # nobody spoke: the words of the user are given to the model as what it heard
 
 
 class Scene(Protocol):
