@@ -99,7 +99,8 @@ class Routes:
 
     async def _models(self, request: Request, key: Key) -> Response:
         names = (self._lobby.model, *NAMES)
-        data = [{"id": name, "object": "model", "created": 0, "owned_by": "microturn"} for name in names]
+        more = {"object": "model", "created": 0, "owned_by": "microturn"}
+        data = [{"id": name, **more, "background": self._lobby.background is not None} for name in names]
         return JSONResponse({"object": "list", "data": data})
 
     async def _content(self, request: Request, key: Key) -> Response:

@@ -273,7 +273,7 @@ class Conversation:
             elif event.type == "decision" and event.value == "cancel":
                 self.background.cancel()
         if text is not None:
-            with suppress(SessionClosed):
+            with suppress(SessionClosed, ValueError):  # too much unread: the model has fallen far behind
                 self.push_text(text.text, text.channel)
 
     def _end(self, error: Exception | None, reason: str = "") -> None:

@@ -35,7 +35,8 @@ def options(query: QueryParams) -> tuple[Start, int]:
         raise ValueError(f"rate, eagerness or pace cannot be read: {error}") from None
     if rate not in RATES:
         raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {rate}")
-    return Start(query.get("instructions", ""), eagerness=eagerness, pace=pace), rate
+    # nobody at the other end of this socket could do delegated work
+    return Start(query.get("instructions", ""), eagerness=eagerness, pace=pace, responses=True), rate
 
 
 async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:

@@ -60,7 +60,8 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
         number = {name: int(query[name]) for name in ("at_ms", "after_ms") if name in query}
         if came_back := query.get("session_id"):
             conversation = await lobby.resume(came_back, key)
-            live = Live(conversation, wire.SessionConfig(), lobby.offer, Role.PRIMARY)
+            config = wire.SessionConfig(microturn=wire.Extras(ticks="ticks" in query))
+            live = Live(conversation, config, lobby.offer, Role.PRIMARY)
         else:
             async with asyncio.timeout(FIRST_S):
                 first = wire.parse(await socket.receive_text())
