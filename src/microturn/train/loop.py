@@ -21,12 +21,13 @@ from microturn.model.config import find_config
 from microturn.model.network import Network, Own
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.train.batch import Batch, fed_back
-from microturn.train.crew import Crew
+from microturn.train.crew import APART, Crew
 from microturn.train.examples import batches
 from microturn.train.losses import losses
 from microturn.train.muon import optimizers
 from microturn.train.recipe import Recipe
 from microturn.train.rollout import roll_out
+from microturn.train.shards import gather, join, own, parts, place, restore, shard, weights, whole
 from microturn.train.watch import Watch
 
 
@@ -39,20 +40,21 @@ def rate_at(recipe: Recipe, step: int, minutes: float) -> float:
 
 def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> Own:
     if rolled:
+        gather(network)
         done = roll_out(network, batch)
-        own = fed_back(done.say, done.hear, done.decision)
-        return replace(own, heard=torch.where(batch.told[:, None, None], batch.hear, own.heard))
-    own = fed_back(batch.say, batch.hear, batch.decision)
+        past = fed_back(done.say, done.hear, done.decision)
+        return replace(past, heard=torch.where(batch.told[:, None, None], batch.hear, past.heard))
+    past = fed_back(batch.say, batch.hear, batch.decision)
     hidden = torch.rand(batch.decision.shape, device=batch.decision.device) < holes
-    heard = torch.where(hidden[..., None], 0, own.heard)
-    return replace(own, heard=torch.where(batch.told[:, None, None], batch.hear, heard))
+    heard = torch.where(hidden[..., None], 0, past.heard)
+    return replace(past, heard=torch.where(batch.told[:, None, None], batch.hear, heard))
 
 
 def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str, float]:
     """The gradients of one batch."""
     rolled = step >= recipe.rolled_from and (step * 7919 % 1000) < recipe.rolled * 1000
-    own = feedback(network, batch, rolled, recipe.holes)
-    hidden, frames = network.study(batch.setup, batch.setup_channel, batch.percept, own)
+    past = feedback(network, batch, rolled, recipe.holes)
+    hidden, frames = network.study(batch.setup, batch.setup_channel, batch.percept, past)
     each = losses(network, hidden, frames, batch)
     each.total().backward()  # type: ignore[no-untyped-call]
     return {
@@ -68,33 +70,36 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe, self.folder = recipe, folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.rank, self.company = place()
+        self.device = join()
         torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
         self.network = Network(find_config(recipe.model)).to(self.device)
         if recipe.start:
             warm_start(self.network, Path(recipe.start))
+        shard(self.network, self.device)
         self.optimizers = optimizers(self.network, recipe.rate, recipe.muon_rate)
         self.step, self.minutes, self.ticks = 0, 0.0, 0
-        self.state = folder / "state.pt"
+        self.state = folder / (f"state-{self.rank}.pt" if self.company > 1 else "state.pt")
         if self.state.exists():
             self._resume()
         (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), "utf-8")
 
     def _resume(self) -> None:
         kept = torch.load(self.state, map_location=self.device, weights_only=True)
-        own = {n: w for n, w in kept["network"].items() if not n.startswith(VOICE)}
-        self.network.load_state_dict(own, strict=False)
+        for name, weight in self.network.state_dict().items():
+            if not name.startswith(VOICE):
+                own(weight).copy_(kept["network"][name])
         for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
+            restore(optimizer, state)
         self.step, self.minutes, self.ticks = kept["step"], kept["minutes"], kept["ticks"]
 
     def save(self) -> None:
         """State first under another name: a run that is stopped while it saves loses nothing."""
         torch.save(
             {
-                "network": self.network.state_dict(),
-                "optimizers": [o.state_dict() for o in self.optimizers],
+                "network": {name: own(weight) for name, weight in self.network.state_dict().items()},
+                "optimizers": [parts(o.state_dict()) for o in self.optimizers],
                 "step": self.step,
                 "minutes": self.minutes,
                 "ticks": self.ticks,
@@ -104,7 +109,17 @@ class Run:
         os.replace(self.state.with_suffix(".new"), self.state)
         story = {"recipe": json.dumps(asdict(self.recipe)), "steps": str(self.step)}
         story |= {"minutes": f"{self.minutes:.1f}", "hours_heard": f"{self.ticks / 18000:.1f}"}
-        save_weights(self.network, self.folder / "weights", story)
+        complete = self._complete()
+        if self.rank == 0:
+            save_weights(complete, self.folder / "weights", story)
+
+    def _complete(self) -> Network:
+        """The network with all its weights here; all devices must ask."""
+        if self.company == 1:
+            return self.network
+        complete = Network(self.network.c).to(self.device)
+        complete.load_state_dict(weights(self.network))
+        return complete
 
     def advance(self, batch: Batch, crew: Crew) -> dict[str, float]:
         """One step."""
@@ -120,21 +135,27 @@ class Run:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        return numbers | {"norm": norm.item()}
+        return numbers | {"norm": whole(norm).item()}
+
+    def _look(self, watch: Watch) -> None:
+        complete = self._complete()
+        if self.rank == 0:
+            watch.look(complete, self.step, self.minutes)
 
     def go(self) -> None:
         r = self.recipe
         watch = Watch(self.folder, r.watched, r.seed)
-        crew = Crew(learn, self.network, r, self.step)
-        stream = batches(r, self.network.c, self.step)
+        crew = Crew(learn, self.network, r if self.company == 1 else replace(r, mates=0), self.step)
+        stream = batches(r, self.network.c, self.step + APART * self.rank)
         saved = watched = self.minutes
         for batch in stream:
             began = time.monotonic()
             numbers = self.advance(batch.to(self.device), crew)
             self.minutes += (time.monotonic() - began) / 60
-            watch.log(self.step, self.minutes, numbers)
+            if self.rank == 0:
+                watch.log(self.step, self.minutes, numbers)
             if self.minutes - watched > r.watch_minutes:
-                watch.look(self.network, self.step, self.minutes)
+                self._look(watch)
                 watched = self.minutes
             if self.minutes - saved > r.save_minutes:
                 self.save()
@@ -143,7 +164,7 @@ class Run:
                 break
         crew.close()
         self.save()
-        watch.look(self.network, self.step, self.minutes)
+        self._look(watch)
         stream.close()  # type: ignore[attr-defined]
 
 

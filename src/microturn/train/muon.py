@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from microturn.model.checkpoint import VOICE
+from microturn.train.shards import as_part, own, part_of, whole
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic Newton–Schulz iteration (Jordan et al. 2024)
 
@@ -53,13 +54,16 @@ class Muon(torch.optim.Optimizer):
                     state = self.state[weight]
                     if not state:
                         state["momentum"] = torch.zeros_like(weight)
-                    state["momentum"].lerp_(slope, 1 - group["momentum"])
-                    ahead.append(torch.lerp(slope, state["momentum"], group["momentum"]))
+                    slope, momentum = own(slope), own(state["momentum"])
+                    momentum.lerp_(slope, 1 - group["momentum"])
+                    ahead.append(whole(as_part(torch.lerp(slope, momentum, group["momentum"]), weight)))
                 update = orthogonal(torch.stack(ahead), group["steps"])
                 # An orthogonal matrix of this size has the root mean square of an AdamW step at 0.2 × √max.
                 scale = group["lr"] * 0.2 * max(shape) ** 0.5
                 for (weight, _), change in zip(pairs, update, strict=True):
-                    weight.mul_(1 - group["lr"] * group["decay"]).add_(change, alpha=-scale)
+                    own(weight).mul_(1 - group["lr"] * group["decay"]).add_(
+                        part_of(change, weight), alpha=-scale
+                    )
 
 
 HIDDEN = ("backbone.blocks", "ears.blocks", "ears.out", "ears.pair", "mix.")
