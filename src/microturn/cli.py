@@ -35,6 +35,7 @@ COMMANDS = (
     Command("plan", "microturn.plan", "what a model costs, and how many sessions a device holds"),
     Command("train", "microturn.train.loop", "train a model"),
     Command("serve", "microturn.server.serve", "serve sessions over the network"),
+    Command("talk", "microturn.client.talk", "talk to a server, from the terminal"),
     Command("sessions", "microturn.server.export", "stored sessions: list, show, export, delete"),
     Command("replay", "microturn.server.replay", "run a stored session again and compare, to the bit"),
 )

@@ -1,0 +1,171 @@
+"""A Live session: sound, text and pictures in, typed events out, over a connection that may be lost and come back.
+
+Whoever opens a session iterates over it: that is what answers the server, and what brings a lost connection back.
+Sound and pictures that are sent meanwhile are not heard or seen; everything else waits for the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+
+from microturn.client.events import Details, Event, Failed, Heard, Said, Started, Tick, read
+from microturn.client.line import Refused, address, open_socket
+from microturn.clock import SPEAK_RATE, WallClock
+
+PATIENCE_S = 30.0  # how long the server waits for a connection to come back
+SHORTEST_S, LONGEST_S = 0.1, 2.0  # between two tries
+POLICY = 1008  # close code: the server does not want this connection any more
+MOMENTARY = {"session.input_audio.append", "session.input_video.append", "session.playback.dropped"}
+
+
+class Session:
+    """Made by `live`."""
+
+    def __init__(self, socket: ClientConnection, where: str, key: str, ticks: bool) -> None:
+        self._socket, self._where, self._key, self._ticks = socket, where, key, ticks
+        self._back, self._over = asyncio.Event(), False
+        self._seen_ms = 0  # up to where texts have arrived
+        self.details: Details
+
+    # ---- what the model perceives ----
+
+    async def send_audio(self, pcm: bytes) -> None:
+        """PCM16 mono at the session's rate, of any length, no faster than time passes."""
+        await self._send("session.input_audio.append", audio=pcm)
+
+    async def send_text(self, text: str) -> None:
+        """What the user typed."""
+        await self._send("session.input_text.append", text=text)
+
+    async def send_frame(self, image: bytes, format: str = "jpeg") -> None:
+        """A picture (jpeg or webp). The last one of a tick is seen."""
+        await self._send("session.input_video.append", image=image, format=format)
+
+    async def instruct(self, text: str) -> None:
+        """More instructions."""
+        await self._send("session.instructions.append", content=text)
+
+    async def comment(self, text: str, delegation: str | None = None) -> None:
+        """What came of delegated work, or something worth saying; the model chooses the moment."""
+        about = {} if delegation is None else {"delegation_id": delegation}
+        await self._send("session.commentary.append", content=text, **about)
+
+    async def dropped(self) -> None:
+        """The last 200 ms were thrown away instead of played."""
+        await self._send("session.playback.dropped")
+
+    async def end(self) -> None:
+        """Ends the conversation; `Closed` is the last event."""
+        await self._send("session.close")
+
+    async def _send(self, kind: str, **fields: object) -> None:
+        message = msgspec.json.encode({"type": kind, **fields}).decode()
+        while not self._over:
+            socket = self._socket
+            try:
+                return await socket.send(message)
+            except ConnectionClosed:
+                if kind in MOMENTARY:
+                    return None
+                if self._socket is socket:
+                    self._back.clear()
+                    await self._back.wait()
+        return None
+
+    # ---- what it does ----
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """Until the conversation is over. Raises ConnectionError when the connection does not come back."""
+        try:
+            while True:
+                try:
+                    async for message in self._socket:
+                        event = read(message)
+                        # with ticks, texts of a tick that was cut off come twice rather than never
+                        if isinstance(event, Tick if self._ticks else Heard | Said):
+                            self._seen_ms = max(self._seen_ms, event.end_ms)
+                        if event is not None:
+                            yield event
+                    return
+                except ConnectionClosedError as lost:
+                    if lost.rcvd and lost.rcvd.code == POLICY:
+                        raise ConnectionError(f"the server hung up: {lost.reason}") from None
+                yield await self._come_back()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._over = True
+        self._back.set()
+
+    async def _come_back(self) -> Started:
+        ticks = 1 if self._ticks else None
+        where = address(self._where, "", session_id=self.details.id, after_ms=self._seen_ms, ticks=ticks)
+        clock, wait = WallClock(), SHORTEST_S
+        until = clock.now() + PATIENCE_S
+        while True:
+            try:
+                self._socket = await open_socket(where, self._key)
+                started = await self.begin()
+                self._back.set()
+                return started
+            except ConnectionError:
+                if clock.now() + wait > until:
+                    raise
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_S)
+
+    async def begin(self) -> Started:
+        """The first thing that a server says."""
+        try:
+            event = read(await self._socket.recv())
+        except ConnectionClosed as lost:
+            raise ConnectionError(f"the connection was lost: {lost}") from None
+        if isinstance(event, Failed):
+            raise Refused(event.error.message)
+        if not isinstance(event, Started):
+            raise Refused(f"{self._where}: this server does not speak the Live API")
+        self.details = event.session
+        return event
+
+    async def close(self) -> None:
+        self._let_go()
+        await self._socket.close()
+
+
+@asynccontextmanager
+async def live(
+    url: str,
+    *,
+    instructions: str = "",
+    model: str = "microturn",
+    rate: int = SPEAK_RATE,
+    store: bool = False,
+    ticks: bool = False,
+    eagerness: float = 0.0,
+    delegation: str = "client",
+    key: str = "",
+) -> AsyncIterator[Session]:
+    """A conversation. `ticks` asks for `Tick` events; `delegation` is who works: `client` or `responses`."""
+    where = address(url, "/v1/live/sessions")
+    session = Session(await open_socket(where, key), where, key, ticks)
+    config = {
+        "model": model,
+        "instructions": instructions,
+        "audio": {"format": {"type": "audio/pcm", "rate": rate}},
+        "delegation": {"type": delegation},
+        "store": store,
+        "microturn": {"ticks": ticks, "eagerness": eagerness},
+    }
+    try:
+        await session._send("session.start", session=config)
+        await session.begin()
+        yield session
+    finally:
+        await session.close()
