@@ -115,7 +115,7 @@ def test_the_character_answers_in_writing(played: Played) -> None:
 def test_the_translator_sets_both_sides_beside_each_other(played: Played) -> None:
     first, second, *_ = played.said["translator"].splitlines()
     assert first.split() == ["0.6", "breathe", "in"]
-    assert second.split() == ["2.8", "hello", "there"]
+    assert second.split() == ["2.6", "hello", "there"]
 
 
 def test_the_counter_prints_what_it_counts(played: Played) -> None:

@@ -106,7 +106,6 @@ class View:
             case Tick():
                 self._decision = event.decision
                 self._finish(event.end_ms - PAUSE_MS)
-                self._draw()
             case Delegated():
                 self.note(f"handed over at {_clock(event.offset_ms)}")
             case Failed():
@@ -129,10 +128,11 @@ class View:
         self._console.print(line, soft_wrap=True)
 
     def _finish(self, before_ms: int | None) -> None:
-        for who, (start, end, text) in tuple(self._captions.items()):
-            if before_ms is None or end <= before_ms:
-                del self._captions[who]
-                self.note(text.strip(), f"{_clock(start)}  {who}")
+        whole = {w: c for w, c in self._captions.items() if before_ms is None or c[1] <= before_ms}
+        self._captions = {who: caption for who, caption in self._captions.items() if who not in whole}
+        self._draw()
+        for who, (start, _, text) in whole.items():
+            self.note(text.strip(), f"{_clock(start)}  {who}")
 
     def _draw(self) -> None:
         if not self._console.is_terminal:
