@@ -12,7 +12,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, tests"
 	@echo "make bank    voices and phrase bank for training (hours; resumes where it stopped)"
-	@echo "make serve   serve sessions over the network"
+	@echo "make serve   serve a page and sessions at http://localhost:8000"
 
 setup: .venv/ready
 
