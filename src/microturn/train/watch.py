@@ -1,4 +1,4 @@
-"""What one sees of a run while it trains: a line every half minute, free-running scores, a picture of the curves.
+"""What one sees of a run while it trains: a moving view, a line every half minute, scores, a picture of the curves.
 
 Scores are those of `microturn bench`, on a few cases; real people first: they are what steers the data.
 """
@@ -8,9 +8,14 @@ from __future__ import annotations
 import copy
 import json
 import time
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
 from microturn.bench.suites import evaluate
 from microturn.model.interaction import Interaction
@@ -19,7 +24,10 @@ from microturn.model.tokenizer import PieceTokenizer
 
 PRINT_SECONDS = 30
 CASES = 16
-HEADS = {"decision": "#2a6f97", "say": "#bc4749", "hear": "#6a994e"}
+HEADS = {"decision": "#2a6f97", "say": "#bc4749", "hear": "#6a994e", "sound": "#7d5ba6"}
+BARS = " ▁▂▃▄▅▆▇█"
+HIGHEST = 4.0  # nats in the picture
+SHOWN = 60  # steps in the moving view
 SIZE, EDGE = (1000, 420), 40
 
 
@@ -28,9 +36,16 @@ class Watch:
         self.folder, self.suites, self.seed = folder, suites, seed
         self._printed = 0.0
         self._recent: list[dict[str, float]] = []
+        self._last: deque[dict[str, float]] = deque(maxlen=SHOWN)
+        self._view = Live(console=Console(), auto_refresh=False, transient=True)
+        if self._view.console.is_terminal:
+            self._view.start()
 
     def log(self, step: int, minutes: float, numbers: dict[str, float]) -> None:
         self._recent.append(numbers)
+        self._last.append(numbers)
+        if self._view.is_started:
+            self._view.update(_moving(step, minutes, self._last), refresh=True)
         if time.monotonic() - self._printed < PRINT_SECONDS:
             return
         mean = {k: sum(r[k] for r in self._recent) / len(self._recent) for k in numbers}
@@ -61,13 +76,27 @@ class Watch:
         draw_curves(self.folder)
 
 
+def _moving(step: int, minutes: float, last: Iterable[dict[str, float]]) -> Table:
+    """Each head's loss over the last steps."""
+    table = Table(title=f"step {step}   {minutes:.1f} min", box=None)
+    rows = list(last)
+    for head, colour in HEADS.items():
+        values = [row[head] for row in rows]
+        low, high = min(values), max(values)
+        scale = (len(BARS) - 1) / max(high - low, 1e-6)
+        bars = "".join(BARS[round((value - low) * scale)] for value in values)
+        table.add_row(head, f"{sum(values) / len(values):.3f}", f"[{colour}]{bars}")
+    return table
+
+
 def draw_curves(folder: Path) -> None:
     """Losses per head against minutes, as curves.png."""
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
     rows = [row for row in rows if "hear" in row]
     if len(rows) < 2:
         return
-    last, top = rows[-1]["minutes"] or 1.0, max(row[head] for row in rows[1:] for head in HEADS)
+    last = rows[-1]["minutes"] or 1.0
+    top = min(HIGHEST, max(row.get(head, 0.0) for row in rows[1:] for head in HEADS))
     picture = Image.new("RGB", SIZE, "white")
     pen = ImageDraw.Draw(picture)
     wide, high = SIZE[0] - 2 * EDGE, SIZE[1] - 2 * EDGE
@@ -77,7 +106,11 @@ def draw_curves(folder: Path) -> None:
         pen.text((4, y - 6), f"{top * (1 - part / 4):.1f}", fill="#555555")
     pen.text((EDGE + wide - 60, SIZE[1] - 24), f"{last:.0f} min", fill="#555555")
     for number, (head, colour) in enumerate(HEADS.items()):
-        line = [(EDGE + wide * r["minutes"] / last, EDGE + high * (1 - r[head] / top)) for r in rows[1:]]
+        line = [
+            (EDGE + wide * r["minutes"] / last, EDGE + high * (1 - min(1.0, r[head] / top)))
+            for r in rows[1:]
+            if head in r
+        ]
         pen.line(line, fill=colour, width=2)
         pen.text((EDGE + 90 * number, 12), head, fill=colour)
     picture.save(folder / "curves.png")
