@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actor_model import Actor
+from microturn.background import Background
 from microturn.client import (
     Audio,
     Closed,
@@ -135,22 +136,27 @@ async def test_a_session_takes_sound_text_and_pictures_and_tells_what_it_does() 
         assert bytes(piece - 1 for piece in model.read) == b"hello"
 
 
-@pytest.mark.parametrize("ticks", [False, True])
-async def test_a_lost_connection_comes_back_and_no_text_is_lost(ticks: bool) -> None:
+@pytest.mark.parametrize(("ticks", "lose"), [(False, "abort"), (True, "abort"), (True, "pause_reading")])
+async def test_a_lost_connection_comes_back_and_no_text_is_lost_or_told_twice(
+    ticks: bool, lose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut, or silent without a word."""
+    monkeypatch.setattr(sys.modules["microturn.client.live"], "SILENT_S", 0.7)
     with served() as server:
         async with live(server.ws, ticks=ticks) as session:
             heard: dict[int, str] = {}
             back = 0
             async for event in session:
                 if isinstance(event, Heard):
+                    assert event.start_ms not in heard
                     heard[event.start_ms] = event.text
                     if event.start_ms == 600:
-                        session._socket.transport.abort()
+                        getattr(session._socket.transport, lose)()
                         await session.send_audio(TICK)  # is not heard, and does not hurt
                         waiting = asyncio.create_task(session.send_text("and still here"))
                 if isinstance(event, Started):
                     back += 1
-                if isinstance(event, Heard) and event.start_ms >= 1600:
+                if isinstance(event, Heard) and event.start_ms >= 2400:
                     break
             await waiting
             beats = server.lobby.open[session.details.id].beats
@@ -265,7 +271,7 @@ def test_without_devices_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_talk_in_a_terminal_edits_lines_and_leaves_it_as_it_was() -> None:
-    with served(model := Actor()) as server:
+    with served(model := Actor(), background=Background) as server:
         mine, its = pty.openpty()
         before = termios.tcgetattr(its)
         running = subprocess.Popen(

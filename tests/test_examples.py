@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from actor_model import Actor
+from microturn.background import Background
+from microturn.background.agent import Agent
 from microturn.streams import Channel
 from recordings import encode, tone, write_wav
 from serving import Served, served
@@ -42,7 +45,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     film = str(encode(folder / "in.mp4", "aac", None, film_s=1.0))
     model = Actor()
     model.read = Pieces()
-    with served(model, slots=8) as server:
+    with served(model, slots=8, background=lambda pace: Background(pace, Agent(datetime.now))) as server:
         running = {
             "ten_line": start("ten_line.py", f"{server.ws}/v1/microturn/duplex", wav),
             "support_agent": start("support_agent.py", server.ws, wav),
@@ -126,6 +129,7 @@ def test_talk_shows_captions_of_both_sides_and_what_was_typed(played: Played) ->
     lines = [line.strip() for line in played.said["talk"].splitlines()]
     for line in ("typed  zebra", "0:00  it  breathe in", "handed over at 0:02", "0:02  you  hello there"):
         assert line in lines
+    assert any(line.startswith("background  ") for line in lines)
 
 
 @pytest.mark.parametrize(

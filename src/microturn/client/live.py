@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager
 
 import msgspec
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 
-from microturn.client.events import Details, Event, Failed, Heard, Said, Started, Tick, read
+from microturn.client.events import Details, Event, Failed, Started, Timed, read
 from microturn.client.line import Refused, address, open_socket
-from microturn.clock import SPEAK_RATE, WallClock
+from microturn.clock import SPEAK_RATE, TICK_MS, WallClock
 
+SILENT_S = 3.0  # without a tick, and the connection is lost; the server tells 5 s of texts again
 PATIENCE_S = 30.0  # how long the server waits for a connection to come back
 SHORTEST_S, LONGEST_S = 0.1, 2.0  # between two tries
 POLICY = 1008  # close code: the server does not want this connection any more
@@ -30,7 +31,7 @@ class Session:
     def __init__(self, socket: ClientConnection, where: str, key: str, ticks: bool) -> None:
         self._socket, self._where, self._key, self._ticks = socket, where, key, ticks
         self._back, self._over = asyncio.Event(), False
-        self._seen_ms = 0  # up to where texts have arrived
+        self._seen: dict[type[Timed], int] = {}  # up to where (ms) each kind has arrived
         self.details: Details
 
     # ---- what the model perceives ----
@@ -85,18 +86,23 @@ class Session:
         try:
             while True:
                 try:
-                    async for message in self._socket:
-                        event = read(message)
-                        # with ticks, texts of a tick that was cut off come twice rather than never
-                        if isinstance(event, Tick if self._ticks else Heard | Said):
-                            self._seen_ms = max(self._seen_ms, event.end_ms)
-                        if event is not None:
-                            yield event
+                    async with asyncio.timeout(SILENT_S):
+                        message = await self._socket.recv()
+                except ConnectionClosedOK:
                     return
-                except ConnectionClosedError as lost:
-                    if lost.rcvd and lost.rcvd.code == POLICY:
-                        raise ConnectionError(f"the server hung up: {lost.reason}") from None
-                yield await self._come_back()
+                except (ConnectionClosedError, TimeoutError) as lost:
+                    if isinstance(lost, ConnectionClosed) and lost.rcvd and lost.rcvd.code == POLICY:
+                        raise ConnectionError(f"the server hung up: {lost.rcvd.reason}") from None
+                    self._socket.transport.abort()
+                    yield await self._come_back()
+                    continue
+                event = read(message)
+                if isinstance(event, Timed):  # the server tells again what may have been lost
+                    if event.end_ms <= self._seen.get(type(event), 0):
+                        continue
+                    self._seen[type(event)] = event.end_ms
+                if event is not None:
+                    yield event
         finally:
             self._let_go()
 
@@ -106,7 +112,8 @@ class Session:
 
     async def _come_back(self) -> Started:
         ticks = 1 if self._ticks else None
-        where = address(self._where, "", session_id=self.details.id, after_ms=self._seen_ms, ticks=ticks)
+        after = max(0, max(self._seen.values(), default=0) - TICK_MS)  # its last tick may have come in part
+        where = address(self._where, "", session_id=self.details.id, after_ms=after, ticks=ticks)
         clock, wait = WallClock(), SHORTEST_S
         until = clock.now() + PATIENCE_S
         while True:

@@ -15,7 +15,18 @@ from rich.live import Live as Region
 from rich.text import Text
 
 from microturn.client.converse import converse, typed_lines
-from microturn.client.events import Audio, Delegated, Event, Failed, Heard, Notice, Said, Started, Tick
+from microturn.client.events import (
+    Audio,
+    Delegated,
+    Event,
+    Failed,
+    Heard,
+    Notice,
+    Said,
+    Started,
+    Tick,
+    Working,
+)
 from microturn.client.live import Session, live
 from microturn.client.sound import Headset, NoSound, Silence, Sound, open_sound
 
@@ -34,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--wav", type=Path, metavar="FILE", help="speak a recording instead of using the microphone")
     add("--instructions", default="", metavar="TEXT", help="what the model is told before it begins")
     add("--eagerness", type=float, default=0.0, metavar="X", help="added to the log-odds of speaking")
-    add("--background", action="store_true", help="let the server's background model do what is delegated")
+    add("--no-background", action="store_true", help="for servers without a background model")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +65,7 @@ async def talk(args: argparse.Namespace) -> None:
             view.note("no echo control without livekit: use headphones")
         async with live(
             args.url, instructions=args.instructions, rate=sound.rate, ticks=True, eagerness=args.eagerness,
-            delegation="responses" if args.background else "client", key=os.environ.get(KEY, ""),
+            delegation="client" if args.no_background else "responses", key=os.environ.get(KEY, ""),
         ) as session:  # fmt: skip
             typing = asyncio.create_task(keyboard(session, sound, view))
             try:
@@ -108,6 +119,8 @@ class View:
                 self._finish(event.end_ms - PAUSE_MS)
             case Delegated():
                 self.note(f"handed over at {_clock(event.offset_ms)}")
+            case Working(event=step) if step.type == "response.output_text.delta":
+                self.note(step.delta.strip(), "background")
             case Failed():
                 self.note(event.error.message)
             case Notice():
