@@ -41,7 +41,7 @@ class Played:
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     """All at once, because each lasts some seconds of real time."""
     folder = tmp_path_factory.mktemp("media")
-    wav = str(write_wav(folder / "in.wav", tone(1.0, 48_000), 48_000))
+    wav = str(write_wav(folder / "in.wav", tone(1.6, 48_000), 48_000))
     film = str(encode(folder / "in.mp4", "aac", None, film_s=1.0))
     model = Actor()
     model.read = Pieces()
