@@ -22,6 +22,7 @@ BLOCK = SPEAK_RATE // 100  # samples of 10 ms
 MS = SPEAK_RATE // 1000 * 2  # bytes of 1 ms
 CUSHION_MS = 60  # held back against jitter whenever there was nothing left to play
 LATE_MS = 2 * TICK_MS  # so much waiting sound is a conversation with the past
+UNSENT = 50  # blocks that wait for a line that stalls; what comes then is not heard
 TAIL_TICKS = 4 * TICKS_PER_SECOND  # of silence after a recording, in which it is answered
 EXTRA = "pip install 'microturn[talk]'"
 
@@ -156,7 +157,11 @@ class Headset:
         if self.echo_control:
             pcm = self.echo_control(pcm, played, time.outputBufferDacTime - time.inputBufferAdcTime)
         with suppress(RuntimeError):  # the loop has gone before the stream
-            self._loop.call_soon_threadsafe(self._heard.put_nowait, pcm)
+            self._loop.call_soon_threadsafe(self._hear, pcm)
+
+    def _hear(self, pcm: bytes) -> None:
+        if self._heard.qsize() < UNSENT:
+            self._heard.put_nowait(pcm)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         while pcm := await self._heard.get():
