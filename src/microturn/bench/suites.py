@@ -172,7 +172,9 @@ def _orders(n: int, seed: int, cast: Cast | None) -> list[Case]:
 def _recall(n: int, seed: int, cast: Cast) -> list[Case]:
     """As long as what is told must be kept, and half a minute more."""
     minutes = [RECALL_MINUTES[i % len(RECALL_MINUTES)] for i in range(n)]
-    found = (episodes("recall", 1, seed * SEED_STEP + i, cast, speaks, 60 * m + 25) for i, m in enumerate(minutes))
+    found = (
+        episodes("recall", 1, seed * SEED_STEP + i, cast, speaks, 60 * m + 25) for i, m in enumerate(minutes)
+    )
     return _cases([episode for one in found for episode in one], seed)
 
 
@@ -295,7 +297,11 @@ def _overheard(case: Case) -> Played:
 def _result(suite: str, seed: int, cases: Sequence[Case], rows: Sequence[Row], cast: Cast | None) -> Result:
     names = tuple(sorted({name for case in cases for name in voices(case.episode)}))
     minutes = sum(case.episode.ticks for case in cases) / 300
-    notes = tuple((cast or _test_cast()).notes) if names and not (suite in SUITES and SUITES[suite].people) else ()
+    notes = (
+        tuple((cast or _test_cast()).notes)
+        if names and not (suite in SUITES and SUITES[suite].people)
+        else ()
+    )
     return Result(suite, len(cases), seed, minutes, names, tuple(rows), notes)
 
 
