@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from torch.multiprocessing.spawn import spawn
 
 from microturn.model.config import tiny
 from microturn.model.network import Network
@@ -62,7 +62,7 @@ def test_two_devices_learn_what_one_would_from_both_their_batches(tmp_path: Path
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    mp.spawn(one_of_many, (port, str(tmp_path)), nprocs=COMPANY)  # type: ignore[no-untyped-call]
+    spawn(one_of_many, (port, str(tmp_path)), nprocs=COMPANY)  # type: ignore[no-untyped-call]
     sharded = torch.load(tmp_path / "weights.pt", weights_only=True)
 
     network = fresh()
