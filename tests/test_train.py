@@ -18,8 +18,8 @@ from microturn.model.config import NANO, tiny
 from microturn.model.network import Network
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import compose, write
-from microturn.scenes.episode import Clip, Episode, Placed, Say, Word
-from microturn.streams import Decision
+from microturn.scenes.episode import Clip, Episode, Placed, Read, Say, Word
+from microturn.streams import Channel, Decision
 from microturn.train import sound
 from microturn.train.batch import Batch, fed_back, stack
 from microturn.train.loop import feedback
@@ -92,6 +92,29 @@ def test_a_roll_out_is_what_the_network_does_when_it_is_fed_that_roll_out() -> N
     assert torch.equal(spelled.view_as(done.hear), done.hear)
 
 
+def test_words_are_recalled_alike_in_a_whole_episode_and_tick_by_tick() -> None:
+    """Also when more words came than are kept, and with instructions read before."""
+    torch.manual_seed(0)
+    network = Network(tiny(window=64, group=8, recall=5))
+    network.decision.bias.data[Decision.SPEAK] = 2.0
+    typed = replace(episode("converse", 1, 6.0), reads=(Read(-1, Channel.INSTRUCTIONS, "say apple"),))
+    episodes = [typed, episode("converse", 2, 6.0)]
+    batch = stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
+    done = roll_out(network, batch)
+    own = fed_back(done.say, done.hear, done.decision)
+    with torch.no_grad():
+        hidden, _ = network.study(batch.setup, batch.setup_channel, batch.percept, own)
+        rows, n = torch.arange(done.decision.numel()), done.decision.shape[1]
+        assert network.recall is not None
+        recalled = network.recall(hidden, batch.setup, own.heard, batch.percept.text, rows // n, rows % n)
+        speaking = (done.decision == Decision.SPEAK).flatten()
+        ticks = hidden[:, batch.setup.shape[1] :].flatten(0, 1)
+        said = network.say.spell(ticks, speaking, recalled=recalled)
+    assert speaking.any()
+    assert (done.hear != 0).any(-1).sum(1).min() > 5
+    assert torch.equal(said.view_as(done.say), done.say)
+
+
 def test_a_few_steps_lower_every_loss() -> None:
     torch.manual_seed(0)
     network, batch = Network(tiny(d_model=64)), batch_of(4)
@@ -99,7 +122,8 @@ def test_a_few_steps_lower_every_loss() -> None:
     history = []
     for _ in range(12):
         own = fed_back(batch.say, batch.hear, batch.decision)
-        each = losses(network, *network.study(batch.setup, batch.setup_channel, batch.percept, own), batch)
+        studied = network.study(batch.setup, batch.setup_channel, batch.percept, own)
+        each = losses(network, *studied, own.heard, batch)
         each.total().backward()  # type: ignore[no-untyped-call]
         for optimizer in made:
             optimizer.step()

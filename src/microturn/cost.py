@@ -56,6 +56,7 @@ def cost_of(c: ModelConfig) -> Cost:
         # One slot and the scratch slot: two rows.
         held = [*vars(network.backbone.allocate(1)).values()]
         held += [tensor for _, tensor in network.voice.allocate(1).tensors()]
+        held += [*vars(network.recall.allocate(2)).values()] if network.recall else []
     pieces = network.pieces.weight.numel()
     flops, weights = 2 * 2 * c.say_pieces * pieces, pieces  # both heads spell with the table of pieces
     voice_flops = frame_flops = 0

@@ -187,8 +187,8 @@ class Backbone(nn.Module):
             keep=whole(slots + 1, c.ring, dtype=torch.bool),
         )
 
-    def read(self, state: BackboneState, slot: int, x_SD: Tensor) -> None:
-        """Set-up positions of one session, which take no time: into the pinned places."""
+    def read(self, state: BackboneState, slot: int, x_SD: Tensor) -> Tensor:
+        """Set-up positions of one session, which take no time: into the pinned places. Gives their hidden states."""
         n, at = x_SD.shape[0], int(state.pinned[slot])
         if at + n > self.c.pinned:
             raise ValueError(
@@ -205,6 +205,8 @@ class Backbone(nn.Module):
             x = x + block.ff(block.ff_norm(x))
         state.seen[slot, at : at + n] = True
         state.pinned[slot] += n
+        out: Tensor = self.norm(x[0])
+        return out
 
     def step(
         self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor, static: bool = False

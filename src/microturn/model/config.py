@@ -34,6 +34,7 @@ class ModelConfig:
     group: int = 16  # ticks that leave the window together and become one memory entry
     memory_levels: int = 12
     memory_per_level: int = 6  # entries a level holds before its two oldest merge into the next level
+    recall: int = 1024  # ticks with words that can be said again; 0 = none
     pinned: int = 96  # set-up and instruction positions kept for ever
     # senses
     mel_levels: int = 16

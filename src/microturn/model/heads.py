@@ -39,8 +39,10 @@ class DepthDecoder(nn.Module):
         update = torch.sigmoid(xz + hz)
         return update * state_RD + (1 - update) * candidate
 
-    def _logits(self, state_RD: Tensor, direct_RD: Tensor) -> Tensor:
+    def _logits(self, state_RD: Tensor, direct_RD: Tensor, recalled_RD: Tensor | None) -> Tensor:
         state_RD = self.norm(state_RD + direct_RD)
+        if recalled_RD is not None:
+            state_RD = state_RD + recalled_RD
         if self.packed_table is not None:
             packed: Tensor = self.packed_table(state_RD)
             return packed
@@ -50,7 +52,9 @@ class DepthDecoder(nn.Module):
         """Serving on a CPU: see model/packed.py."""
         self.packed_table = Packed(self._table[0].weight, self.bias)
 
-    def loss(self, hidden_RD: Tensor, target_RT: Tensor, nothing_weight: float) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, hidden_RD: Tensor, target_RT: Tensor, nothing_weight: float, recalled: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Cross-entropy summed over the pieces that matter, and their (weighted) number.
 
         Rows end at their first 0; a first piece that is 0 counts `nothing_weight`, since most ticks say nothing.
@@ -62,18 +66,26 @@ class DepthDecoder(nn.Module):
         for t in range(target_RT.shape[1]):
             state = self._next(x, state)
             target = target_RT[:, t]
-            loss = F.cross_entropy(self._logits(state, direct), target, reduction="none")
+            copied = None if recalled is None else recalled[:, t]
+            loss = F.cross_entropy(self._logits(state, direct, copied), target, reduction="none")
             weight = torch.where(target == 0, nothing_weight if t == 0 else 1.0, 1.0)
             total, count = total + (loss * weight).sum(), count + weight.sum()
             going = target != 0
             if t + 1 == target_RT.shape[1] or not bool(going.any()):
                 break
             state, direct, target_RT = state[going], direct[going], target_RT[going]
+            recalled = None if recalled is None else recalled[going]
             x = self._table[0](target_RT[:, t])
         return total, count
 
     @torch.no_grad()
-    def spell(self, hidden_RD: Tensor, active_R: Tensor, static: bool = False) -> Tensor:
+    def spell(
+        self,
+        hidden_RD: Tensor,
+        active_R: Tensor,
+        static: bool = False,
+        recalled: Tensor | None = None,
+    ) -> Tensor:
         """Greedy pieces [R, T] for the active rows, 0 for the others. Static: all T steps, whoever has ended."""
         out = torch.zeros(len(hidden_RD), self.pieces, dtype=torch.long, device=hidden_RD.device)
         state = torch.tanh(self.start(hidden_RD))
@@ -84,7 +96,8 @@ class DepthDecoder(nn.Module):
             if not static and not bool(going.any()):
                 break
             state = self._next(x, state)
-            piece = torch.where(going, self._logits(state, direct).argmax(-1), 0)
+            copied = None if recalled is None else recalled[:, t]
+            piece = torch.where(going, self._logits(state, direct, copied).argmax(-1), 0)
             out[:, t] = piece
             going = going & (piece != 0)
             x = self._table[0](piece)

@@ -25,6 +25,7 @@ from microturn.model.ears import CONTEXT, FRAMES, PowerMel, to_levels
 from microturn.model.network import CANCELLED, NO_DECISION, Network, Own, Percept
 from microturn.model.packed import can_pack, pack
 from microturn.model.phonemes import to_phonemes
+from microturn.model.recall import RecallState
 from microturn.model.replay import Replay
 from microturn.model.speech import SpeechState
 from microturn.model.tokenizer import PieceTokenizer
@@ -79,6 +80,7 @@ class Interaction:
         self.slots: Slots
         self.backbone: BackboneState
         self.speech: SpeechState
+        self.recall: RecallState
 
     @property
     def spec(self) -> ModelSpec:
@@ -103,6 +105,8 @@ class Interaction:
         )
         self.backbone = self.network.backbone.allocate(slots)
         self.speech = self.network.voice.allocate(slots)
+        if self.network.recall:
+            self.recall = self.network.recall.allocate(s)
         self._replays.clear()
 
     def _parts(self) -> list[tuple[str, Tensor, int]]:
@@ -113,6 +117,8 @@ class Interaction:
             for f in fields(BackboneState)
         ]
         voice = [("voice." + name, tensor, 0) for name, tensor in self.speech.tensors()]
+        if self.network.recall:
+            deep += [("recall." + f.name, getattr(self.recall, f.name), 0) for f in fields(RecallState)]
         return own + deep + (voice if self.voiced else [])
 
     def reset(self, slot: int, seed: int = 0) -> None:
@@ -130,7 +136,9 @@ class Interaction:
         pieces = torch.tensor([p + [0] * (room - len(p)) for p in packed], device=self.device)
         first = int(self.backbone.pinned[slot])
         x = self.network.set_up(pieces[None], torch.full_like(pieces, channel)[None], first)
-        self.network.backbone.read(self.backbone, slot, x[0])
+        hidden = self.network.backbone.read(self.backbone, slot, x[0])
+        if self.network.recall:
+            self.network.recall.pin(self.recall, slot, hidden, pieces)
 
     @torch.inference_mode()
     def step(self, slots: Ints, batch: TickInput) -> TickOutput:
@@ -220,10 +228,29 @@ class Interaction:
         logits = net.decision(hidden)
         logits[:, Decision.SPEAK] += eagerness
         decision = logits.argmax(-1)
-        said = net.say.spell(hidden, decision == Decision.SPEAK, self.static)
+        speaking = decision == Decision.SPEAK
+        said = net.say.spell(
+            hidden, speaking, self.static, self._recalled(index, hidden, s.heard[index], text, speaking)
+        )
         heard = net.hear.spell(hidden, torch.ones_like(decision, dtype=torch.bool), self.static)
         s.said[index], s.heard[index], s.decided[index] = said, heard, decision
         return decision, logits.softmax(-1), said, heard, hidden
+
+    def _recalled(
+        self, index: Tensor, hidden: Tensor, heard: Tensor, text: Tensor, speaking: Tensor
+    ) -> Tensor | None:
+        """What each row that speaks may say again; on the static path, what each would."""
+        recall = self.network.recall
+        if recall is None:
+            return None
+        recall.remember(self.recall, index, hidden, heard, text)
+        if self.static:
+            return recall.look(self.recall, index, hidden)
+        out = hidden.new_zeros(len(index), recall.room, self.config.piece_dim)
+        rows = speaking.nonzero()[:, 0]
+        if len(rows):
+            out[rows] = recall.look(self.recall, index[rows], hidden[rows])
+        return out
 
     # ---- snapshots ----
 

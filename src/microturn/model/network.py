@@ -19,6 +19,7 @@ from microturn.model.config import ModelConfig
 from microturn.model.heads import DepthDecoder
 from microturn.model.layers import RMSNorm, SwiGLU
 from microturn.model.phonemes import SOUNDS
+from microturn.model.recall import Recall
 from microturn.model.senses import Ears, Eyes, Pieces
 from microturn.model.speech import FRAMES, SpeechConfig, SpeechHead
 from microturn.model.vocoder import CHANNELS
@@ -76,6 +77,7 @@ class Network(nn.Module):
         self.sounds = nn.Linear(c.ear_dim, len(SOUNDS))  # only for learning: what the ears tell apart
         self.decision = nn.Linear(c.d_model, len(Decision))
         self.say = DepthDecoder(c, self.pieces)
+        self.recall = Recall(c, self.pieces) if c.recall else None
         self.hear = DepthDecoder(c, self.pieces)
         self.voice = SpeechHead(
             SpeechConfig(
@@ -131,17 +133,17 @@ class Network(nn.Module):
         return mixed
 
     def think(self, x: Tensor, setup: Tensor, setup_channel: Tensor, p: Percept) -> Tensor:
-        """Composed ticks x [B, N, D] behind set-up pieces [B, S, R] → the hidden state of every tick."""
+        """Composed ticks x [B, N, D] behind set-up pieces [B, S, R] → hidden states of set-up and ticks."""
         if setup.shape[1]:
             x = torch.cat([self.set_up(setup, setup_channel), x], 1)
         hidden: Tensor = self.backbone(x, (setup != 0).any(-1), p.keep())
-        return hidden[:, setup.shape[1] :]
+        return hidden
 
     def forward(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> Tensor:
-        return self.study(setup, setup_channel, p, own)[0]
+        return self.study(setup, setup_channel, p, own)[0][:, setup.shape[1] :]
 
     def study(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> tuple[Tensor, Tensor]:
-        """The hidden state of every tick, and the 20 ms frames of the ears."""
+        """The hidden states of set-up and ticks, and the 20 ms frames of the ears."""
         frames, _ = self.ears.frames(p.levels, p.has_audio, self.ears.past(setup.shape[0]))
         x = self.compose(self._sense(p, self.ears.fold(frames)), own)
         return self.think(x, setup, setup_channel, p), frames

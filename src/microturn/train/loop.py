@@ -55,7 +55,7 @@ def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str
     rolled = step >= recipe.rolled_from and (step * 7919 % 1000) < recipe.rolled * 1000
     past = feedback(network, batch, rolled, recipe.holes)
     hidden, frames = network.study(batch.setup, batch.setup_channel, batch.percept, past)
-    each = losses(network, hidden, frames, batch)
+    each = losses(network, hidden, frames, past.heard, batch)
     each.total().backward()  # type: ignore[no-untyped-call]
     return {
         "decision": each.decision.item(),

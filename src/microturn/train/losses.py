@@ -53,7 +53,9 @@ def sound_loss(network: Network, frames_BFD: Tensor, words: Tensor) -> Tensor:
     return each / (sounds != 0).sum()
 
 
-def losses(network: Network, hidden: Tensor, frames: Tensor, batch: Batch) -> Losses:
+def losses(network: Network, hidden: Tensor, frames: Tensor, heard: Tensor, batch: Batch) -> Losses:
+    """`heard` [B, N, T]: the words that were fed back in each tick."""
+    whole, hidden = hidden, hidden[:, batch.setup.shape[1] :]
     decision = batch.decision.flatten()
     before = F.pad(batch.decision, (1, 0), value=int(Decision.LISTEN))[:, :-1].flatten()
     share = torch.bincount(decision, minlength=len(Decision)).float() / len(decision)
@@ -61,7 +63,13 @@ def losses(network: Network, hidden: Tensor, frames: Tensor, batch: Batch) -> Lo
     each = F.cross_entropy(network.decision(hidden).flatten(0, 1), decision, reduction="none")
     rows = hidden.flatten(0, 1)
     speaking = (decision == Decision.SPEAK).nonzero()[:, 0]
-    say, say_count = network.say.loss(rows[speaking], batch.say.flatten(0, 1)[speaking], SPEAK_NOTHING)
+    recalled = None
+    if network.recall and len(speaking):
+        n = hidden.shape[1]
+        recalled = network.recall(whole, batch.setup, heard, batch.percept.text, speaking // n, speaking % n)
+    say, say_count = network.say.loss(
+        rows[speaking], batch.say.flatten(0, 1)[speaking], SPEAK_NOTHING, recalled
+    )
     known = batch.hear_known.flatten().nonzero()[:, 0]
     hear, hear_count = network.hear.loss(rows[known], batch.hear.flatten(0, 1)[known], HEAR_NOTHING)
     return Losses(

@@ -48,11 +48,15 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
     backbone = _fitted(network, n, batch.setup.shape[1])
     state = backbone.allocate(b)
     slots = torch.arange(b, device=sensed.device)
+    recall = network.recall
+    words = recall.allocate(b) if recall else None
     lengths = (batch.setup != 0).any(-1).sum(1)
     for row in range(b):
         if count := int(lengths[row]):
             x = network.set_up(batch.setup[row : row + 1, :count], batch.setup_channel[row : row + 1, :count])
-            backbone.read(state, row, x[0])
+            opened = backbone.read(state, row, x[0])
+            if recall and words:
+                recall.pin(words, row, opened, batch.setup[row, :count])
     said = batch.say.new_zeros(b, 1, network.c.say_pieces)
     told = batch.told[:, None, None]
     heard = torch.where(told, batch.hear[:, :1], 0)
@@ -63,7 +67,11 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
         x = network.compose(sensed[:, t : t + 1], Own(said, heard, decided, None))
         hidden = backbone.step(state, slots, x[:, 0], keep[:, t])
         choice = network.decision(hidden).argmax(-1)
-        say = network.say.spell(hidden, choice == Decision.SPEAK)
+        recalled = None
+        if recall and words:
+            recall.remember(words, slots, hidden, heard[:, 0], p.text[:, t])
+            recalled = recall.look(words, slots, hidden)
+        say = network.say.spell(hidden, choice == Decision.SPEAK, recalled=recalled)
         hear = network.hear.spell(hidden, torch.ones_like(choice, dtype=torch.bool))
         steps.append((choice, say, hear))
         said, heard, decided = say[:, None], hear[:, None], choice[:, None]
