@@ -25,7 +25,7 @@ class Actor(EchoModel):
         self._outputs = {size: TickOutput.empty(size, self._spec) for size in self._spec.batch_sizes}
         self.loudest, self.brightest = 0.0, 0
         self.pitch = 0.0  # Hz, of the loudest tick
-        self.read: list[int] = []  # type: ignore[assignment]
+        self.pieces: list[int] = []  # that it read, tick by tick
 
     def step(self, slots: Ints, batch: TickInput) -> TickOutput:
         output = super().step(slots, batch)
@@ -33,7 +33,7 @@ class Actor(EchoModel):
             if (loud := float(np.abs(tick).max())) > self.loudest:
                 self.loudest, self.pitch = loud, 5.0 * float(np.abs(np.fft.rfft(tick)).argmax())
         self.brightest = max(self.brightest, int(batch.frame.max()))
-        self.read += [int(piece) for piece in batch.text[batch.text > 0]]
+        self.pieces += [int(piece) for piece in batch.text[batch.text > 0]]
         tone = 0.2 * np.sin(np.arange(output.speech.shape[1]) * (2 * np.pi * 240 / 24_000))
         for row, slot in enumerate(slots.tolist()):
             place = int(self._ticks[slot]) % 20

@@ -133,7 +133,7 @@ async def test_a_session_takes_sound_text_and_pictures_and_tells_what_it_does() 
         assert [(e.text, e.start_ms) for e in events if isinstance(e, Said)] == [(" breathe in", 600)]
         assert [e.error.param for e in events if isinstance(e, Failed)] == ["image"]
         assert model.loudest > 0.4
-        assert bytes(piece - 1 for piece in model.read) == b"hello"
+        assert bytes(piece - 1 for piece in model.pieces) == b"hello"
 
 
 @pytest.mark.parametrize(("ticks", "lose"), [(False, "abort"), (True, "abort"), (True, "pause_reading")])
@@ -290,7 +290,7 @@ def test_talk_in_a_terminal_edits_lines_and_leaves_it_as_it_was() -> None:
         finally:
             running.kill()
         assert termios.tcgetattr(its) == before
-        assert bytes(piece - 1 for piece in model.read) == b"xyz"
+        assert bytes(piece - 1 for piece in model.pieces) == b"xyz"
 
 
 def wait_for(terminal: int, text: str) -> None:

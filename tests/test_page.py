@@ -246,7 +246,7 @@ def test_talks_shows_and_reads(
     page.click("#camera")
     page.fill("#text", "are you there")
     page.press("#text", "Enter")
-    until(lambda: house.actor.loudest > 0.05 and house.actor.brightest > 150 and bool(house.actor.read))
+    until(lambda: house.actor.loudest > 0.05 and house.actor.brightest > 150 and bool(house.actor.pieces))
     assert house.actor.pitch == pytest.approx(160, abs=10)
     expect(page.locator("#talk .latest")).to_have_text("breathe in")
     expect(page.locator("#talk .you").get_by_text("hello there").first).to_be_visible()
@@ -292,7 +292,7 @@ def test_types_where_there_is_no_microphone(house: House, browse: Callable[..., 
     page.fill("#text", "hello")
     page.press("#text", "Enter")
     expect(page.locator("#talk .latest")).to_have_text("breathe in")
-    assert house.actor.read
+    assert house.actor.pieces
 
 
 @in_chromium

@@ -158,7 +158,7 @@ def test_a_peer_hears_speaks_shows_and_types() -> None:
     async def call() -> None:
         caller, live = await connect(Lobby(engine))
         caller.channel.send(json.dumps({"type": "session.input_text.append", "text": "hello"}))
-        await until(lambda: actor.loudest > 0.15 and actor.brightest > 60 and actor.read)
+        await until(lambda: actor.loudest > 0.15 and actor.brightest > 60 and actor.pieces)
         await until(lambda: caller.got("session.output_transcript.delta") and max(caller.heard) > 0.1)
         assert actor.pitch == pytest.approx(300, abs=10)
         ticks = [event["tick"] for event in caller.got("session.tick")]
