@@ -216,10 +216,10 @@ def test_the_package_carries_nano_and_less_than_it_may() -> None:
 def test_what_is_told_is_known_in_its_tick_and_never_has_to_be_heard() -> None:
     episodes = [replace(episode("converse", seed, 6.0), told=told) for seed, told in ((1, True), (2, False))]
     batch = stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
-    own = feedback(Network(tiny()), batch, rolled=False, holes=0.0)
+    own, _ = feedback(Network(tiny()), batch, rolled=False, holes=0.0)
     assert torch.equal(own.heard[0], batch.hear[0])
     assert torch.equal(own.heard[1, 1:], batch.hear[1, :-1])
     assert not batch.hear_known[0].any()
     assert batch.hear_known[1].all()
-    rolled = feedback(Network(tiny()), batch, rolled=True, holes=0.0)
+    rolled, _ = feedback(Network(tiny()), batch, rolled=True, holes=0.0)
     assert torch.equal(rolled.heard[0], batch.hear[0])

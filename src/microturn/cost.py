@@ -57,6 +57,7 @@ def cost_of(c: ModelConfig) -> Cost:
         held = [*vars(network.backbone.allocate(1)).values()]
         held += [tensor for _, tensor in network.voice.allocate(1).tensors()]
         held += [*vars(network.recall.allocate(2)).values()] if network.recall else []
+        held += [*vars(network.associations.allocate(2)).values()] if network.associations else []
     pieces = network.pieces.weight.numel()
     flops, weights = 2 * 2 * c.say_pieces * pieces, pieces  # both heads spell with the table of pieces
     voice_flops = frame_flops = 0

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microturn.model.backbone import Backbone, BackboneState, Block, rotate, turns
+from microturn.model.backbone import After, Backbone, BackboneState, Block, rotate, turns
 from microturn.model.config import ModelConfig
 from microturn.model.interaction import Interaction
 from microturn.streams import TickOutput
@@ -38,7 +38,13 @@ class Recompute(Backbone):
         pass
 
     def step(
-        self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor, static: bool = False
+        self,
+        state: BackboneState,
+        slots_B: Tensor,
+        x_BD: Tensor,
+        keep_B: Tensor,
+        static: bool = False,
+        after: After | None = None,
     ) -> Tensor:
         """Row 0 is the session; the rows that pad the batch get its result."""
         self.past = torch.cat([self.past, x_BD[:1]])
@@ -73,7 +79,13 @@ class GrowingCache(Backbone):
         pass
 
     def step(
-        self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor, static: bool = False
+        self,
+        state: BackboneState,
+        slots_B: Tensor,
+        x_BD: Tensor,
+        keep_B: Tensor,
+        static: bool = False,
+        after: After | None = None,
     ) -> Tensor:
         """Row 0 is the session; the rows that pad the batch get its result."""
         x = x_BD[None, :1]
@@ -87,6 +99,7 @@ class GrowingCache(Backbone):
             seen = F.scaled_dot_product_attention(q, self.keys[layer], self.values[layer], enable_gqa=True)
             x = x + block.attention.out(seen.transpose(1, 2).flatten(2))
             x = x + block.ff(block.ff_norm(x))
+            x = after(layer, x.expand(len(x_BD), 1, -1))[:1] if after else x
         out: Tensor = self.norm(x[:, 0]).expand(len(x_BD), -1)
         return out
 

@@ -13,6 +13,7 @@ Shape suffixes: B rows, N positions, D width, L layers, S slots, H key-value hea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from microturn.model import memory
 from microturn.model.config import ModelConfig
 from microturn.model.layers import RMSNorm, Routed, SwiGLU
+
+After = Callable[[int, Tensor], Tensor]  # after which block, and what it gave
 
 
 def turns(ticks: Tensor, c: ModelConfig) -> tuple[Tensor, Tensor]:
@@ -111,14 +114,14 @@ class Backbone(nn.Module):
 
     # ---- a whole episode at once ----
 
-    def forward(self, x: Tensor, setup_BS: Tensor, keep_BN: Tensor) -> Tensor:
+    def forward(self, x: Tensor, setup_BS: Tensor, keep_BN: Tensor, after: After | None = None) -> Tensor:
         """[B, S+N, D]: S set-up positions (those flagged are real), then N ticks. keep: ticks to pin."""
         s, n = setup_BS.shape[1], keep_BN.shape[1]
         cos, sin = turns(torch.arange(n, device=x.device), self.c)
         entries = memory.schedule(n, self.c) if n >= self.c.ring else []
         keep_BN = keep_BN & (setup_BS.sum(1, keepdim=True) + keep_BN.cumsum(1) <= self.c.pinned)
         mask = self._mask(setup_BS, keep_BN, entries)
-        for block in self.layers():
+        for number, block in enumerate(self.layers()):
             q, k, v = block.attention.project(block.attention_norm(x))
             q = torch.cat([q[:, :, :s], rotate(q[:, :, s:], cos, sin)], 2)
             keys = [content_only(k[:, :, :s], self.c), rotate(k[:, :, s:], cos, sin)]
@@ -129,6 +132,7 @@ class Backbone(nn.Module):
                 values += [v[:, :, s:], past_v]
             x = x + block.attention.look(q, torch.cat(keys, 2), torch.cat(values, 2), mask)
             x = x + block.ff(block.ff_norm(x))
+            x = after(number, x) if after else x
         out: Tensor = self.norm(x)
         return out
 
@@ -187,7 +191,7 @@ class Backbone(nn.Module):
             keep=whole(slots + 1, c.ring, dtype=torch.bool),
         )
 
-    def read(self, state: BackboneState, slot: int, x_SD: Tensor) -> Tensor:
+    def read(self, state: BackboneState, slot: int, x_SD: Tensor, after: After | None = None) -> Tensor:
         """Set-up positions of one session, which take no time: into the pinned places. Gives their hidden states."""
         n, at = x_SD.shape[0], int(state.pinned[slot])
         if at + n > self.c.pinned:
@@ -203,13 +207,20 @@ class Backbone(nn.Module):
             keys, values = state.k[layer, slot, None, :, : at + n], state.v[layer, slot, None, :, : at + n]
             x = x + block.attention.look(q, keys, values, mask)
             x = x + block.ff(block.ff_norm(x))
+            x = after(layer, x) if after else x
         state.seen[slot, at : at + n] = True
         state.pinned[slot] += n
         out: Tensor = self.norm(x[0])
         return out
 
     def step(
-        self, state: BackboneState, slots_B: Tensor, x_BD: Tensor, keep_B: Tensor, static: bool = False
+        self,
+        state: BackboneState,
+        slots_B: Tensor,
+        x_BD: Tensor,
+        keep_B: Tensor,
+        static: bool = False,
+        after: After | None = None,
     ) -> Tensor:
         """One tick of the sessions in `slots_B` (padding rows name the scratch slot). `leave` goes before."""
         c = self.c
@@ -228,6 +239,7 @@ class Backbone(nn.Module):
             values[slots_B, :, place_B] = v[:, :, 0]
             x = x + block.attention.look(rotate(q, cos, sin), keys[rows], values[rows], mask)
             x = x + block.ff(block.ff_norm(x))
+            x = after(layer, x) if after else x
         state.tick[slots_B] += 1
         out: Tensor = self.norm(x[:, 0])
         return out

@@ -35,6 +35,8 @@ class ModelConfig:
     memory_levels: int = 12
     memory_per_level: int = 6  # entries a level holds before its two oldest merge into the next level
     recall: int = 1024  # ticks with words that can be said again; 0 = none
+    associate: tuple[int, ...] = (2, 5)  # blocks after which words are associated, see model/association.py
+    words: int = 512  # the last so many words can be associated
     pinned: int = 96  # set-up and instruction positions kept for ever
     # senses
     mel_levels: int = 16
@@ -99,6 +101,7 @@ class ModelConfig:
         if "name" not in raw:
             raise ValueError("model config has no name")
         raw["tiles"] = tuple(raw.get("tiles", (3, 4)))
+        raw["associate"] = tuple(raw.get("associate", ()))
         return cls(**raw)
 
 
@@ -117,6 +120,8 @@ BASE = ModelConfig(
     piece_dim=512,
     window=512,
     pinned=512,
+    associate=(6, 12, 18),
+    words=1024,
     voice_dim=512,
 )
 
@@ -136,6 +141,8 @@ TML_INTERACTION_SMALL = ModelConfig(
     window=4096,
     group=32,
     pinned=4096,
+    associate=(15, 30, 45),
+    words=4096,
     ear_dim=1024,
     ear_blocks=8,
     tile_dim=512,
@@ -173,6 +180,8 @@ def tiny(**changes: object) -> ModelConfig:
         memory_levels=3,
         memory_per_level=2,
         pinned=6,
+        associate=(0,),
+        words=24,
         ear_dim=16,
         ear_blocks=2,
         tile_dim=8,

@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from microturn.model.association import AssociationState
 from microturn.model.backbone import BackboneState
 from microturn.model.config import ModelConfig
 from microturn.model.ears import CONTEXT, FRAMES, PowerMel, to_levels
@@ -33,6 +34,7 @@ from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, Tic
 
 SNAPSHOT_FORMAT = 1
 PHONEMES_A_PIECE = 12
+MEMORIES = ("names", "keys", "values")  # of associations: the axis of slots comes second
 
 
 @dataclass
@@ -81,6 +83,7 @@ class Interaction:
         self.backbone: BackboneState
         self.speech: SpeechState
         self.recall: RecallState
+        self.associations: AssociationState
 
     @property
     def spec(self) -> ModelSpec:
@@ -107,6 +110,8 @@ class Interaction:
         self.speech = self.network.voice.allocate(slots)
         if self.network.recall:
             self.recall = self.network.recall.allocate(s)
+        if self.network.associations:
+            self.associations = self.network.associations.allocate(s)
         self._replays.clear()
 
     def _parts(self) -> list[tuple[str, Tensor, int]]:
@@ -119,6 +124,11 @@ class Interaction:
         voice = [("voice." + name, tensor, 0) for name, tensor in self.speech.tensors()]
         if self.network.recall:
             deep += [("recall." + f.name, getattr(self.recall, f.name), 0) for f in fields(RecallState)]
+        if self.network.associations:
+            deep += [
+                ("associations." + f.name, getattr(self.associations, f.name), int(f.name in MEMORIES))
+                for f in fields(AssociationState)
+            ]
         return own + deep + (voice if self.voiced else [])
 
     def reset(self, slot: int, seed: int = 0) -> None:
@@ -136,7 +146,9 @@ class Interaction:
         pieces = torch.tensor([p + [0] * (room - len(p)) for p in packed], device=self.device)
         first = int(self.backbone.pinned[slot])
         x = self.network.set_up(pieces[None], torch.full_like(pieces, channel)[None], first)
-        hidden = self.network.backbone.read(self.backbone, slot, x[0])
+        words = self.network.associations
+        after = words.opening(self.associations, slot, pieces) if words else None
+        hidden = self.network.backbone.read(self.backbone, slot, x[0], after)
         if self.network.recall:
             self.network.recall.pin(self.recall, slot, hidden, pieces)
 
@@ -223,7 +235,12 @@ class Interaction:
         )
         sensed, s.ears[index] = net.sense(percept, s.ears[index])
         x = net.compose(sensed, own)[:, 0]
-        hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0], self.static)
+        after = None
+        if net.associations:
+            after = net.associations.during(
+                self.associations, index, self.backbone.tick[index], own.heard[:, 0], own.said[:, 0], text
+            )
+        hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0], self.static, after)
 
         logits = net.decision(hidden)
         logits[:, Decision.SPEAK] += eagerness

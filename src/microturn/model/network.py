@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from microturn.model.association import Associations, Words
 from microturn.model.backbone import Backbone
 from microturn.model.config import ModelConfig
 from microturn.model.heads import DepthDecoder
@@ -34,7 +35,7 @@ CANCELLED = len(Decision) + 1  # the last action never reached its listener
 class Percept:
     """What the world brought, for [B, N] ticks."""
 
-    levels: Tensor  # [B, N, FRAMES, BINS] dMel levels
+    levels: Tensor  # [B, N, FRAMES, BINS] dMel levels; [1, …] if all hear the same
     has_audio: Tensor  # [B, N]
     frames: Tensor  # [M, H, W, 3] the video frames that came, in row order, or one for every tick
     has_frame: Tensor  # [B, N]
@@ -74,6 +75,7 @@ class Network(nn.Module):
         self.mix_norm = RMSNorm(c.d_model)
         self.mix = SwiGLU(c.d_model, c.d_model)
         self.backbone = Backbone(c)
+        self.associations = Associations(c, self.pieces) if c.associate else None
         self.sounds = nn.Linear(c.ear_dim, len(SOUNDS))  # only for learning: what the ears tell apart
         self.decision = nn.Linear(c.d_model, len(Decision))
         self.say = DepthDecoder(c, self.pieces)
@@ -101,8 +103,9 @@ class Network(nn.Module):
 
     def sense(self, p: Percept, ears_past: Tensor) -> tuple[Tensor, Tensor]:
         """What the world brought in [B, N] ticks → [B, N, D], and the frames that the ears carry on."""
-        frames, carried = self.ears.frames(p.levels, p.has_audio, ears_past)
-        return self._sense(p, self.ears.fold(frames)), carried
+        frames, carried = self.ears.frames(p.levels, p.has_audio[: len(p.levels)], ears_past[: len(p.levels)])
+        folded = self.ears.fold(frames).expand(len(p.has_audio), -1, -1)
+        return self._sense(p, folded), carried
 
     def _sense(self, p: Percept, x: Tensor) -> Tensor:
         if p.frames.shape[0] == p.has_frame.numel():  # one for every tick, wanted or not
@@ -132,11 +135,14 @@ class Network(nn.Module):
         mixed: Tensor = x + self.mix(self.mix_norm(x))
         return mixed
 
-    def think(self, x: Tensor, setup: Tensor, setup_channel: Tensor, p: Percept) -> Tensor:
+    def think(self, x: Tensor, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> Tensor:
         """Composed ticks x [B, N, D] behind set-up pieces [B, S, R] → hidden states of set-up and ticks."""
         if setup.shape[1]:
             x = torch.cat([self.set_up(setup, setup_channel), x], 1)
-        hidden: Tensor = self.backbone(x, (setup != 0).any(-1), p.keep())
+        after = None
+        if self.associations:
+            after = self.associations.over(Words.of(setup, own.heard, own.said, p.text), own.heard)
+        hidden: Tensor = self.backbone(x, (setup != 0).any(-1), p.keep(), after)
         return hidden
 
     def forward(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> Tensor:
@@ -144,6 +150,6 @@ class Network(nn.Module):
 
     def study(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> tuple[Tensor, Tensor]:
         """The hidden states of set-up and ticks, and the 20 ms frames of the ears."""
-        frames, _ = self.ears.frames(p.levels, p.has_audio, self.ears.past(setup.shape[0]))
-        x = self.compose(self._sense(p, self.ears.fold(frames)), own)
-        return self.think(x, setup, setup_channel, p), frames
+        frames, _ = self.ears.frames(p.levels, p.has_audio[: len(p.levels)], self.ears.past(len(p.levels)))
+        x = self.compose(self._sense(p, self.ears.fold(frames).expand(len(p.has_audio), -1, -1)), own)
+        return self.think(x, setup, setup_channel, p, own), frames

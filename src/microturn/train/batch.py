@@ -27,6 +27,7 @@ class Batch:
     setup: Tensor  # [B, S, R]
     setup_channel: Tensor  # [B, S, R]
     decision: Tensor  # [B, N]
+    cut: Tensor  # [B, N] the tick after speech that was to stop early
     say: Tensor  # [B, N, T]
     hear: Tensor  # [B, N, T]
     hear_known: Tensor  # [B, N]
@@ -67,10 +68,11 @@ def stack(
     mouth: Sequence[Bytes],
     hardship: sound.Hardship,
     lexicon: Lexicon | None = None,
+    quiet: bool = False,
 ) -> Batch:
-    """All episodes must have the same number of ticks."""
+    """All episodes must have the same number of ticks. Quiet: nobody is heard in any, so all share one sound."""
     made: list[Targets] = [targets(e, pieces, c.read_pieces, c.say_pieces, lexicon) for e in episodes]
-    heard = [sound.mix(e, rng, noises, mouth, hardship) for e in episodes]
+    heard = [sound.mix(e, rng, noises, mouth, hardship) for e in episodes[: 1 if quiet else None]]
     s = min(c.pinned, max(len(m.setup) for m in made))
     b, n = len(episodes), episodes[0].ticks
     setup = np.zeros((b, s, c.read_pieces), np.int64)
@@ -87,7 +89,7 @@ def stack(
 
     percept = Percept(
         levels=whole([sound.to_levels(power, c.mel_levels) for power, _ in heard]),
-        has_audio=whole([arrived for _, arrived in heard]),
+        has_audio=whole([arrived for _, arrived in heard]).expand(b, n),
         frames=torch.from_numpy(frames),
         has_frame=torch.tensor([[frame is not None for frame in film] for film in films]),
         text=whole([m.text for m in made]),
@@ -98,6 +100,7 @@ def stack(
         torch.from_numpy(setup),
         torch.from_numpy(setup_channel),
         whole([m.decision for m in made]),
+        whole([m.cut for m in made]),
         whole([m.say for m in made]),
         whole([m.hear for m in made]),
         whole([m.hear_known for m in made]),

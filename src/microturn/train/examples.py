@@ -66,13 +66,14 @@ def listen(clips: list[Clip], rng: random.Random, seconds: float, scene: str = "
 class Examples:
     """Draws episodes.
 
-    `told` is the share in which nobody has to be heard: any words can be used there, so that skills are learned
-    from more scripts than a bank can hold, and hearing from what it holds. `plain` is the share of the others
+    `told` is the share of batches in which nobody has to be heard: any words can be used there, so that skills are
+    learned from more scripts than a bank can hold, and hearing from what it holds. In a share `aside` of the other
+    batches' episodes other people talk while words are given: what is given counts. `plain` is the share of the rest
     that is only hearing, `real` the share of those by recorded people.
     """
 
-    def __init__(self, bank: Bank, plain: float, real: float, told: float = 0.0) -> None:
-        self.bank, self.plain, self.real, self.told = bank, plain, real, told
+    def __init__(self, bank: Bank, plain: float, real: float, told: float = 0.0, aside: float = 0.0) -> None:
+        self.bank, self.plain, self.real, self.told, self.aside = bank, plain, real, told, aside
         self.scripts = bank.scripts()
         voices = bank.voices()
         known = {family for family in FAMILIES if any(family_of(v) == family for v in voices)}
@@ -91,8 +92,10 @@ class Examples:
 
     def episode(self, seed: int, seconds: float) -> Episode:
         rng, warps = random.Random(seed), np.random.default_rng(seed)
-        if rng.random() < self.told:
-            return self._told(rng, warps, seconds)
+        if rng.random() < self.aside:
+            told = self._told(rng, seconds)
+            others = self._plain(rng, warps, seconds).placed
+            return replace(told, placed=told.placed + tuple(replace(p, who=1) for p in others))
         by_family = self.fitting[seconds]
         if not by_family or rng.random() < self.plain:
             return self._plain(rng, warps, seconds)
@@ -106,18 +109,14 @@ class Examples:
         clips = [sounding(clip, line.manner) for clip, line in zip(clips, script.lines, strict=True)]
         return compose(script, clips, seconds, take=seed)
 
-    def _told(self, rng: random.Random, warps: np.random.Generator, seconds: float) -> Episode:
-        """A new script, its words given. Half the time other people talk meanwhile: what is given counts."""
+    def _told(self, rng: random.Random, seconds: float) -> Episode:
+        """A new script, its words given."""
         scene = rng.choices(list(TOLD), list(TOLD.values()))[0]
         script = write(scene, rng.randrange(1 << 40, 1 << 41), "train", seconds)
         pace = rng.uniform(0.8, 1.3)
         clips = [_unspoken(line.text, pace) for line in script.lines]
         episode = compose(script, clips, seconds, take=rng.randrange(1 << 30))
-        episode = replace(episode, told=True)
-        if rng.random() < 0.5:
-            others = self._plain(rng, warps, seconds).placed
-            episode = replace(episode, placed=episode.placed + tuple(replace(p, who=1) for p in others))
-        return episode
+        return replace(episode, told=True)
 
     def _family(self, rng: random.Random, there: Collection[str]) -> str:
         """One of those that are there: voices of one family are more alike than their number says."""
@@ -143,20 +142,24 @@ class Examples:
         """Episodes of one length, as many as make up `seconds_in_all`."""
         rng = np.random.default_rng(seed)
         seconds = float(rng.choice(list(LENGTHS), p=list(LENGTHS.values())))
-        episodes = [
-            self.episode(seed * 1_000_003 + i, seconds) for i in range(round(seconds_in_all / seconds))
-        ]
-        return stack(episodes, rng, c, pieces, self.noises, self.mouth, sound.Hardship(1.0), self.lexicon)
+        seeds = [seed * 1_000_003 + i for i in range(round(seconds_in_all / seconds))]
+        quiet = rng.random() < self.told
+        if quiet:
+            episodes = [self._told(random.Random(s), seconds) for s in seeds]
+        else:
+            episodes = [self.episode(s, seconds) for s in seeds]
+        hardship = sound.Hardship(1.0)
+        return stack(episodes, rng, c, pieces, self.noises, self.mouth, hardship, self.lexicon, quiet)
 
 
 def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> None:
     torch.set_num_threads(1)
-    examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real, recipe.told)
+    examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real, recipe.told, recipe.aside)
     pieces = PieceTokenizer.load()
     trainer = mp.parent_process()
     while True:
         if step % REREAD == 0:  # it may be growing
-            examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real, recipe.told)
+            examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real, recipe.told, recipe.aside)
         batch = examples.batch(recipe.seed * 1_000_000 + step, recipe.seconds, c, pieces)
         step += 1
         while True:

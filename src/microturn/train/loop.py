@@ -25,6 +25,7 @@ from microturn.train.crew import APART, Crew
 from microturn.train.examples import batches
 from microturn.train.losses import losses
 from microturn.train.muon import optimizers
+from microturn.train.oracle import corrected
 from microturn.train.recipe import Recipe
 from microturn.train.rollout import roll_out
 from microturn.train.shards import gather, join, own, parts, place, restore, shard, weights, whole
@@ -38,22 +39,27 @@ def rate_at(recipe: Recipe, step: int, minutes: float) -> float:
     return warm * (1 - 0.93 * min(max(cooling, 0.0), 1.0))
 
 
-def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> Own:
+def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> tuple[Own, Batch]:
+    """What is fed back, and the batch with what is right after that."""
     if rolled:
         gather(network)
         done = roll_out(network, batch)
         past = fed_back(done.say, done.hear, done.decision)
-        return replace(past, heard=torch.where(batch.told[:, None, None], batch.hear, past.heard))
+        decision, say, hear = corrected(
+            batch.decision, batch.say, batch.hear, batch.cut, done.decision, done.say, done.hear
+        )
+        past = replace(past, heard=torch.where(batch.told[:, None, None], batch.hear, past.heard))
+        return past, replace(batch, decision=decision, say=say, hear=hear)
     past = fed_back(batch.say, batch.hear, batch.decision)
     hidden = torch.rand(batch.decision.shape, device=batch.decision.device) < holes
     heard = torch.where(hidden[..., None], 0, past.heard)
-    return replace(past, heard=torch.where(batch.told[:, None, None], batch.hear, heard))
+    return replace(past, heard=torch.where(batch.told[:, None, None], batch.hear, heard)), batch
 
 
 def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str, float]:
     """The gradients of one batch."""
     rolled = step >= recipe.rolled_from and (step * 7919 % 1000) < recipe.rolled * 1000
-    past = feedback(network, batch, rolled, recipe.holes)
+    past, batch = feedback(network, batch, rolled, recipe.holes)
     hidden, frames = network.study(batch.setup, batch.setup_channel, batch.percept, past)
     each = losses(network, hidden, frames, past.heard, batch)
     each.total().backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,5 @@
-"""One number per head. Silence dominates the ticks, so changes of decision and rare decisions weigh more.
+"""One number per head. The ticks around a change of decision weigh more, whichever way it goes: a weight that prefers
+one decision to another would make the network take it too often.
 
 Shape suffixes: B episodes, N ticks, T pieces.
 """
@@ -24,10 +25,12 @@ class Losses:
     sound: Tensor  # per sound of the user's words, as the ears tell them apart
 
     def total(self) -> Tensor:
-        return self.decision + self.say + self.hear + SOUND * self.sound
+        return DECISION * self.decision + self.say + self.hear + SOUND * self.sound
 
 
-CHANGE = 3.0  # weight of the ticks in which the decision changes
+DECISION = 2.0
+CHANGE = 3.0  # more weight for the ticks around a change of decision
+AROUND = 2  # ticks on either side
 SPEAK_NOTHING = 0.5  # weight of a speaking tick that begins no piece
 HEAR_NOTHING = 0.25
 SOUND = 0.5
@@ -57,9 +60,9 @@ def losses(network: Network, hidden: Tensor, frames: Tensor, heard: Tensor, batc
     """`heard` [B, N, T]: the words that were fed back in each tick."""
     whole, hidden = hidden, hidden[:, batch.setup.shape[1] :]
     decision = batch.decision.flatten()
-    before = F.pad(batch.decision, (1, 0), value=int(Decision.LISTEN))[:, :-1].flatten()
-    share = torch.bincount(decision, minlength=len(Decision)).float() / len(decision)
-    weight = (share.clamp_min(1e-3) ** -0.5)[decision] * torch.where(decision != before, CHANGE, 1.0)
+    before = F.pad(batch.decision, (1, 0), value=int(Decision.LISTEN))[:, :-1]
+    changed = (batch.decision != before).float()[:, None]
+    weight = (1 + CHANGE * F.max_pool1d(changed, 2 * AROUND + 1, 1, AROUND)).flatten()
     each = F.cross_entropy(network.decision(hidden).flatten(0, 1), decision, reduction="none")
     rows = hidden.flatten(0, 1)
     speaking = (decision == Decision.SPEAK).nonzero()[:, 0]

@@ -18,7 +18,8 @@ class Recipe:
     muon_rate: float = 6e-3  # 0 = AdamW for everything
     warm_steps: int = 40
     cool_share: float = 0.3  # last share of the minutes, in which the rate falls to a tenth
-    told: float = 0.3  # share of episodes without sound, in which the words are given instead
+    told: float = 0.3  # share of batches without sound, in which the words are given instead
+    aside: float = 0.12  # share of the others' episodes in which words are given while other people talk
     plain: float = 0.4  # share of the others that is plain hearing
     real: float = 0.5  # share of those with recorded people
     rolled: float = 0.5  # share of steps whose feedback is a roll-out

@@ -43,18 +43,23 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
     """Also right with the network in training mode: nothing here differs between the two."""
     p = batch.percept
     b, n = p.has_audio.shape
-    sensed, _ = network.sense(p, network.ears.past(b))
+    sensed, _ = network.sense(p, network.ears.past(len(p.levels)))
     keep = p.keep()
     backbone = _fitted(network, n, batch.setup.shape[1])
     state = backbone.allocate(b)
     slots = torch.arange(b, device=sensed.device)
     recall = network.recall
     words = recall.allocate(b) if recall else None
+    associations = network.associations
+    kept = associations.allocate(b) if associations else None
     lengths = (batch.setup != 0).any(-1).sum(1)
     for row in range(b):
         if count := int(lengths[row]):
             x = network.set_up(batch.setup[row : row + 1, :count], batch.setup_channel[row : row + 1, :count])
-            opened = backbone.read(state, row, x[0])
+            after = (
+                associations.opening(kept, row, batch.setup[row, :count]) if associations and kept else None
+            )
+            opened = backbone.read(state, row, x[0], after)
             if recall and words:
                 recall.pin(words, row, opened, batch.setup[row, :count])
     said = batch.say.new_zeros(b, 1, network.c.say_pieces)
@@ -65,7 +70,12 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
     for t in range(n):
         backbone.leave(state, slots)
         x = network.compose(sensed[:, t : t + 1], Own(said, heard, decided, None))
-        hidden = backbone.step(state, slots, x[:, 0], keep[:, t])
+        brought = None
+        if associations and kept:
+            brought = associations.during(
+                kept, slots, state.tick[slots], heard[:, 0], said[:, 0], p.text[:, t]
+            )
+        hidden = backbone.step(state, slots, x[:, 0], keep[:, t], after=brought)
         choice = network.decision(hidden).argmax(-1)
         recalled = None
         if recall and words:

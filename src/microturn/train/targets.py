@@ -29,6 +29,7 @@ LONGEST = 60  # frames of a word
 @dataclass(frozen=True)
 class Targets:
     decision: Ints  # [N]
+    cut: Flags  # [N] the tick after speech that was to stop early
     say: Ints  # [N, T]
     hear: Ints  # [N, T]
     hear_known: Flags  # [N] false where somebody else's words may or may not be transcribed
@@ -80,10 +81,10 @@ def _after_yields(says: Iterable[Say]) -> list[Say]:
     return ordered
 
 
-def schedule(says: Iterable[Say]) -> tuple[list[Word], list[tuple[int, int]]]:
-    """The words that are really played, and the spans of steps [first, last] in which the model speaks."""
+def schedule(says: Iterable[Say]) -> tuple[list[Word], list[tuple[int, int, bool]]]:
+    """The words that are really played, and the spans of steps in which the model speaks: first, last, cut."""
     words: list[Word] = []
-    spans: list[tuple[int, int]] = []
+    spans: list[tuple[int, int, bool]] = []
     for say in _after_yields(says):
         played = [
             w for w in pace(say) if say.until_ms is None or w.start_ms < say.until_ms - TICK_MS
@@ -94,7 +95,7 @@ def schedule(says: Iterable[Say]) -> tuple[list[Word], list[tuple[int, int]]]:
         last = tick_of(played[-1].end_ms - 1) - 1
         if say.until_ms is not None:
             last = min(last, say.until_ms // TICK_MS - LEAD_TICKS - 1)
-        spans.append((tick_of(played[0].start_ms) - LEAD_TICKS, last))
+        spans.append((tick_of(played[0].start_ms) - LEAD_TICKS, last, say.until_ms is not None))
     return words, spans
 
 
@@ -114,8 +115,11 @@ def targets(
     n = episode.ticks
     decision = np.full(n, Decision.LISTEN, np.int64)
     words, spans = schedule(episode.says)
-    for first, last in spans:
+    stopped = np.zeros(n, np.bool_)
+    for first, last, cut in spans:
         decision[max(0, first) : last + 1] = Decision.SPEAK
+        if cut and 0 <= last + 1 < n:
+            stopped[last + 1] = True
     for step, other in episode.decisions:
         decision[step] = other
     say = _spread(
@@ -157,4 +161,4 @@ def targets(
     for i, (p, which) in enumerate(setup):
         setup_text[i, : len(p)], setup_channel[i] = p, which
     sounds = tuple(_soundings(episode, lexicon)) if lexicon and not episode.told else ()
-    return Targets(decision, say, hear, known, setup_text, setup_channel, text, channel, sounds)
+    return Targets(decision, stopped, say, hear, known, setup_text, setup_channel, text, channel, sounds)
