@@ -226,13 +226,13 @@ class TestProactive:
     def test_silence_is_exactly_25(self) -> None:
         assert pauc([self.SPAN], []) == 25.0
         assert pauc([self.SPAN, Expected("say", 5000, 9000, "it is blue")], []) == 25.0
-        assert pauc([self.SPAN], [word("it", 500), word("is", 700), word("red", 3000)]) == 25.0  # outside
+        assert pauc([self.SPAN], [word("it", 500), word("is", 700), word("red", 3001)]) == 25.0  # outside
 
     def test_the_sooner_the_better_and_wrong_is_worse_than_nothing(self) -> None:
         assert pauc([self.SPAN], [word("it is red", 1000)]) == 100.0
-        assert pauc([self.SPAN], [word("it is red", 2000)]) == pytest.approx(62.5)
-        assert pauc([self.SPAN], [word("hello", 2000)]) == pytest.approx(12.5)
-        assert pauc([self.SPAN], [word("it is blue", 2000)]) == pytest.approx(37.5)
+        assert pauc([self.SPAN], [word("it is red", 2000)]) == pytest.approx(81.25)
+        assert pauc([self.SPAN], [word("hello", 2000)]) == pytest.approx(6.25)
+        assert pauc([self.SPAN], [word("it is blue", 2000)]) == pytest.approx(43.75)
 
     def test_answers_are_right_half_right_or_wrong(self) -> None:
         assert [judged("red star", said) for said in ("a red star", "a star", "the moon")] == [2, 1, 0]

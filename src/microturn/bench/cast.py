@@ -8,6 +8,7 @@ and said so.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ class Cast:
         samples = np.clip(np.round(spoken.samples * FULL), -FULL, FULL).astype(np.int16)
         times = np.array([(w.start_ms, w.end_ms) for w in spoken.words], np.int32)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npz")
+        part = path.with_suffix(f".{os.getpid()}.part.npz")
         np.savez(part, samples=samples, times=times)
         part.replace(path)  # a case that was interrupted leaves no half clip behind
         return _restored(samples, times, names, text, voice)

@@ -60,7 +60,8 @@ def played(actions: Sequence[Action], lead_ticks: int) -> Played:
     decided = tuple(
         (step, action.decision) for step, action in enumerate(actions) if action.decision in wanted
     )
-    return Played(tuple(said), heard(actions), decided)
+    speech = (None, *(action.speech for action in actions[:-1]))  # the answer to tick k is heard from k + 1 on
+    return Played(tuple(said), heard(actions), decided, speech)
 
 
 def heard(actions: Sequence[Action]) -> tuple[Heard, ...]:

@@ -14,12 +14,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from microturn.clock import tick_of
 from microturn.scenes.episode import HEARD_MS, Episode, Expected, Say, Word, react
 from microturn.scenes.words import DIGITS, number
-from microturn.streams import Decision
+from microturn.streams import Decision, Floats
 
 SPLIT_MS = 600  # of silence make two utterances out of one
 MONOLOGUE_MS = 2000  # of false talk count as one false utterance
@@ -46,6 +46,7 @@ class Played:
     said: tuple[Word, ...] = ()
     heard: tuple[Heard, ...] = ()
     decided: tuple[tuple[int, Decision], ...] = ()  # step, decision, where it is neither LISTEN nor SPEAK
+    speech: tuple[Floats | None, ...] = field(default=(), compare=False, repr=False)  # [4800] a tick, as played
 
 
 @dataclass(frozen=True)

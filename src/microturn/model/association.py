@@ -7,7 +7,7 @@ name*: it finds the earlier places of the words heard now, because one projectio
 The other heads ask *by age*: every number of ticks has a key of its own. What they bring is what the network thought
 at that place. The pieces of the set-up stay for ever, and after them the last `c.words` that came.
 
-Shape suffixes: B episodes or rows, S set-up positions or slots, N ticks, T pieces of a tick, P places, H heads by age.
+Shapes: B episodes or rows, S set-up positions or slots, N ticks, T pieces of a tick, P places, H heads by age.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class Association(nn.Module):
 
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
+        self.ring = c.words
         self.norm = RMSNorm(c.d_model)
         self.name = nn.Linear(c.piece_dim, KEY, bias=False)
         self.sharp = nn.Parameter(torch.full((1,), SHARP))
@@ -123,8 +124,6 @@ class Association(nn.Module):
         out: Tensor = self.out(torch.cat([named, old.flatten(2)], -1))
         return out
 
-    ring: int
-
     def step(
         self,
         h: Tensor,
@@ -137,7 +136,6 @@ class Association(nn.Module):
         seen: Tensor,
     ) -> Tensor:
         """h [B, D], memories [B, P, KEY], ages [B, P], seen [B, 2, 1, P] by name and by age → [B, D]."""
-        b, t, _ = asked.shape
         nothing = self.nothing.new_zeros(seen.shape[-1])
         nothing[-1] = 1.0
         by_name = torch.where(seen[:, :1], nothing * self.nothing[0], NEVER)
@@ -146,7 +144,7 @@ class Association(nn.Module):
         )
         named = (named[:, 0] * asking[..., None]).sum(1)
         keys = keys + torch.where(age[..., None] < 0, 0.0, self.age(age.clamp(0, AGES - 1)))
-        query = self.query(h).view(b, 1, HEADS, KEY)
+        query = self.query(h).view(len(h), 1, HEADS, KEY)
         by_age = torch.where(seen[:, 1:], nothing * self.nothing[1:, None], NEVER)
         old = F.scaled_dot_product_attention(query, keys[:, None], values[:, None], by_age)
         out: Tensor = self.out(torch.cat([named, old.flatten(1)], -1))
@@ -160,8 +158,6 @@ class Associations(nn.Module):
         super().__init__()
         self.after = {block: i for i, block in enumerate(c.associate)}
         self.each = nn.ModuleList(Association(c) for _ in c.associate)
-        for one in self.each:
-            one.ring = c.words
         self._table = [table]  # not registered: its owner is the network
         self.pinned, self.ring = c.pinned * c.read_pieces, c.words
 
@@ -296,5 +292,5 @@ class During:
         state.keys[number, row, self.place] = one.key(h)[:, None].expand_as(names)
         state.values[number, row, self.place] = one.value(h)[:, None].expand_as(names)
         asked = names[:, : self.heard.shape[1]]
-        memories = (part[number, self.slots] for part in (state.names, state.keys, state.values))
-        return x + one.step(h, *memories, self.age, asked, self.heard != 0, self.seen)[:, None]
+        names, keys, values = (part[number, self.slots] for part in (state.names, state.keys, state.values))
+        return x + one.step(h, names, keys, values, self.age, asked, self.heard != 0, self.seen)[:, None]

@@ -58,7 +58,6 @@ def spoken(
         span = ahead.popleft()
         limit = ahead[0].first if ahead else n
         done, when = 0, span.first - EARLY  # groups said, and when the last of them was
-        late = 0
         for tick in range(max(0, span.first - EARLY), min(n, limit)):
             uttered = [p for p in said[tick] if p] if did[tick] == Decision.SPEAK else []
             if tick < span.first:
@@ -76,10 +75,8 @@ def spoken(
                     words[tick] = span.groups[done][1] + [0] * (room - len(span.groups[done][1]))
                     if uttered:
                         done, when = done + 1, tick
-                        late = max(0, tick - span.groups[done - 1][0])
                 elif uttered and uttered[0] == span.groups[done][1][0]:
                     done, when = done + 1, tick
-                    late = 0
             else:
                 tail = span.last - span.groups[-1][0] if span.groups else span.last - span.first
                 end = when + tail if span.groups else span.last
