@@ -5,13 +5,14 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 	'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 BIN := .venv/bin
 
-.PHONY: help setup test check serve voices bank clean
+.PHONY: help setup test check serve voices bank voice clean
 
 help:
 	@echo "make setup   install into .venv (once)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, tests"
 	@echo "make bank    voices and phrase bank for training (hours; resumes where it stopped)"
+	@echo "make voice   teach the model a voice (hours; resumes where it stopped)"
 	@echo "make serve   serve a page and sessions at http://localhost:8000"
 
 setup: .venv/ready
@@ -60,6 +61,10 @@ bank: voices
 	$(BUILD) talk --family hibari --count 300
 	$(BUILD) lexicon
 	$(BUILD) talk --family kokoro- --count 800 --part 40
+
+# The model's own mouth: see docs/voice.md.
+voice:
+	nice -n 19 runs/voice.sh
 
 clean:
 	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         took = clock.now() - began
     if seconds > 0:
         print(f"{seconds:.1f} s of media in {took:.1f} s: {seconds / took:.1f} × real time")
+        if not model.voiced:
+            print(f"the voice of {args.model} is not trained: its sound is silence (docs/voice.md)")
     return 2 if failures else 0
 
 

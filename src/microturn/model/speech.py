@@ -103,10 +103,14 @@ class Durations(nn.Module):
             with torch.no_grad():
                 self.longer.bias.copy_(torch.linspace(4.0, -8.0, LONGEST))
 
+    def odds(self, window: Tensor) -> Tensor:
+        """Ids [..., 10] → log-odds of lasting longer than 0 … 39 frames."""
+        odds: Tensor = self.longer(self.mlp(self.phoneme(window).flatten(-2)))
+        return odds
+
     def forward(self, window: Tensor) -> Tensor:
-        """Ids [..., 10] → expected frames [...]."""
-        longer: Tensor = self.longer(self.mlp(self.phoneme(window).flatten(-2))).sigmoid().sum(-1)
-        return longer
+        """Expected frames [...]."""
+        return self.odds(window).sigmoid().sum(-1)
 
     def whole(self, frames: Tensor, phoneme: Tensor) -> Tensor:
         """Expected frames → a number of frames. Only a word boundary may take none."""

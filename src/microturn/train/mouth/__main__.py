@@ -1,0 +1,127 @@
+"""`python -m microturn.train.mouth PART`: teach the model to speak, one part after the other (runs/voice.sh).
+
+    bank     the teacher's speech, or with --folder somebody's recordings → a voice bank
+    minds    what goes on in the backbone while it says the bank's utterances, laid beside them
+    lexicon  how the teacher pronounces each word that it knows → model/lexicon.json.gz
+    vocoder  learns to make sound of frames; with --head, also of that head's frames
+    head     learns durations and frames
+    voice    vocoder and head → one voice file
+    join     a voice file and weights → weights that speak
+
+Everything goes on where it stopped; --minutes counts over all resumptions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from microturn.model.checkpoint import RELEASED
+from microturn.model.phonemes import SYMBOLS, from_ipa
+from microturn.model.speech import SpeechHead
+from microturn.train.mouth import course, head, join, minds, sentences, sound
+
+WEAK = {"a": "ɐ", "the": "ðə", "to": "tə"}  # as they are said inside a sentence
+LEXICON = Path(__file__).parents[2] / "model" / "lexicon.json.gz"
+
+
+def numbered(first: int) -> Iterator[tuple[int, str]]:
+    number = first
+    while True:
+        text = sentences.sentence(number)
+        if text and sentences.split_of(text) == "train":
+            yield number, text
+        number += 1
+
+
+def bank(args: argparse.Namespace) -> None:
+    from microturn.train.mouth import teacher
+    from microturn.train.mouth.bank import Builder
+
+    if args.folder:
+        teacher.own(Builder(args.bank, args.name), args.folder, args.phones)
+        return
+    builder = Builder(args.bank, f"{args.name}-{args.worker}", args.worker * 10_000_000)
+    teacher.fill(builder, numbered(builder.number), args.minutes)
+
+
+def lexicon(args: argparse.Namespace) -> None:
+    from microturn.train.mouth import teacher
+
+    known = {
+        word: " ".join(SYMBOLS[i] for i in from_ipa(sounds))
+        for word, sounds in sorted((teacher.lexicon() | WEAK).items())
+    }
+    LEXICON.write_bytes(gzip.compress(json.dumps(known).encode(), 9, mtime=0))
+    print(f"{len(known)} words, {LEXICON.stat().st_size / 1e6:.1f} MB")
+
+
+def part_head(args: argparse.Namespace) -> tuple[SpeechHead, int]:
+    """An untaught mouth of the model's widths, with what --head and --vocoder hold in it."""
+    network, _ = join.network_of(args.model)
+    made = network.voice
+    if args.vocoder:
+        made.vocoder.load_state_dict(course.part_of(args.vocoder, "vocoder"))
+    if args.head:
+        missing = made.load_state_dict(course.part_of(args.head, "head"), strict=False)
+        assert not missing.unexpected_keys
+    return made, network.c.d_model
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="microturn.train.mouth",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("part", choices=("bank", "minds", "lexicon", "vocoder", "head", "voice", "join"))
+    parser.add_argument("--bank", type=Path, default=Path("voicebank"))
+    parser.add_argument("--out", type=Path, help="the run folder, voice file or weights to make")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of speech to make, or of training")
+    parser.add_argument("--model", default=RELEASED, help="weights whose mouth this is")
+    parser.add_argument("--name", default="heart", help="of the voice")
+    parser.add_argument("--worker", type=int, default=0, help="bank: builders side by side")
+    parser.add_argument("--folder", type=Path, help="bank: recordings beside a transcripts.jsonl")
+    parser.add_argument(
+        "--phones", type=Path, default=Path("bank/phones.pt"), help="bank --folder: times phones"
+    )
+    parser.add_argument("--vocoder", type=Path, help="voice, vocoder: the vocoder's run folder to take")
+    parser.add_argument("--head", type=Path, help="voice, vocoder: the head's run folder to take")
+    parser.add_argument("--voice", type=Path, help="join: the voice file")
+    parser.add_argument(
+        "--packed", action="store_true", help="join: a byte a number, as released weights are"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(args.threads)
+    if args.part not in ("bank", "minds", "lexicon") and args.out is None:
+        parser.error(f"{args.part} needs --out")
+    if args.part == "bank":
+        bank(args)
+    elif args.part == "lexicon":
+        lexicon(args)
+    elif args.part == "minds":
+        minds.think(args.bank, join.network_of(args.model)[0])
+    elif args.part == "join":
+        join.join(args.model, args.voice, args.out, args.packed)
+    else:
+        mouth, width = part_head(args)
+        if args.part == "head":
+            head.train(args.bank, args.out, args.minutes, mouth, width)
+        elif args.part == "vocoder":
+            remake = head.remaker(mouth, width) if args.head else None
+            sound.train(args.bank, args.out, args.minutes, mouth.vocoder, remake)
+        else:
+            if not (args.vocoder and args.head):
+                parser.error("voice needs --vocoder and --head")
+            size = join.write_voice(args.out, args.name, mouth, width, {"teacher": args.name})
+            print(f"{args.out}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

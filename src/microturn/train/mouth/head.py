@@ -1,0 +1,200 @@
+"""Teaches the speech head: durations, the L1 frame decoder and the flow that adds what an average leaves out.
+
+All three learn at once from whole utterances. What the head will meet when it speaks alone is put into the lessons:
+its own last patch instead of the teacher's (scheduled sampling) with noise on it, phonemes that are not known yet,
+and any hidden state at all (the backbone's own, or none for a share of the utterances).
+
+Shape suffixes: B utterances, T ticks, F frames, C channels, D width of the backbone, P phonemes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from microturn.model.phonemes import BOUNDARY, NONE, PAUSE
+from microturn.model.speech import (
+    BEHIND,
+    FRAMES,
+    GROUP,
+    GROUPS,
+    LONGEST,
+    NEIGHBOURS,
+    NEVER,
+    SPAN,
+    Frames,
+    SpeechHead,
+)
+from microturn.model.vocoder import CHANNELS, PITCH
+from microturn.streams import Floats, Ints
+from microturn.train.mouth.bank import Utterance, VoiceBank
+from microturn.train.mouth.course import Course, descend, optimizers
+from microturn.train.mouth.minds import Minds, ticks_of
+from microturn.train.mouth.sound import Remake
+
+BATCH_TICKS = 320  # of a step, about
+LONGEST_TICKS = 60
+UNKNOWN = 0.15  # share of ticks that do not know the next word yet, and of phonemes
+MINDLESS = 0.3  # share of utterances without a hidden state
+SAMPLED = 0.5  # share of ticks that follow on the head's own patch, once it has learned a little
+SAMPLED_FROM = 0.1  # of the minutes
+FLOW_FROM, SPREAD_UNTIL = 0.1, 0.3  # of the minutes: the flow begins; what it moves is scaled no more
+PITCH_WORTH = 2.0
+
+
+@dataclass(frozen=True)
+class Lesson:
+    hidden: Tensor  # [B, T, D]
+    frames: Frames  # each [B, T, 24]
+    patches: Tensor  # [B, T, 16, 82]
+    real: Tensor  # [B, T] ticks that belong to the utterance
+    window: Tensor  # [P, 10] phonemes of all utterances with their neighbours
+    lasts: Tensor  # [P]
+
+
+def spans(u: Utterance, rng: np.random.Generator | None = None) -> tuple[Ints, Ints, Ints]:
+    """Phoneme, frames since it began and until it ends for each tick's 24 frames; as the queue would tell them.
+
+    With `rng` some ticks do not know the words after the present one.
+    """
+    ticks, count = ticks_of(u), len(u.phonemes)
+    at = np.pad(u.labels(), (0, ticks * FRAMES + SPAN - len(u.frames)), constant_values=count)
+    frame = np.arange(ticks)[:, None] * FRAMES + np.arange(SPAN)
+    at_TF = at[frame]
+    end = np.append(np.cumsum(u.lasts), NEVER)
+    start = np.append(end[:-1] - u.lasts, end[-2] if count else 0)
+    phoneme = np.append(u.phonemes, NONE)[at_TF]
+    over = np.where(phoneme == NONE, np.maximum(start[at_TF], frame[:, :1]), start[at_TF])
+    into, to_go = frame - over, end[at_TF] - frame - 1
+    if rng is not None:
+        closes = np.isin(phoneme[:, FRAMES - 1 : -1], (BOUNDARY, PAUSE)) & (
+            at_TF[:, FRAMES:] != at_TF[:, FRAMES - 1 : -1]
+        )
+        for tick in np.flatnonzero((rng.random(ticks) < UNKNOWN) & closes.any(1)):
+            first = FRAMES + int(closes[tick].argmax())
+            phoneme[tick, first:], to_go[tick, first:] = NONE, NEVER
+            into[tick, first:] = np.arange(SPAN - first)
+    return phoneme, into, np.minimum(to_go, NEVER)
+
+
+def windows(phonemes: Ints, rng: np.random.Generator | None = None) -> Ints:
+    """Each phoneme between its neighbours, [P, 10]; with `rng` some do not know the next word."""
+    padded = np.pad(phonemes, (BEHIND, NEIGHBOURS))
+    found = np.lib.stride_tricks.sliding_window_view(padded, BEHIND + 1 + NEIGHBOURS).copy()
+    if rng is not None:
+        after = np.isin(found[:, BEHIND:-1], (BOUNDARY, PAUSE)).cumsum(1) > 0
+        found[:, BEHIND + 1 :][after & (rng.random(len(found)) < UNKNOWN)[:, None]] = NONE
+    return found
+
+
+def patches_of(u: Utterance) -> Floats:
+    """[T, 16, 82]; beyond its end an utterance is silence."""
+    ticks = ticks_of(u)
+    return np.pad(u.frames, ((0, ticks * FRAMES - len(u.frames)), (0, 0))).reshape(ticks, FRAMES, CHANNELS)
+
+
+def lesson(
+    some: list[tuple[Utterance, Floats | None]], width: int, rng: np.random.Generator | None = None
+) -> Lesson:
+    ticks = max(ticks_of(u) for u, _ in some)
+    hidden = torch.zeros(len(some), ticks, width)
+    each = [torch.zeros(len(some), ticks, SPAN, dtype=torch.long) for _ in range(3)]
+    each[2] += NEVER
+    patches = torch.zeros(len(some), ticks, FRAMES, CHANNELS)
+    real = torch.zeros(len(some), ticks, dtype=torch.bool)
+    for b, (u, mind) in enumerate(some):
+        count = ticks_of(u)
+        for whole, part in zip(each, spans(u, rng), strict=True):
+            whole[b, :count] = torch.from_numpy(part)
+        patches[b, :count] = torch.from_numpy(patches_of(u))
+        real[b, :count] = True
+        if mind is not None and not (rng is not None and rng.random() < MINDLESS):
+            hidden[b, :count] = torch.from_numpy(np.asarray(mind, np.float32))
+    window = np.concatenate([windows(u.phonemes, rng) for u, _ in some])
+    lasts = np.concatenate([u.lasts for u, _ in some])
+    return Lesson(hidden, Frames(*each), patches, real, torch.from_numpy(window), torch.from_numpy(lasts))
+
+
+def patch_loss(made: Tensor, true: Tensor) -> Tensor:
+    """Mean distance; pitch counts only where there is a voice. [R, 16, 82] each."""
+    apart = (made - true).abs()
+    voiced = true[..., PITCH + 1]
+    pitch = (apart[..., PITCH] * voiced).sum() / voiced.sum().clamp_min(1.0)
+    return apart[..., :PITCH].mean() + apart[..., PITCH + 1].mean() + PITCH_WORTH * pitch
+
+
+def duration_loss(head: SpeechHead, window: Tensor, lasts: Tensor) -> Tensor:
+    """Whether each phoneme lasts longer than 0, 1, 2 … frames."""
+    longer = (lasts[:, None] > torch.arange(LONGEST)).float()
+    return F.binary_cross_entropy_with_logits(head.durations.odds(window), longer)
+
+
+def losses(head: SpeechHead, given: Lesson, sampled: float, flows: bool, settling: bool) -> dict[str, Tensor]:
+    before = given.patches
+    if sampled:
+        with torch.no_grad():
+            average, _ = head(given.hidden, given.frames, before)
+            own = average + torch.randn_like(average) * head.flow.spread * torch.rand(
+                *average.shape[:2], 1, 1
+            )
+            chosen = torch.rand(average.shape[:2]) < sampled
+            before = torch.where(chosen[..., None, None], own, before)
+            before = before + torch.randn_like(before) * 0.1 * torch.rand(*before.shape[:2], 1, 1)
+    average, made = head(given.hidden, given.frames, before)
+    average, made, true = average[given.real], made[given.real], given.patches[given.real]
+    found = {"l1": patch_loss(average, true), "durations": duration_loss(head, given.window, given.lasts)}
+    if settling:
+        apart = (true - average.detach()).flatten(0, 1).std(0).clamp_min(0.01)
+        head.flow.spread.lerp_(apart, 0.02)
+    if flows:
+        time, noise = torch.rand(len(true)), torch.randn(len(true), GROUPS, GROUP)
+        found["flow"] = head.flow_loss(average, made, true, time, noise)
+    return found
+
+
+def train(bank: Path, folder: Path, minutes: float, head: SpeechHead, width: int) -> None:
+    torch.manual_seed(0)
+    learning = torch.nn.ModuleDict({"durations": head.durations, "decoder": head.decoder, "flow": head.flow})
+    both = optimizers(learning, 1e-3, 4e-3)
+    course = Course(folder, {"head": learning}, both, minutes)
+    utterances = VoiceBank(bank)
+    minds, rng = Minds(bank, utterances), np.random.default_rng(course.step)
+    fitting = [i for i in range(len(utterances)) if ticks_of(utterances[i]) <= LONGEST_TICKS]
+
+    def draw() -> Lesson:
+        some: list[tuple[Utterance, Floats | None]] = []
+        longest = 0
+        while longest * (len(some) + 1) < BATCH_TICKS:
+            number = fitting[int(rng.integers(len(fitting)))]
+            some.append((utterances[number], minds[number]))
+            longest = max(longest, ticks_of(some[-1][0]))
+        return lesson(some, width, rng)
+
+    def learn(step: int) -> dict[str, float]:
+        done = course.minutes / course.planned
+        found = losses(head, draw(), SAMPLED * (done > SAMPLED_FROM), done > FLOW_FROM, done < SPREAD_UNTIL)
+        descend(torch.stack(list(found.values())).sum(), both)
+        return {name: loss.item() for name, loss in found.items()}
+
+    course.go(learn)
+
+
+def remaker(head: SpeechHead, width: int) -> Remake:
+    """An utterance with the mels that the head would give it, patch after true patch; its pitch stays."""
+
+    @torch.no_grad()
+    def remake(u: Utterance) -> Utterance:
+        given = lesson([(u, None)], width)
+        last = F.pad(given.patches[0, :-1], (0, 0, 0, 0, 1, 0))
+        rows = Frames(*(x[0] for x in (given.frames.phoneme, given.frames.into, given.frames.to_go)))
+        made = head.patch(given.hidden[0], rows, last, torch.randn(len(last), GROUPS, GROUP))
+        frames = u.frames.copy()
+        frames[:, :PITCH] = made.flatten(0, 1)[: len(frames), :PITCH].numpy()
+        return replace(u, frames=frames)
+
+    return remake

@@ -1,0 +1,186 @@
+"""What the teacher says: sentences of every kind, without end, each a function of its number.
+
+A tenth of the texts, by a hash, is never trained on: `wanted(split)` holds them for tests. People's own sentences
+(chitchat-dataset, PyPI, MIT) make up the conversation where they are installed; the rest is composed.
+"""
+
+# ruff: noqa: SIM905 — word lists read better as running text
+
+from __future__ import annotations
+
+import random
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from importlib.util import find_spec
+
+from microturn.scenes.words import ANIMALS, COLOURS, FOODS, JOBS, NAMES, OBJECTS, PLACES, VERBS
+from microturn.train.mouth.normal import MONTHS, spoken
+
+TEST_SHARE = 10  # one text in so many is for tests
+BACKCHANNELS = (
+    "mm-hm", "mhm", "right", "oh", "okay", "yeah", "yes", "no", "sure", "I see", "uh-huh", "really?", "wow", "ah",
+    "hmm", "of course", "exactly", "go on", "got it", "true", "well", "great", "thanks", "sorry", "oh no",
+)  # fmt: skip
+FAMILIES = (
+    "Smith Johnson Nguyen Garcia O'Brien Kowalski Patel Schneider Tanaka Okafor Rossi Larsen Dubois Novak Silva "
+    "Cohen Murphy Andersson Yamamoto Petrov Hernandez Fitzgerald McAllister Zhang Lindqvist Abernathy Castellano"
+).split()
+CITIES = (
+    "Paris London Berlin Madrid Vienna Oslo Prague Dublin Lisbon Boston Denver Tokyo Cairo Nairobi Sydney Toronto "
+    "Chicago Seattle Philadelphia Albuquerque Edinburgh Copenhagen Bratislava Montevideo Kuala_Lumpur San_Francisco"
+).split()
+UNITS = ("km", "kg", "%", "°C", "mph", "cm", "ml", "GB", "ft", "mi")
+# Each slot is drawn anew; capital letters name them. Conversation first, then prose as in the news.
+TALK = (
+    "Hello NAME, how are you today?", "What would you like to do next?", "I'm not sure that I understand.",
+    "Let me check that for you.", "Could you say that again, please?", "That's a good question.",
+    "I think the OBJECT is in the PLACE.", "Did you see the COLOUR OBJECT on the OBJECT2?", "Well, I'd rather VERB.",
+    "My JOB told me to VERB more often.", "You should try the FOOD with FOOD2.", "I can't VERB and VERB2 together!",
+    "Wait a moment, there's someone at the door.", "Nothing to worry about; it happens to everyone.",
+    "Why did the ANIMAL run into the PLACE?", "Is your name NAME or NAME2?", "I would love to, but I'm late already.",
+    "Oh, I remember: it was the COLOUR one.", "How long have you lived in CITY?", "Tell me about your ANIMAL.",
+    "Sure, I'll count them for you.", "If it rains, we'll stay at the PLACE.", "Stop me whenever you like.",
+    "Thank you very much, that was delicious.", "You're welcome. Anything else?",
+    "I've never been to CITY, have you?",
+)  # fmt: skip
+NEWS = (
+    "The mayor of CITY announced on DAY that the PLACE will be closed until MONTH.",
+    "Researchers at the university found that ANIMALs VERB longer than previously thought.",
+    "According to FULL, a spokesperson, N people attended the opening of the new PLACE in CITY.",
+    "The company reported revenue of $F million, up P% from a year earlier.",
+    "Heavy snow delayed trains between CITY and CITY2, leaving hundreds of passengers at the station.",
+    "The JOB, who asked not to be named, described the decision as unexpected.",
+    "In YEAR, the museum bought a COLOUR OBJECT that once belonged to FULL.",
+    "Prices for FOOD and FOOD2 rose sharply, while demand for FOOD3 remained weak.",
+    "A spokeswoman said the negotiations would continue through the weekend.",
+    "Although the bridge was finished in YEAR, it did not open to the public until DATE.",
+    "Voters in CITY will decide in MONTH whether to build a second PLACE.",
+    "The storm is expected to reach the harbor by TIME, bringing winds of N mph.",
+)  # fmt: skip
+FIGURES = (
+    "N", "N, N2, N3, N4.", "The answer is N.", "N plus N2 is N3.", "It is TIME.", "The train leaves at TIME.",
+    "It costs MONEY.", "That will be MONEY, please.", "DATE", "Today is DAY, DATE.", "She was born on DATE.",
+    "Set a timer for P minutes.", "It weighs F UNIT.", "We drove N UNIT in P minutes.", "The temperature is P°C.",
+    "Call me at PHONE.", "The code is DIGITS.", "He came in ORD of N.", "Flight DIGITS to CITY leaves at TIME.",
+    "P% of the FOOD is gone.", "Room N is on the ORD floor.", "In YEAR there were N of them.",
+    "one, two, three, four, five, six, seven, eight, nine, ten", "F or F2?",
+)  # fmt: skip
+LISTS = (
+    "We need FOOD, FOOD2, FOOD3 and FOOD4.", "COLOUR, COLOUR2, COLOUR3.",
+    "On the OBJECT: a OBJECT2, a OBJECT3 and a cup.",
+    "First VERB, then VERB2, and finally VERB3.", "NAME, NAME2, NAME3 and NAME4 are here.", "CITY, CITY2 or CITY3?",
+)  # fmt: skip
+SINGLE = (*ANIMALS, *FOODS, *OBJECTS, *PLACES, *COLOURS, *VERBS)
+ONSETS = "b br ch d dr f fl g gr h j k kl l m n p pr r s sh st t tr v w z".split()
+NUCLEI = "a e i o u ai ea ee ie oo ou or er ar".split()
+CODAS = ("", "", "", "n", "l", "r", "s", "t", "ck", "m", "nd", "th")
+
+
+def made_name(rng: random.Random) -> str:
+    """A name that is in no lexicon."""
+    syllables = (
+        rng.choice(ONSETS) + rng.choice(NUCLEI) + rng.choice(CODAS) for _ in range(rng.randint(2, 3))
+    )
+    return "".join(syllables).capitalize()
+
+
+def _grouped(n: int) -> str:
+    return f"{n:,}" if n >= 10_000 else str(n)
+
+
+def _slot(kind: str, rng: random.Random) -> str:
+    full = (
+        rng.choice(NAMES).capitalize()
+        + " "
+        + (made_name(rng) if rng.random() < 0.3 else rng.choice(FAMILIES))
+    )
+    day = f"{rng.choice(MONTHS)} {rng.randint(1, 28)}"
+    drawn: dict[str, Callable[[], str]] = {
+        "NAME": lambda: made_name(rng) if rng.random() < 0.3 else rng.choice(NAMES).capitalize(),
+        "FULL": lambda: full,
+        "CITY": lambda: rng.choice(CITIES).replace("_", " "),
+        "DAY": lambda: rng.choice("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()),
+        "MONTH": lambda: rng.choice(MONTHS),
+        "DATE": lambda: day + (f", {rng.randint(1850, 2049)}" if rng.random() < 0.5 else ""),
+        "YEAR": lambda: str(rng.randint(1700, 2049)),
+        "TIME": lambda: f"{rng.randint(1, 12)}:{rng.randint(0, 59):02d}" + rng.choice(("", " AM", " PM")),
+        "MONEY": lambda: rng.choice("$$$£€") + f"{rng.randint(0, 999)}.{rng.randint(1, 99):02d}",
+        "N": lambda: _grouped(int(10 ** rng.uniform(0, rng.choice((1, 2, 3, 4, 6))))),
+        "P": lambda: str(rng.randint(1, 99)),
+        "F": lambda: f"{rng.randint(0, 99)}.{rng.randint(1, 99)}",
+        "ORD": lambda: f"{rng.randint(4, 20)}th",
+        "UNIT": lambda: rng.choice(UNITS),
+        "PHONE": lambda: f"555-{rng.randint(0, 9999):04d}",
+        "DIGITS": lambda: " ".join(str(rng.randint(0, 9)) for _ in range(rng.randint(3, 6))),
+    }
+    if kind in drawn:
+        return drawn[kind]()
+    words = {"ANIMAL": ANIMALS, "FOOD": FOODS, "OBJECT": OBJECTS, "PLACE": PLACES, "COLOUR": COLOURS, "VERB": VERBS,
+             "JOB": JOBS}  # fmt: skip
+    return rng.choice(words[kind])
+
+
+_SLOT = re.compile(r"\b(NAME|FULL|CITY|DAY|MONTH|DATE|YEAR|TIME|MONEY|N|P|F|ORD|UNIT|PHONE|DIGITS|ANIMAL|FOOD|OBJECT|"
+                   r"PLACE|COLOUR|VERB|JOB)\d?(?=\b|s\b|%|°)")  # fmt: skip
+
+
+def _filled(forms: tuple[str, ...], rng: random.Random) -> str:
+    return _SLOT.sub(lambda m: _slot(m[1], rng), rng.choice(forms))
+
+
+@lru_cache(maxsize=1)
+def _people() -> tuple[str, ...]:
+    """What people wrote to each other; nothing where it is not installed."""
+    if find_spec("chitchat_dataset") is None:
+        return ()
+    from microturn.train.build import chitchat
+
+    return tuple(chitchat())
+
+
+def _conversation(rng: random.Random) -> str:
+    people = _people()
+    if not people or rng.random() < 0.25:
+        return _filled(TALK, rng)
+    said = rng.choice(people)
+    said = re.sub(r"\bi\b", "I", said[0].upper() + said[1:])
+    asks = re.match(
+        r"(what|why|how|who|where|when|do|does|did|is|are|can|could|would|have|will)\b", said.lower()
+    )
+    return said + ("?" if asks else rng.choice("...!"))
+
+
+KINDS: dict[str, tuple[float, Callable[[random.Random], str]]] = {
+    "conversation": (0.45, _conversation),
+    "prose": (0.15, lambda rng: _filled(NEWS, rng)),
+    "numbers": (0.16, lambda rng: _filled(FIGURES, rng)),
+    "names": (0.06, lambda rng: _filled(("FULL", "FULL called.", "FULL lives in CITY.", "Hi FULL."), rng)),
+    "lists": (0.06, lambda rng: _filled(LISTS, rng)),
+    "words": (0.07, lambda rng: rng.choice(SINGLE)),
+    "backchannels": (0.05, lambda rng: rng.choice(BACKCHANNELS) + rng.choice(("", ".", ","))),
+}  # fmt: skip
+
+
+def split_of(text: str) -> str:
+    """Backchannels and single words are too few to hold any back."""
+    reserved = text.count(" ") > 1 and zlib.crc32(text.lower().encode()) % TEST_SHARE == 0
+    return "test" if reserved else "train"
+
+
+def sentence(number: int, kind: str = "") -> str:
+    """As it is spoken: no digits, no signs."""
+    rng = random.Random(f"sentence-{number}")
+    kind = kind or rng.choices(list(KINDS), [share for share, _ in KINDS.values()])[0]
+    return spoken(KINDS[kind][1](rng))
+
+
+def sentences(first: int = 0, kind: str = "", split: str = "train") -> Iterator[str]:
+    """Those of one split from a number on, without end."""
+    number = first
+    while True:
+        text = sentence(number, kind)
+        if text and split_of(text) == split:
+            yield text
+        number += 1
