@@ -32,7 +32,10 @@ OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
 TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
 REREAD = 64  # steps after which the bank is read again
-FAMILIES = {"tape": 0.28, "hibari": 0.2, "kokoro": 0.2, "flite": 0.2, "espeak": 0.12}  # share of drawn voices
+FAMILIES = {  # share of drawn voices
+    **{"tape": 0.2, "hibari": 0.18, "kokoro": 0.12, "flite": 0.12, "espeak": 0.06},
+    **{"pico": 0.2, "festival": 0.12},
+}
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from microturn.train.voices.engines import EngineVoice, relatives
 from microturn.train.voices.hibari import SPEAKERS, TAPES, HibariVoice
 from microturn.train.voices.machines import ESPEAK_VARIANTS, FLITE, EspeakVoice, FliteVoice
 from microturn.train.voices.spoken import Spoken, Voice
@@ -40,6 +41,7 @@ def voice_names(split: str) -> list[str]:
         *(f"espeak-{variant}" for variant in ESPEAK_VARIANTS),
         *(f"kokoro-{style}" for style in KOKORO_TRAIN),
         *_mixtures(),
+        *relatives(),
     ]
 
 
@@ -63,6 +65,8 @@ def load_voice(name: str) -> Voice:
         return FliteVoice(name, rest)
     if family == "espeak" and rest in ESPEAK_VARIANTS:
         return EspeakVoice(name, rest)
+    if name in relatives():
+        return EngineVoice(name)
     if family == "kokoro":
         from microturn.train.voices.kokoro import KokoroVoice
 

@@ -1,0 +1,97 @@
+"""Voices of two more engines: SVOX Pico (PyPI ttspico, Apache-2.0) and Festival (Debian, BSD-like).
+
+Neither tells when it says a word, so their speech is aligned. Each voice is a speaker; its numbered relatives are
+played at another speed, which moves pitch and throat together, and told to speak slower or faster against that.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+
+from microturn.clock import HEAR_RATE
+from microturn.streams import Floats
+from microturn.train.voices.align import align
+from microturn.train.voices.spoken import Spoken, finish, plain_words
+
+PICO = ("en-US", "en-GB")
+FESTIVAL = {"kal": "kal_diphone", "ked": "ked_diphone", "hts": "cmu_us_slt_arctic_hts"}
+RELATIVES = 40
+WORST = 1.1  # cost of an alignment
+
+
+def relatives() -> list[str]:
+    names = [f"pico-{voice}" for voice in PICO] + [f"festival-{voice}" for voice in FESTIVAL]
+    return [f"{name}-{number:02d}" for name in names for number in range(RELATIVES)]
+
+
+class EngineVoice:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.family, self._voice, number = name.split("-", 1)[0], name.split("-", 1)[1][:-3], name[-2:]
+        rng = random.Random(name)
+        self._tape = 1.0 if number == "00" else rng.uniform(0.78, 1.28)
+        self._pace = 1.0 if number == "00" else rng.uniform(0.85, 1.2)
+
+    def speak(self, text: str) -> Spoken:
+        if ":" in text:
+            raise ValueError(f"{self.family} speaks only English, not {text!r}")
+        plain_words(text)
+        speak = pico if self.family == "pico" else festival
+        sound, rate = speak(self._voice, text, self._pace / self._tape)
+        samples = np.asarray(soxr.resample(sound, rate * self._tape, HEAR_RATE), np.float32)
+        found = align(samples, text)
+        if found.cost > WORST:
+            raise ValueError(f"{self.name} does not seem to say {text!r}")
+        return finish(samples, text, found.spans)
+
+
+@lru_cache
+def _pico(voice: str) -> Any:
+    try:
+        from ttspico import TtsEngine
+    except ImportError:
+        raise ValueError("Pico is not installed: pip install ttspico") from None
+    return TtsEngine(voice)
+
+
+def pico(voice: str, text: str, pace: float) -> tuple[Floats, int]:
+    engine = _pico(voice)
+    engine.rate = round(100 * pace)
+    return np.frombuffer(engine.speak(text), np.int16).astype(np.float32) / 32768, 16_000
+
+
+@lru_cache
+def _festival() -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            ["festival", "--pipe"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+    except FileNotFoundError:
+        raise ValueError("festival is not installed: apt-get install festival") from None
+
+
+def festival(voice: str, text: str, pace: float) -> tuple[Floats, int]:
+    process = _festival()
+    assert process.stdin and process.stdout
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "said.wav"
+        process.stdin.write(
+            f"(voice_{FESTIVAL[voice]}) (Parameter.set 'Duration_Stretch {1 / pace:.3f}) "
+            f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}" \'riff) (format t "\\nsaid\\n") (fflush nil)\n'
+        )
+        process.stdin.flush()
+        while (line := process.stdout.readline()) and line.strip() != "said":
+            pass
+        if not line:
+            raise ValueError(f"festival stopped at {text!r}")
+        samples, rate = soundfile.read(path, dtype="float32")
+    return samples, rate
