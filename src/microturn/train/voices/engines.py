@@ -81,12 +81,14 @@ def _festival() -> subprocess.Popen[str]:
 
 def festival(voice: str, text: str, pace: float) -> tuple[Floats, int]:
     process = _festival()
-    assert process.stdin and process.stdout
+    assert process.stdin
+    assert process.stdout
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "said.wav"
         process.stdin.write(
             f"(voice_{FESTIVAL[voice]}) (Parameter.set 'Duration_Stretch {1 / pace:.3f}) "
-            f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}" \'riff) (format t "\\nsaid\\n") (fflush nil)\n'
+            f'(utt.save.wave (utt.synth (Utterance Text "{text}")) "{path}" \'riff) '
+            '(format t "\\nsaid\\n") (fflush nil)\n'
         )
         process.stdin.flush()
         while (line := process.stdout.readline()) and line.strip() != "said":
