@@ -33,4 +33,6 @@ mouth voice --model "$MODEL" --name "$NAME" --vocoder "$OUT/vocoder-own" --head 
 mouth join --model "$MODEL" --voice "$OUT/$NAME.voice" --out "$OUT/weights" --packed
 
 .venv/bin/microturn say "Hello. At 7:30 PM it was 20°C, and we had \$12.50 left." "$OUT/hello.wav" --model "$OUT/weights"
+mouth look --bank "$BANK" --model "$MODEL" --voice "$OUT/$NAME.voice" --vocoder "$OUT/vocoder-own" --head "$OUT/head" \
+  --out "$OUT/pictures"
 .venv/bin/microturn bench speech --n 300 --model "$OUT/weights" --json "$OUT/speech.json"

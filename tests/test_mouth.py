@@ -20,7 +20,7 @@ from microturn.streams import Floats
 from microturn.train.mouth import head as heads
 from microturn.train.mouth import sound
 from microturn.train.mouth.bank import Builder, Utterance, VoiceBank, heard, timed, utterance
-from microturn.train.mouth.course import Course, part_of
+from microturn.train.mouth.course import Course, descend, part_of
 from microturn.train.mouth.minds import ticks_of
 from microturn.train.mouth.normal import spoken
 from microturn.train.mouth.sentences import KINDS, sentence, sentences, split_of
@@ -186,7 +186,7 @@ def test_the_losses_of_the_head_fall() -> None:
     seen = []
     for _ in range(25):
         found = heads.losses(head, given_, sampled=0.5, flows=True, settling=True)
-        sound.descend(torch.stack(list(found.values())).sum(), [optimizer])
+        descend(torch.stack(list(found.values())).sum(), [optimizer])
         seen.append({name: float(loss.detach()) for name, loss in found.items()})
     assert seen[-1]["l1"] < 0.7 * seen[0]["l1"]
     assert seen[-1]["durations"] < 0.8 * seen[0]["durations"]
@@ -224,9 +224,9 @@ def test_the_loss_of_the_vocoder_falls_and_a_course_goes_on(tmp_path: Path) -> N
         loss = sound.spectral_loss(made, true)
         seen.append(float(loss.detach()))
         if step == 11:  # the critics' stage can be taken too
-            sound.descend(critics.verdict_loss(made.detach(), true), [theirs])
+            descend(critics.verdict_loss(made.detach(), true), [theirs])
             loss = loss + critics.pleased_loss(made, true)
-        sound.descend(loss, [mine], 5.0)
+        descend(loss, [mine], 5.0)
         course.minutes += 1 / 12
         return {"loss": seen[-1]}
 

@@ -7,6 +7,7 @@
     head     learns durations and frames
     voice    vocoder and head → one voice file
     join     a voice file and weights → weights that speak
+    look     spectrograms of the teacher, the vocoder and the model, and the curves of both runs, as pictures
 
 Everything goes on where it stopped; --minutes counts over all resumptions.
 """
@@ -73,13 +74,36 @@ def part_head(args: argparse.Namespace) -> tuple[SpeechHead, int]:
     return made, network.c.d_model
 
 
+def pictures(args: argparse.Namespace, mouth: SpeechHead) -> None:
+    """Of the longest utterance among the first ones."""
+    from microturn.engine import Engine
+    from microturn.say import Reader, read_aloud, sound_of
+    from microturn.train.mouth import look
+    from microturn.train.mouth.bank import VoiceBank
+
+    held = VoiceBank(args.bank)
+    u = max((held[i] for i in range(min(40, len(held)))), key=lambda one: one.seconds)
+    reader = Reader(args.model, join.read_voice(args.voice))
+    engine = Engine(reader, slots=1)
+    own = sound_of(read_aloud(reader, engine, u.text))
+    engine.close()
+    teacher = (u.samples / 32768).astype("float32")
+    named = {"teacher: " + u.text: teacher, "vocoder": look.vocoded(mouth.vocoder, u), "model": own}
+    args.out.mkdir(parents=True, exist_ok=True)
+    look.spectrograms(named).save(args.out / "voice.png")
+    for run in (args.vocoder, args.head):
+        look.curves(run).save(args.out / f"curves-{run.name}.png")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="microturn.train.mouth",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("part", choices=("bank", "minds", "lexicon", "vocoder", "head", "voice", "join"))
+    parser.add_argument(
+        "part", choices=("bank", "minds", "lexicon", "vocoder", "head", "voice", "join", "look")
+    )
     parser.add_argument("--bank", type=Path, default=Path("voicebank"))
     parser.add_argument("--out", type=Path, help="the run folder, voice file or weights to make")
     parser.add_argument("--minutes", type=float, default=60.0, help="of speech to make, or of training")
@@ -116,9 +140,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif args.part == "vocoder":
             remake = head.remaker(mouth, width) if args.head else None
             sound.train(args.bank, args.out, args.minutes, mouth.vocoder, remake)
+        elif not (args.vocoder and args.head):
+            parser.error(f"{args.part} needs --vocoder and --head")
+        elif args.part == "look":
+            pictures(args, mouth)
         else:
-            if not (args.vocoder and args.head):
-                parser.error("voice needs --vocoder and --head")
             size = join.write_voice(args.out, args.name, mouth, width, {"teacher": args.name})
             print(f"{args.out}: {size / 1e6:.1f} MB")
 

@@ -159,7 +159,9 @@ def train(bank: Path, folder: Path, minutes: float, vocoder: Vocoder, remake: Re
         loss = spectral_loss(made, true)
         numbers = {"spectral": loss.item()}
         if course.minutes > ADVERSARIAL_FROM * course.planned:
-            numbers["critics"] = descend(critics.verdict_loss(made.detach(), true), theirs)
+            verdict = critics.verdict_loss(made.detach(), true)
+            descend(verdict, theirs)
+            numbers["critics"] = verdict.item()
             pleased = critics.pleased_loss(made, true)
             loss, numbers["pleased"] = loss + pleased, pleased.item()
         descend(loss, mine, 5.0)
