@@ -73,13 +73,13 @@ def test_text_is_read_as_a_person_would(written: str, words: str) -> None:
     assert spoken(written) == words
 
 
-@given(st.text(max_size=40))
-def test_what_is_said_has_no_digits_and_is_said_alike_again(text: str) -> None:
-    words = spoken(text)
-    assert not re.search("[0-9]", words)
-    assert spoken(words) == words or not words.isascii()
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=40) | st.text("0123456789$,.:-/ stkm%", max_size=30))
+def test_what_is_said_has_no_digits(text: str) -> None:
+    assert not re.search("[0-9]", spoken(text))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**9), st.sampled_from(sorted(KINDS)))
 def test_sentences_follow_from_their_number_and_can_be_said(number: int, kind: str) -> None:
     text = sentence(number, kind)

@@ -53,6 +53,8 @@ def cardinal(n: int) -> str:
         return TENS[n // 10] + (f"-{SMALL[n % 10]}" if n % 10 else "")
     if n < 1000:
         return f"{SMALL[n // 100]} hundred" + (f" {cardinal(n % 100)}" if n % 100 else "")
+    if n >= 1000 ** len(SCALES):
+        return digits(str(n))
     groups, scale = [], 0
     while n:
         n, group = divmod(n, 1000)
