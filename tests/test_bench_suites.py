@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microturn.bench import baselines, suites
+from microturn.bench import baselines, command, suites
 from microturn.bench.cast import Cast
 from microturn.bench.drive import drive, played
 from microturn.bench.metrics import Heard, Played, Run
@@ -207,6 +207,6 @@ def test_an_unknown_suite_is_told_in_one_line() -> None:
 
 def test_the_command_takes_every_suite() -> None:
     parser = argparse.ArgumentParser()
-    suites.add_arguments(parser)
+    command.add_arguments(parser)
     for name in (*SUITES, LOSS, "all"):
         assert parser.parse_args([name, "--n", "3"]).n == 3

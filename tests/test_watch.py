@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microturn.bench import baselines, watching
-from microturn.bench.films import pairs, real_cases
+from microturn.bench.films import pairs
+from microturn.bench.imports import suite
 from microturn.bench.metrics import Played, Run
+from microturn.bench.suites import make_cases
 from microturn.bench.watching import between, final_count, judged, numbers, overlap, pauc
 from microturn.clock import end_ms
 from microturn.drawing import (
@@ -278,7 +280,7 @@ class TestRealFilms:
         return tmp_path
 
     def test_only_odd_ones_are_taken_and_the_answer_itself_passes(self, folder: Path) -> None:
-        cases = real_cases(folder, 5, 1)
+        cases = make_cases(suite(f"quva:{folder}"), 5, 1)
         assert [film.name for film, _ in pairs(folder)] == ["001_box.mp4"]
         assert [(e.start_ms, e.text) for e in cases[0].episode.expected] == [(1000, "one"), (2000, "two")]
         shown = [p.frame is not None for p in cases[0].perceptions((24, 32))]
@@ -288,4 +290,4 @@ class TestRealFilms:
 
     def test_a_folder_without_films_is_told_in_one_line(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"no videos/NAME\.mp4"):
-            real_cases(tmp_path, 1, 1)
+            make_cases(suite(f"quva:{tmp_path}"), 1, 1)

@@ -32,6 +32,7 @@ class Command:
 
 COMMANDS = (
     Command("run", "microturn.run", "run recordings through the model, as fast as the machine allows"),
+    Command("say", "microturn.say", "the model reads a text aloud, with its own voice"),
     Command("plan", "microturn.plan", "what a model costs, and how many sessions a device holds"),
     Command("train", "microturn.train.loop", "train a model"),
     Command("serve", "microturn.server.serve", "serve sessions over the network"),
@@ -42,9 +43,11 @@ COMMANDS = (
 BENCHMARKS = (
     Command("engine", "microturn.bench.engine", "speed and memory of the engine"),
     Command("experts", "microturn.bench.experts", "gathering experts' weights against grouping rows"),
+    Command("report", "microturn.bench.report", "scores as docs/benchmarks.md"),
     Command("server", "microturn.bench.server", "what the server and its sockets add to the engine"),
+    Command("speech", "microturn.bench.speech", "the model's own voice beside its teacher's"),
 )
-SUITES = "microturn.bench.suites"  # `bench NAME` of any other name: what the model can do
+SUITES = "microturn.bench.command"  # `bench NAME` of any other name: what the model can do
 
 
 def main(argv: Sequence[str] | None = None) -> int:

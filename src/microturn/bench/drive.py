@@ -60,7 +60,7 @@ def played(actions: Sequence[Action], lead_ticks: int) -> Played:
     decided = tuple(
         (step, action.decision) for step, action in enumerate(actions) if action.decision in wanted
     )
-    speech = (None, *(action.speech for action in actions[:-1]))  # the answer to tick k is heard from k + 1 on
+    speech = (None, *(action.speech for action in actions[:-1]))  # answers to tick k are heard in k + 1
     return Played(tuple(said), heard(actions), decided, speech)
 
 

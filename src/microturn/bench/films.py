@@ -6,16 +6,13 @@ films only the odd ones are taken, so that the others may be looked at. There is
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 
-from microturn.bench.waves import Case, make_case
 from microturn.clock import TICKS_PER_SECOND
 from microturn.media import MediaError, frame_ticks
 from microturn.scenes.episode import Episode, Expected, Read, Say, pace
@@ -74,13 +71,3 @@ def real_episode(film: Path, ends: Sequence[int], seed: int) -> Episode:
     )
     read = (Read(-1, Channel.INSTRUCTIONS, REQUEST),)
     return Episode("repcount", seed, ticks, (), read, tuple(says), (), expected, RealFilm(film))
-
-
-def real_cases(folder: Path, n: int, seed: int) -> list[Case]:
-    """Up to n of the folder's films."""
-    all_ = pairs(folder)
-    chosen = random.Random(f"films/{seed}").sample(all_, min(n, len(all_)))
-    return [
-        make_case(real_episode(film, np.load(ends).astype(int).tolist(), i), i)
-        for i, (film, ends) in enumerate(chosen)
-    ]

@@ -46,7 +46,8 @@ class Played:
     said: tuple[Word, ...] = ()
     heard: tuple[Heard, ...] = ()
     decided: tuple[tuple[int, Decision], ...] = ()  # step, decision, where it is neither LISTEN nor SPEAK
-    speech: tuple[Floats | None, ...] = field(default=(), compare=False, repr=False)  # [4800] a tick, as played
+    # [4800] at 24 kHz in each tick, as it is played; None is silence
+    speech: tuple[Floats | None, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)

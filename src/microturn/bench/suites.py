@@ -7,12 +7,11 @@ sound to the sample.
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from microturn.bench import language, people, scores, watching, whisper
 from microturn.bench.baselines import (
@@ -27,7 +26,6 @@ from microturn.bench.baselines import (
 )
 from microturn.bench.cast import Cast, test_cast
 from microturn.bench.drive import drive
-from microturn.bench.films import real_cases
 from microturn.bench.intervals import Measure, mean
 from microturn.bench.metrics import Heard, Played, Run
 from microturn.bench.waves import CLEAN, Case, Surroundings, make_case, voices
@@ -36,6 +34,9 @@ from microturn.scenes import SCENES, write
 from microturn.scenes.episode import Episode
 from microturn.train.real import noise
 from microturn.train.voices import voice_names
+
+if TYPE_CHECKING:
+    from microturn.bench.targets import Target
 
 SECONDS = 24.0
 SEED_STEP = 100_003  # suites with neighbouring seeds share no script
@@ -217,7 +218,6 @@ SUITES: dict[str, Suite] = {
         Suite("look", "what is there to be seen", _scene("look", has("reply")), scores.turns),
     )
 }
-STDOUT = "-"
 LOSS = "loss"  # the main suites again with a tenth of the ticks lost
 LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
 
@@ -228,7 +228,7 @@ def _test_cast() -> Cast:
 
 
 @lru_cache(maxsize=4)
-def _cast_of(names: str) -> Cast | None:
+def cast_of(names: str) -> Cast | None:
     """The named voices, of those that are reserved for tests; None for all of them."""
     wanted = tuple(name for name in names.split(",") if name)
     if unknown := sorted(set(wanted) - set(voice_names("test"))):
@@ -245,48 +245,73 @@ def make_cases(suite: Suite, n: int, seed: int, cast: Cast | None = None) -> lis
 
 # ---- running ----
 
+Play = Callable[[Sequence[Case]], list[Played]]
+Keep = Callable[["Suite", Sequence[Case], Sequence[Played]], None]
+
 
 def evaluate(
-    interaction: Interaction,
-    suite: str,
+    interaction: Interaction | None,
+    suite: str | Suite,
     n: int,
     seed: int,
     *,
     cast: Cast | None = None,
     baselines: bool = False,
     progress: Callable[[int], None] | None = None,
-    films: Path | None = None,
+    target: Target | None = None,
+    keep: Keep | None = None,
 ) -> Result:
-    """Run one suite. Without baselines it is quick enough to be called while training. `films`: real ones."""
-    if suite == LOSS:
-        return _loss(interaction, n, seed, cast, baselines, progress)
-    if suite not in SUITES:
-        raise ValueError(f"no suite {suite!r}: use {', '.join((*SUITES, LOSS))} or all")
+    """Run one suite, on a target if there is one. Without baselines it is quick enough to be called while training.
+
+    `keep` is shown every case and what the first player did with it.
+    """
     if n < 1:
         raise ValueError("a suite needs at least one case")
-    chosen = SUITES[suite]
-    cases = real_cases(films, n, seed) if films else make_cases(chosen, n, seed, cast)
-    rows = [_row(chosen, "model", cases, drive(interaction, cases, progress=progress), seed)]
-    if baselines:
-        rows += _baselines(chosen, interaction, cases, seed)
-    return _result(suite, seed, cases, rows, cast)
+    if isinstance(suite, str) and suite not in (*SUITES, LOSS):
+        raise ValueError(f"no suite {suite!r}: use {', '.join((*SUITES, LOSS))} or all")
+    if suite == LOSS:
+        return _loss(
+            n, seed, cast, lambda name: _players(name, interaction, target, baselines, seed, progress)
+        )
+    chosen = SUITES[suite] if isinstance(suite, str) else suite
+    cases = make_cases(chosen, n, seed, cast)
+    rows: list[Row] = []
+    for name, play in _players(chosen.name, interaction, target, baselines, seed, progress).items():
+        played = play(cases)
+        if keep and not rows:
+            keep(chosen, cases, played)
+        rows.append(_row(chosen, name, cases, played, seed))
+    return _result(chosen.name, seed, cases, rows, cast)
+
+
+def _players(
+    suite: str,
+    interaction: Interaction | None,
+    target: Target | None,
+    baselines: bool,
+    seed: int,
+    progress: Callable[[int], None] | None,
+) -> dict[str, Play]:
+    """Who is given the cases: what is measured first, then what stands beside it."""
+    players: dict[str, Play] = {}
+    if target is not None:
+        players["model"] = lambda cases: target.play(suite, cases, progress)
+    elif interaction is not None:
+        players["model"] = lambda cases: drive(interaction, cases, progress=progress)
+    if not baselines:
+        return players
+    players |= {NEVER: never_speak, ALWAYS: always_speak}
+    if interaction is not None:
+        players[RANDOM] = lambda cases: random_weights(cases, interaction.config, seed)
+    players[ORACLE] = oracle
+    if suite == "read" and whisper.installed():
+        players["whisper-tiny.en"] = lambda cases: [_overheard(case) for case in cases]
+    return players
 
 
 def _row(suite: Suite, name: str, cases: Sequence[Case], played: Sequence[Played], seed: int) -> Row:
     runs = [Run(case.episode, done) for case, done in zip(cases, played, strict=True)]
     return Row(name, suite.score(runs, seed))
-
-
-def _baselines(suite: Suite, interaction: Interaction, cases: Sequence[Case], seed: int) -> list[Row]:
-    players = {
-        NEVER: never_speak(cases),
-        ALWAYS: always_speak(cases),
-        RANDOM: random_weights(cases, interaction.config, seed),
-        ORACLE: oracle(cases),
-    }
-    if suite.name == "read" and whisper.installed():
-        players["whisper-tiny.en"] = [_overheard(case) for case in cases]
-    return [_row(suite, name, cases, played, seed) for name, played in players.items()]
 
 
 def _overheard(case: Case) -> Played:
@@ -297,22 +322,12 @@ def _overheard(case: Case) -> Played:
 def _result(suite: str, seed: int, cases: Sequence[Case], rows: Sequence[Row], cast: Cast | None) -> Result:
     names = tuple(sorted({name for case in cases for name in voices(case.episode)}))
     minutes = sum(case.episode.ticks for case in cases) / 300
-    notes = (
-        tuple((cast or _test_cast()).notes)
-        if names and not (suite in SUITES and SUITES[suite].people)
-        else ()
-    )
+    synthetic = suite == LOSS or (suite in SUITES and not SUITES[suite].people)
+    notes = tuple((cast or _test_cast()).notes) if names and synthetic else ()
     return Result(suite, len(cases), seed, minutes, names, tuple(rows), notes)
 
 
-def _loss(
-    interaction: Interaction,
-    n: int,
-    seed: int,
-    cast: Cast | None,
-    baselines: bool,
-    progress: Callable[[int], None] | None,
-) -> Result:
+def _loss(n: int, seed: int, cast: Cast | None, players: Callable[[str], dict[str, Play]]) -> Result:
     """Each main suite clean and with losses, from the same cases: score with losses / score without."""
     rows: dict[str, list[Measure]] = {}
     every: list[Case] = []
@@ -321,13 +336,7 @@ def _loss(
         clean = make_cases(suite, n, seed, cast)
         lossy = [make_case(case.episode, seed * SEED_STEP + i, LOSSY) for i, case in enumerate(clean)]
         every += lossy
-        players: dict[str, Callable[[Sequence[Case]], list[Played]]] = {
-            "model": lambda cases: drive(interaction, cases, progress=progress)
-        }
-        if baselines:
-            players[NEVER], players[ALWAYS] = never_speak, always_speak
-            players[RANDOM] = lambda cases: random_weights(cases, interaction.config, seed)
-        for player, play in players.items():
+        for player, play in players(name).items():
             before, after = (_row(suite, player, cases, play(cases), seed).score for cases in (clean, lossy))
             rows.setdefault(player, []).append(_kept(name, before, after))
     final = [
@@ -341,57 +350,3 @@ def _kept(name: str, before: Measure, after: Measure) -> Measure:
     if not before.value or after.value is None:
         return Measure(name, 0.0, n=before.n)
     return Measure(name, min(1.0, after.value / before.value), n=before.n)
-
-
-# ---- the command ----
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", choices=(*SUITES, LOSS, "all"), help="which suite, or all of them")
-    parser.add_argument("--model", default=None, help="a checkpoint; by default the released model")
-    parser.add_argument("--n", type=int, default=24, help="cases of each suite (24)")
-    parser.add_argument("--seed", type=int, default=1, help="which cases (1)")
-    parser.add_argument(
-        "--json",
-        nargs="?",
-        const=STDOUT,
-        help="the results as JSON: into this file, or printed if none is named",
-    )
-    parser.add_argument(
-        "--voices", default="", help="only these of the reserved voices, such as piper-joe,flite-rms"
-    )
-    parser.add_argument("--real", type=Path, help="repcount: a folder of real films, see bench/films.py")
-    parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
-
-
-def run(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
-    from microturn.bench.report import Report, to_json
-    from microturn.model.checkpoint import load_model
-
-    if args.n < 1:
-        raise ValueError("--n must be 1 or more")
-    if args.real and args.suite != "repcount":
-        raise ValueError("--real is for repcount")
-    interaction = load_model(args.model) if args.model else load_model()
-    names = (*SUITES, LOSS) if args.suite == "all" else (args.suite,)
-    with Report(interaction.config.name, Console(stderr=args.json == STDOUT)) as report:
-        for name in names:
-            with report.working(name, args.n) as progress:
-                result = evaluate(
-                    interaction,
-                    name,
-                    args.n,
-                    args.seed,
-                    cast=_cast_of(args.voices),
-                    baselines=not args.no_baselines,
-                    progress=progress,
-                    films=args.real,
-                )
-            report.add(result)
-            if args.json and args.json != STDOUT:
-                report.write(Path(args.json))
-    if args.json == STDOUT:
-        print(to_json(interaction.config.name, report.results))
-    return 0

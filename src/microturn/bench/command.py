@@ -1,0 +1,179 @@
+"""`microturn bench SUITE|all`: what its options mean, which suites there are left to do, and on how many cores.
+
+Suites are independent and deterministic, so `all` gives each to a process of its own. With `--save`, a suite that
+is there already, from the same model, cases and version, is not run again: what was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from microturn.bench import kept
+from microturn.bench.imports import KINDS, suite
+from microturn.bench.page import page
+from microturn.bench.report import Report, to_json
+from microturn.bench.suites import LOSS, SUITES, Result, Suite, cast_of, evaluate
+from microturn.bench.targets import TOGETHER, Target, Unfit
+from microturn.model.checkpoint import RELEASED, load_model
+
+STDOUT = "-"
+KEY = "MICROTURN_KEY"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One suite to be run, as it is handed to a process."""
+
+    name: str  # of a suite, or KIND:FOLDER to import one
+    model: str | None
+    target: Target | None
+    n: int
+    seed: int
+    voices: str
+    baselines: bool
+    folder: Path | None  # to keep cases and result in
+    threads: int | None = None
+
+    @property
+    def suite(self) -> str | Suite:
+        return suite(self.name) if ":" in self.name else self.name
+
+    @property
+    def key(self) -> dict[str, object]:
+        """What must be the same for a result to be the same."""
+        what = self.target.name if self.target else kept.fingerprint(self.model)
+        return {
+            "what": what,
+            "suite": self.name,
+            "n": self.n,
+            "seed": self.seed,
+            "voices": self.voices,
+            "baselines": self.baselines,
+        }
+
+    def run(self, progress: Callable[[int], None] | None = None) -> Result:
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        result = evaluate(
+            None if self.target else load_model(self.model or RELEASED),
+            self.suite,
+            self.n,
+            self.seed,
+            cast=cast_of(self.voices),
+            baselines=self.baselines,
+            progress=progress,
+            target=self.target,
+            keep=kept.Cases(self.folder) if self.folder else None,
+        )
+        if self.folder:
+            kept.write(self.folder, self.key, result)
+        return result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    names = (*SUITES, LOSS, "all")
+    parser.add_argument("suite", nargs="?", choices=names, metavar="SUITE", help=", ".join(names))
+    parser.add_argument("--model", default=None, help="a checkpoint; by default the released model")
+    parser.add_argument(
+        "--target", help="another system: duplex:URL, live:URL, realtime:URL|MODEL or wav:FOLDER"
+    )
+    parser.add_argument(
+        "--together", type=int, default=TOGETHER, help="conversations at once with a target (4)"
+    )
+    parser.add_argument(
+        "--import", dest="data", metavar="KIND:FOLDER", help=f"others' data as a suite: {', '.join(KINDS)}"
+    )
+    parser.add_argument("--real", type=Path, help="repcount: real films; the same as --import quva:FOLDER")
+    parser.add_argument("--n", type=int, default=24, help="cases of each suite (24)")
+    parser.add_argument("--seed", type=int, default=1, help="which cases (1)")
+    parser.add_argument(
+        "--voices", default="", help="only these of the reserved voices, such as piper-joe,flite-rms"
+    )
+    parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes for all (a core each)"
+    )
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const=STDOUT,
+        help="the results as JSON: into this file, or printed if none is named",
+    )
+    parser.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="keep every case; what is there is not run again"
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="a page with tables, timelines and sound; needs --save"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    tasks = _tasks(args)
+    told = tasks[0].target.name if tasks[0].target else args.model or RELEASED
+    with Report(told, Console(stderr=args.json == STDOUT)) as report:
+        for result in _results(tasks, 1 if args.target else args.jobs, report):
+            report.add(result)
+            if args.json and args.json != STDOUT:
+                report.write(Path(args.json))
+        report.results.sort(key=lambda r: [t.name.partition(":")[0] for t in tasks].index(r.suite))
+    if not report.results:
+        return 2
+    if args.json == STDOUT:
+        print(to_json(told, report.results))
+    elif args.json:
+        report.write(Path(args.json))
+    if args.html:
+        args.html.parent.mkdir(parents=True, exist_ok=True)
+        args.html.write_text(page(told, report.results, args.save), "utf-8")
+    return 0
+
+
+def _tasks(args: argparse.Namespace) -> list[Task]:
+    if args.n < 1 or args.jobs < 1 or args.together < 1:
+        raise ValueError("--n, --jobs and --together must be 1 or more")
+    if args.html and not args.save:
+        raise ValueError("--html shows cases that were kept: name a folder for them with --save")
+    if args.real and args.suite != "repcount":
+        raise ValueError("--real is for repcount")
+    data = f"quva:{args.real}" if args.real else args.data
+    if (data is None) == (args.suite is None) and not args.real:
+        raise ValueError("name a suite, or all, or data with --import")
+    names = [data] if data else [*SUITES, LOSS] if args.suite == "all" else [args.suite]
+    target = Target.parse(args.target, os.environ.get(KEY, ""), args.together) if args.target else None
+    shared = (args.model, target, args.n, args.seed, args.voices, not args.no_baselines, args.save)
+    return [Task(name, *shared) for name in names]
+
+
+def _results(tasks: list[Task], jobs: int, report: Report) -> Iterator[Result]:
+    """As they come; those that are there already first."""
+    left: list[Task] = []
+    for task in tasks:
+        if task.folder and (found := kept.read(task.folder, task.name, task.key)):
+            yield found
+        else:
+            left.append(task)
+    if min(jobs, len(left)) <= 1:
+        for task in left:
+            try:
+                with report.working(task.name, task.n) as progress:
+                    yield task.run(progress)
+            except Unfit as why:
+                if len(tasks) == 1:
+                    raise
+                report.console.print(f"left out: {why}", style="dim")
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, spawn) as pool, report.working("suites", len(left)) as progress:
+        running = [pool.submit(replace(task, threads=1).run) for task in left]
+        for done, future in enumerate(as_completed(running), 1):
+            progress(done)
+            yield future.result()

@@ -1,0 +1,143 @@
+"""What a benchmark leaves behind: `FOLDER/SUITE/result.json`, and every case to be heard, seen and scored again.
+
+A case is a folder: in.wav (what was heard, 16 kHz), out.wav (what was said, 24 kHz, exactly as long) and case.json
+(what was expected, when, and whether it came; every word of both sides). Others' out.wav can be scored instead:
+see targets.py. Sound of more than five minutes is not kept; the seed makes it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import wave
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+import microturn
+from microturn.bench.metrics import Played, Run, carried_on, content, match, stopped, within
+from microturn.bench.report import from_json, suite_json
+from microturn.bench.suites import Result, Suite
+from microturn.bench.waves import Case
+from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICKS_PER_SECOND, end_ms, start_ms
+from microturn.model.checkpoint import RELEASED
+from microturn.scenes.episode import Expected
+from microturn.streams import Floats
+
+LONGEST_TICKS = 5 * 60 * TICKS_PER_SECOND  # whose sound is kept
+RESULT, CASE = "result.json", "case.json"
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Keeps what it is shown; see `evaluate`."""
+
+    folder: Path
+
+    def __call__(self, suite: Suite, cases: Sequence[Case], played: Sequence[Played]) -> None:
+        for number, (case, done) in enumerate(zip(cases, played, strict=True)):
+            place = self.folder / suite.name / (case.name or f"{number:03d}")
+            place.mkdir(parents=True, exist_ok=True)
+            story = _story(Run(case.episode, done))
+            (place / CASE).write_text(json.dumps(story, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            if case.episode.ticks <= LONGEST_TICKS:
+                _write(place / "in.wav", case.samples, HEAR_RATE)
+                _write(place / "out.wav", _speech(done, case.episode.ticks), SPEAK_RATE)
+
+
+def _speech(played: Played, ticks: int) -> Floats:
+    total = np.zeros(ticks * SPEAK_SAMPLES, np.float32)
+    for tick, speech in enumerate(played.speech[:ticks]):
+        if speech is not None:
+            total[tick * SPEAK_SAMPLES : (tick + 1) * SPEAK_SAMPLES] = speech
+    return total
+
+
+def _write(path: Path, samples: Floats, rate: int) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def _story(run: Run) -> dict[str, object]:
+    episode, played = run.episode, run.played
+    user = [
+        {"text": w.text, "start_ms": p.at_ms + w.start_ms, "end_ms": p.at_ms + w.end_ms, "who": p.who}
+        for p in episode.placed
+        for w in p.clip.words
+    ]
+    return {
+        "scene": episode.scene,
+        "seed": episode.seed,
+        "ticks": episode.ticks,
+        "expected": [{**asdict(e), "met": met} for e, met in verdicts(run)],
+        "reads": [{"tick": r.tick, "channel": r.channel.name.lower(), "text": r.text} for r in episode.reads],
+        "user": user,
+        "said": [asdict(w) for w in played.said],
+        "heard": [asdict(h) for h in played.heard],
+        "decided": [{"tick": tick, "decision": what.name.lower()} for tick, what in played.decided],
+    }
+
+
+def verdicts(run: Run) -> list[tuple[Expected, bool | None]]:
+    """What was expected and whether it came; None where nothing had to."""
+    matches = match(run.episode, run.played.said)
+    hits = {h.expected for h in matches.hits}
+
+    def met(e: Expected) -> bool | None:
+        match e.kind:
+            case "say" | "reply":
+                return e in hits
+            case "halt":
+                stop = stopped(run, e, matches.stray)
+                return stop.going and stop.halted
+            case "carry_on":
+                return carried_on(e, run.played.said, content(run.episode, e))
+            case "pause":
+                return not within(run.played.said, e)
+            case "quiet":
+                return not within(matches.stray, e)
+            case "clause_end":
+                return bool(within(matches.stray, e)) or None
+            case "delegate" | "cancel":
+                made = [tick for tick, what in run.played.decided if what.name.lower() == e.kind]
+                return any(e.start_ms < end_ms(tick) and start_ms(tick) < e.end_ms for tick in made)
+        return None
+
+    return [(e, met(e)) for e in run.episode.expected]
+
+
+# ---- results ----
+
+
+@lru_cache(maxsize=2)
+def fingerprint(model: str | None) -> str:
+    """Of the weights and the version that runs them."""
+    own = files("microturn").joinpath("weights", f"{model or RELEASED}.safetensors")
+    data = own.read_bytes() if own.is_file() else Path(model or "").with_suffix(".safetensors").read_bytes()
+    return f"{microturn.__version__} {hashlib.sha256(data).hexdigest()[:16]}"
+
+
+def write(folder: Path, key: dict[str, object], result: Result) -> None:
+    path = folder / result.suite / RESULT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(
+        json.dumps({"key": key, **suite_json(result)}, indent=1, ensure_ascii=False) + "\n", "utf-8"
+    )
+    part.replace(path)
+
+
+def read(folder: Path, name: str, key: dict[str, object]) -> Result | None:
+    """The result of a suite that was run before with the same key."""
+    try:
+        stored = json.loads((folder / name.partition(":")[0] / RESULT).read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return from_json(stored) if stored.get("key") == key else None

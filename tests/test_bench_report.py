@@ -1,0 +1,137 @@
+"""What a benchmark leaves behind: cases to hear and see, a page, a document, and results that are not run again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import wave
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microturn.bench import command, kept, scores
+from microturn.bench.metrics import Played, Run
+from microturn.bench.page import page
+from microturn.bench.report import Report, from_json, markdown, suite_json
+from microturn.bench.suites import Result, Suite, evaluate
+from microturn.bench.waves import make_case
+from microturn.clock import SPEAK_SAMPLES
+from microturn.scenes.episode import Clip, Episode, Expected, Placed, Read, Say, Word
+from microturn.streams import Channel, Decision
+
+SOUND = (0.3 * np.sin(np.arange(16_000) * 0.2)).astype(np.float32)
+QUESTION = Clip(
+    "what <now>", "hum", (Word("what", 0, 400), Word("<now>", 500, 900)), np.zeros((100, 64), np.uint8), SOUND
+)
+EPISODE = Episode(
+    "test",
+    3,
+    30,
+    (Placed(QUESTION, 400),),
+    (Read(-1, Channel.INSTRUCTIONS, "be brief"),),
+    (Say("seven", 1800),),
+    expected=(Expected("reply", 1400, 3400, "seven"), Expected("quiet", 4000, 6000)),
+)
+SUITE = Suite("mine", "", lambda n, seed, cast: [make_case(EPISODE)] * n, scores.turns, people=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> Result:
+    return evaluate(None, SUITE, 2, 1, baselines=True, keep=kept.Cases(folder))
+
+
+def test_a_case_is_two_sounds_of_one_length_and_its_story(result: Result, folder: Path) -> None:
+    lengths = []
+    for name in ("in.wav", "out.wav"):
+        with wave.open(str(folder / "mine/001" / name)) as file:
+            lengths.append(file.getnframes() / file.getframerate())
+    assert lengths == [6.0, 6.0]
+    story = json.loads((folder / "mine/001/case.json").read_text())
+    assert [(e["kind"], e["met"]) for e in story["expected"]] == [("reply", False), ("quiet", True)]
+    assert [w["text"] for w in story["user"]] == ["what", "<now>"]
+
+
+def test_what_was_said_is_kept_where_it_was_played(tmp_path: Path) -> None:
+    loud = np.full(SPEAK_SAMPLES, 0.5, np.float32)
+    played = Played((Word("seven", 1800, 2000),), speech=(None,) * 9 + (loud,))
+    kept.Cases(tmp_path)(SUITE, [make_case(EPISODE)], [played])
+    with wave.open(str(tmp_path / "mine/000/out.wav")) as file:
+        sound = np.frombuffer(file.readframes(10**6), "<i2")
+    assert np.flatnonzero(sound).tolist()[::4799] == [9 * SPEAK_SAMPLES, 10 * SPEAK_SAMPLES - 1]
+    assert json.loads((tmp_path / "mine/000/case.json").read_text())["expected"][0]["met"] is True
+
+
+def test_every_kind_of_expectation_has_a_verdict() -> None:
+    kinds = ("halt", "carry_on", "pause", "clause_end", "delegate", "cancel", "order")
+    episode = replace(EPISODE, expected=tuple(Expected(kind, 1000, 2000, "seven") for kind in kinds))
+    played = Played((Word("seven", 900, 1100), Word("hm", 1200, 1400)), decided=((6, Decision.DELEGATE),))
+    got = dict(zip(kinds, (met for _, met in kept.verdicts(Run(episode, played))), strict=True))
+    assert (got["pause"], got["clause_end"], got["delegate"], got["cancel"]) == (False, True, True, False)
+    assert got["order"] is None
+
+
+def test_the_page_holds_everything_and_needs_nothing(result: Result, folder: Path) -> None:
+    text = page("tiny <model>", [result], folder)
+    assert text.count("<svg") == text.count("<audio") == 2
+    assert text.count("data:audio/mpeg;base64,") == 2
+    assert "1 of 2 as expected" in text
+    assert "tiny &lt;model&gt;" in text
+    assert "&lt;now&gt;" in text
+    assert "http" not in text
+    assert "told: be brief" in text
+
+
+def test_a_result_survives_being_written_down(result: Result, tmp_path: Path) -> None:
+    again = from_json(json.loads(json.dumps(suite_json(result))))
+    assert again == replace(result, minutes=again.minutes)
+    kept.write(tmp_path, {"n": 2}, result)
+    assert kept.read(tmp_path, "mine:somewhere", {"n": 2}) == again
+    assert kept.read(tmp_path, "mine", {"n": 3}) is None
+    assert kept.read(tmp_path, "yours", {"n": 2}) is None
+
+
+def test_the_document_is_made_of_the_json(result: Result, tmp_path: Path) -> None:
+    report = Report("tiny")
+    report.results.append(result)
+    report.write(tmp_path / "scores.json")
+    text = markdown(tmp_path / "scores.json")
+    assert text.startswith("## tiny\n\nn = 2 a suite, seed 1.")
+    assert "| suite | never-speak | 95 % | always | oracle |" in text
+    assert "| mine | 0.00 | 0.00–0.00 | 0.00 | 1.00 |" in text
+
+
+def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path: Path) -> None:
+    tasks = command._tasks(arguments("all", "--n", "2", "--save", str(tmp_path)))
+    assert len(tasks) == len({task.name for task in tasks}) > 20
+    for task in tasks:
+        kept.write(tmp_path, task.key, replace(result, suite=task.name))
+    found = list(command._results(tasks, 2, Report("tiny")))
+    assert [r.suite for r in found] == [task.name for task in tasks]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["turns", "--html", "x.html"], "name a folder for them with --save"),
+        (["turns", "--real", "x"], "--real is for repcount"),
+        ([], "name a suite, or all, or data with --import"),
+        (["turns", "--target", "phone:1"], "a target is one of"),
+        (["turns", "--n", "0"], "must be 1 or more"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_line(given: list[str], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        command._tasks(arguments(*given))
+
+
+def arguments(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args(given)
