@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from microturn.model.backbone import neighbours
 from microturn.model.config import ModelConfig
 from microturn.model.layers import RMSNorm
 
@@ -134,19 +135,30 @@ class Association(nn.Module):
         asked: Tensor,
         asking: Tensor,
         seen: Tensor,
+        rows: Tensor | None,
     ) -> Tensor:
-        """h [B, D], memories [B, P, KEY], ages [B, P], seen [B, 2, 1, P] by name and by age → [B, D]."""
-        nothing = self.nothing.new_zeros(seen.shape[-1])
-        nothing[-1] = 1.0
-        by_name = torch.where(seen[:, :1], nothing * self.nothing[0], NEVER)
-        named = F.scaled_dot_product_attention(
-            (self.sharp * asked)[:, None], names[:, None], values[:, None], by_name, scale=1.0
+        """h [B, D], memories [B, P, KEY], ages [B, P], seen [B, 2, 1, P] by name and by age → [B, D].
+
+        `rows` are those in which a word asks; None: all are asked, so that no shape depends on them.
+        """
+        nowhere = self.nothing.new_zeros(seen.shape[-1])
+        nowhere[-1] = 1.0
+        by_name = torch.where(seen[:, :1], nowhere * self.nothing[0], NEVER)
+        some = slice(None) if rows is None else rows
+        found = F.scaled_dot_product_attention(
+            (self.sharp * asked[some])[:, None],
+            names[some, None],
+            values[some, None],
+            by_name[some],
+            scale=1.0,
         )
-        named = (named[:, 0] * asking[..., None]).sum(1)
-        keys = keys + torch.where(age[..., None] < 0, 0.0, self.age(age.clamp(0, AGES - 1)))
-        query = self.query(h).view(len(h), 1, HEADS, KEY)
-        by_age = torch.where(seen[:, 1:], nothing * self.nothing[1:, None], NEVER)
-        old = F.scaled_dot_product_attention(query, keys[:, None], values[:, None], by_age)
+        named = h.new_zeros(len(h), KEY)
+        named[some] = (found[:, 0] * asking[some, :, None]).sum(1)
+        query = self.query(h).view(-1, HEADS, KEY)
+        by_age = F.linear(query.flatten(0, 1), self.age.weight).view(-1, HEADS, AGES) * KEY**-0.5
+        by_age = by_age.gather(2, age[:, None].expand(-1, HEADS, -1)) * (1 - nowhere)
+        by_age = torch.where(seen[:, 1], by_age + nowhere * self.nothing[1:, None], NEVER)
+        old = F.scaled_dot_product_attention(query[:, None], keys[:, None], values[:, None], by_age[:, None])
         out: Tensor = self.out(torch.cat([named, old.flatten(1)], -1))
         return out
 
@@ -205,10 +217,15 @@ class Associations(nn.Module):
         return Opening(self, state, slot, places, position, self._embedded(pieces_SR[pieces_SR != 0]))
 
     def during(
-        self, state: AssociationState, slots_B: Tensor, tick_B: Tensor, heard: Tensor, *others: Tensor
+        self,
+        state: AssociationState,
+        slots_B: Tensor,
+        tick_B: Tensor,
+        words: tuple[Tensor, ...],
+        static: bool = False,
     ) -> During:
-        """In a tick: its words are put into the ring. No shape depends on what they are."""
-        pieces = torch.cat([heard, *others], -1)  # [B, W]
+        """In a tick: its words (those heard first) are put into the ring. Static: no shape depends on them."""
+        pieces = torch.cat(words, -1)  # [B, W]
         some = pieces != 0
         offset = some.long().cumsum(1) - some.long()
         place = self.pinned + (state.count[slots_B, None] + offset) % self.ring
@@ -216,19 +233,21 @@ class Associations(nn.Module):
         state.tick[slots_B[:, None], place] = tick_B[:, None].expand_as(place)
         state.count[slots_B] += some.sum(1)
         number = torch.arange(self.pinned + self.ring + 2, device=place.device)
+        rows = slots_B if static else neighbours(slots_B, len(state.count) - 1)
         used = torch.where(
             number < self.pinned,
             number < state.pinned[slots_B, None],
             (number - self.pinned < state.count[slots_B, None]) & (number < self.pinned + self.ring),
         )
         nowhere = number == self.pinned + self.ring + 1
-        when = state.tick[slots_B]
-        age = torch.where(nowhere, -1, tick_B[:, None] - when)
+        when = state.tick[rows]
         opening = number < self.pinned
-        age = torch.where(opening, AGES - 1, age)
+        age = torch.where(opening, AGES - 1, (tick_B[:, None] - when).clamp(0, AGES - 1))
         earlier = used & (opening | (when < tick_B[:, None]))
         seen = torch.stack([earlier | nowhere, used | nowhere], 1)[:, :, None]
-        return During(self, state, slots_B, place, self._embedded(pieces), heard, age, seen)
+        asking = words[0] != 0
+        asked = None if static else asking.any(1).nonzero()[:, 0]
+        return During(self, state, slots_B, rows, place, self._embedded(pieces), asking, asked, age, seen)
 
 
 @dataclass
@@ -274,9 +293,11 @@ class During:
     all: Associations
     state: AssociationState
     slots: Tensor
+    rows: Tensor | slice  # the same slots as a view, if it can be
     place: Tensor  # [B, W]
     pieces: Tensor  # [B, W, D]
-    heard: Tensor  # [B, T]
+    asking: Tensor  # [B, T]
+    asked: Tensor | None  # rows in which any word asks
     age: Tensor  # [B, P]
     seen: Tensor  # [B, 2, 1, P]
 
@@ -291,6 +312,8 @@ class During:
         state.names[number, row, self.place] = names
         state.keys[number, row, self.place] = one.key(h)[:, None].expand_as(names)
         state.values[number, row, self.place] = one.value(h)[:, None].expand_as(names)
-        asked = names[:, : self.heard.shape[1]]
-        names, keys, values = (part[number, self.slots] for part in (state.names, state.keys, state.values))
-        return x + one.step(h, names, keys, values, self.age, asked, self.heard != 0, self.seen)[:, None]
+        asked = names[:, : self.asking.shape[1]]
+        past = (part[number, self.rows] for part in (state.names, state.keys, state.values))
+        names, keys, values = past
+        brought = one.step(h, names, keys, values, self.age, asked, self.asking, self.seen, self.asked)
+        return x + brought[:, None]

@@ -46,6 +46,18 @@ def content_only(key: Tensor, c: ModelConfig) -> Tensor:
     return F.pad(key[..., c.rotary_dim :], (c.rotary_dim, 0))
 
 
+def neighbours(slots_B: Tensor, scratch: int) -> Tensor | slice:
+    """How to name these slots' memories: as a view (no copy) if they are neighbours, else by gathering.
+
+    Padding rows look at whatever slot comes next; nobody reads what they give.
+    """
+    first, batch = int(slots_B[0]), len(slots_B)
+    run = torch.arange(first, first + batch)
+    if first + batch <= scratch and bool(((slots_B == run) | (slots_B == scratch)).all()):
+        return slice(first, first + batch)
+    return slots_B
+
+
 class Attention(nn.Module):
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
@@ -229,7 +241,7 @@ class Backbone(nn.Module):
         state.seen[slots_B, place_B] = True
         state.keep[slots_B, tick_B % c.ring] = keep_B
         cos, sin = turns(tick_B[:, None, None], c)  # [B, 1, 1, half]
-        rows = slots_B if static else self._rows(state, slots_B)
+        rows = slots_B if static else neighbours(slots_B, len(state.tick) - 1)
         mask = state.seen[rows][:, None, None]
         x = x_BD[:, None]
         for layer, block in enumerate(self.layers()):
@@ -243,17 +255,6 @@ class Backbone(nn.Module):
         state.tick[slots_B] += 1
         out: Tensor = self.norm(x[:, 0])
         return out
-
-    def _rows(self, state: BackboneState, slots_B: Tensor) -> Tensor | slice:
-        """How to name these slots' memories: as a view (no copy) if they are neighbours, else by gathering.
-
-        Padding rows look at whatever slot comes next; nobody reads what they give.
-        """
-        first, batch, scratch = int(slots_B[0]), len(slots_B), len(state.tick) - 1
-        run = torch.arange(first, first + batch)
-        if first + batch <= scratch and bool(((slots_B == run) | (slots_B == scratch)).all()):
-            return slice(first, first + batch)
-        return slots_B
 
     def leave(self, state: BackboneState, slots_B: Tensor) -> None:
         """Move a group out of the window of every session for which this tick makes it due."""

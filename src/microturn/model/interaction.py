@@ -237,9 +237,9 @@ class Interaction:
         x = net.compose(sensed, own)[:, 0]
         after = None
         if net.associations:
-            after = net.associations.during(
-                self.associations, index, self.backbone.tick[index], own.heard[:, 0], own.said[:, 0], text
-            )
+            words = own.heard[:, 0], own.said[:, 0], text
+            tick = self.backbone.tick[index]
+            after = net.associations.during(self.associations, index, tick, words, self.static)
         hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0], self.static, after)
 
         logits = net.decision(hidden)

@@ -51,7 +51,7 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
     recall = network.recall
     words = recall.allocate(b) if recall else None
     associations = network.associations
-    kept = associations.allocate(b) if associations else None
+    kept = associations.allocate(b + 1) if associations else None
     lengths = (batch.setup != 0).any(-1).sum(1)
     for row in range(b):
         if count := int(lengths[row]):
@@ -72,9 +72,8 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
         x = network.compose(sensed[:, t : t + 1], Own(said, heard, decided, None))
         brought = None
         if associations and kept:
-            brought = associations.during(
-                kept, slots, state.tick[slots], heard[:, 0], said[:, 0], p.text[:, t]
-            )
+            came = heard[:, 0], said[:, 0], p.text[:, t]
+            brought = associations.during(kept, slots, state.tick[slots], came)
         hidden = backbone.step(state, slots, x[:, 0], keep[:, t], after=brought)
         choice = network.decision(hidden).argmax(-1)
         recalled = None

@@ -66,7 +66,8 @@ def _pico(voice: str) -> Any:
 def pico(voice: str, text: str, pace: float) -> tuple[Floats, int]:
     engine = _pico(voice)
     engine.rate = round(100 * pace)
-    return np.frombuffer(engine.speak(text), np.int16).astype(np.float32) / 32768, 16_000
+    samples = np.frombuffer(engine.speak(text), np.int16).astype(np.float32)
+    return samples / np.float32(32768), 16_000
 
 
 @lru_cache
@@ -96,4 +97,4 @@ def festival(voice: str, text: str, pace: float) -> tuple[Floats, int]:
         if not line:
             raise ValueError(f"festival stopped at {text!r}")
         samples, rate = soundfile.read(path, dtype="float32")
-    return samples, rate
+    return np.asarray(samples, np.float32), rate
