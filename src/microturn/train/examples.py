@@ -30,13 +30,14 @@ from microturn.train.recipe import Recipe
 
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
-TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
+TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")} | {"time": 0.3}
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
     **{"tape": 0.2, "hibari": 0.18, "kokoro": 0.12, "flite": 0.12, "espeak": 0.06},
     **{"pico": 0.2, "festival": 0.12},
 }
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
+TOLD_LENGTHS = {12.0: 0.25, 20.0: 0.35, 32.0: 0.4}
 
 
 def _unspoken(text: str, pace: float) -> Clip:
@@ -144,9 +145,10 @@ class Examples:
     def batch(self, seed: int, seconds_in_all: float, c: ModelConfig, pieces: PieceTokenizer) -> Batch:
         """Episodes of one length, as many as make up `seconds_in_all`."""
         rng = np.random.default_rng(seed)
-        seconds = float(rng.choice(list(LENGTHS), p=list(LENGTHS.values())))
-        seeds = [seed * 1_000_003 + i for i in range(round(seconds_in_all / seconds))]
         quiet = rng.random() < self.told
+        lengths = TOLD_LENGTHS if quiet else LENGTHS
+        seconds = float(rng.choice(list(lengths), p=list(lengths.values())))
+        seeds = [seed * 1_000_003 + i for i in range(round(seconds_in_all / seconds))]
         if quiet:
             episodes = [self._told(random.Random(s), seconds) for s in seeds]
         else:
