@@ -20,7 +20,7 @@ from microturn.streams import Floats
 from microturn.train.mouth import head as heads
 from microturn.train.mouth import sound
 from microturn.train.mouth.bank import Builder, Utterance, VoiceBank, heard, timed, utterance
-from microturn.train.mouth.course import Course, descend, part_of
+from microturn.train.mouth.course import WARM_STEPS, Course, descend, part_of
 from microturn.train.mouth.minds import ticks_of
 from microturn.train.mouth.normal import spoken
 from microturn.train.mouth.sentences import KINDS, sentence, sentences, split_of
@@ -43,6 +43,12 @@ def hum(frames: int, hz: float = 190.0) -> tuple[Floats, np.ndarray]:
     tone = sum(np.cos(2 * np.pi * k * (phase + 0.3)) / k for k in range(1, 12))
     told = true[FRAME - 1 :: FRAME] * 1.003
     return np.asarray(0.1 * tone, np.float32), told
+
+
+def lag(made: Floats, true: Floats) -> float:
+    """Angle between the fundamentals of two hums."""
+    turn = np.exp(-2j * np.pi * 190 * np.arange(len(true)) / SPEAK_RATE)
+    return float(np.angle((made * turn).sum() / (true * turn).sum()))
 
 
 def said(frames: int = 70, hz: float = 190.0) -> Utterance:
@@ -110,15 +116,8 @@ def test_pitch_is_bent_until_its_pulses_keep_to_the_sound() -> None:
     state = vocoder.allocate(1)
     state.phase[0], state.pitch[0, 0] = phase, float(frames[0, PITCH])
     pulses, _ = vocoder.pulses(torch.from_numpy(frames)[None], state)
-    at = np.arange(len(tone)) / SPEAK_RATE
-    turn = np.exp(-2j * np.pi * 190 * at)
-    angles = [
-        np.angle((pulses[0].numpy() * turn)[a : a + 2400].sum() / (tone * turn)[a : a + 2400].sum())
-        for a in range(2400, len(tone) - 2400, 2400)
-    ]
-    assert (
-        np.abs(angles).max() < 0.6
-    )  # of a cycle of 6.3; told 0.3 % wrong, they would be a whole cycle apart
+    angles = [lag(pulses[0, a : a + 2400].numpy(), tone[a : a + 2400]) for a in range(2400, 33_000, 2400)]
+    assert np.abs(angles).max() < 0.6  # of 6.3 a cycle; told 0.3 % wrong, they would be a whole cycle apart
 
 
 def test_a_bank_gives_back_what_it_was_given_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -202,10 +201,11 @@ def test_a_stretch_of_a_bank_is_the_sound_that_the_vocoder_gives(tmp_path: Path)
     frames, state, sounds = stretches.draw(vocoder, 8)
     pulses, _ = vocoder.pulses(frames, state)
     late = torch.nn.functional.pad(pulses, (DELAY, 0))[:, : sounds.shape[1]]
-    for a, b in zip(late, sounds, strict=True):
-        voiced = slice(25 * FRAME, 40 * FRAME)
-        if b[voiced].abs().mean() > 0.02:  # the stretch lies inside the utterance: pulses and periods agree
-            assert torch.corrcoef(torch.stack([a[voiced], b[voiced]]))[0, 1] > 0.3
+    voiced = slice(26 * FRAME, 34 * FRAME)
+    inside = [(a, b) for a, b in zip(late.numpy(), sounds.numpy(), strict=True) if b[voiced][-100:].any()]
+    assert inside
+    for a, b in inside:
+        assert abs(lag(a[voiced], b[voiced])) < 0.8
 
 
 def test_the_loss_of_the_vocoder_falls_and_a_course_goes_on(tmp_path: Path) -> None:
@@ -214,20 +214,21 @@ def test_the_loss_of_the_vocoder_falls_and_a_course_goes_on(tmp_path: Path) -> N
     builder.write()
     torch.manual_seed(0)
     vocoder, critics = Vocoder(width=32, blocks=2), sound.Critics()
-    mine, theirs = (torch.optim.AdamW(x.parameters(), 4e-3) for x in (vocoder, critics))
+    mine, theirs = (torch.optim.AdamW(x.parameters(), 1e-2) for x in (vocoder, critics))
     stretches, seen = sound.Stretches(VoiceBank(tmp_path)), []
-    course = Course(tmp_path / "run", {"vocoder": vocoder, "critics": critics}, [mine, theirs], 1.0)
+    course = Course(tmp_path / "run", {"vocoder": vocoder, "critics": critics}, [mine, theirs], 100.0)
+    course.step = WARM_STEPS
 
     def learn(step: int) -> dict[str, float]:
         frames, state, sounds = stretches.draw(vocoder, 4)
         made, true = (x[:, sound.WARM * FRAME :] for x in (vocoder(frames, state)[0], sounds))
         loss = sound.spectral_loss(made, true)
         seen.append(float(loss.detach()))
-        if step == 11:  # the critics' stage can be taken too
+        if step == WARM_STEPS + 15:  # the critics' stage can be taken too
             descend(critics.verdict_loss(made.detach(), true), [theirs])
             loss = loss + critics.pleased_loss(made, true)
         descend(loss, [mine], 5.0)
-        course.minutes += 1 / 12
+        course.minutes = 100.0 * (step == WARM_STEPS + 15)
         return {"loss": seen[-1]}
 
     course.go(learn)

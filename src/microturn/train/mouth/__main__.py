@@ -120,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--packed", action="store_true", help="join: a byte a number, as released weights are"
     )
+    parser.add_argument("--device", default="cpu", help="vocoder, head: where they learn")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
@@ -135,6 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         join.join(args.model, args.voice, args.out, args.packed)
     else:
         mouth, width = part_head(args)
+        torch.set_default_device(args.device)
+        mouth.to(args.device)
         if args.part == "head":
             head.train(args.bank, args.out, args.minutes, mouth, width)
         elif args.part == "vocoder":

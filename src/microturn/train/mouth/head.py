@@ -117,7 +117,7 @@ def lesson(
             hidden[b, :count] = torch.from_numpy(np.asarray(mind, np.float32))
     window = np.concatenate([windows(u.phonemes, rng) for u, _ in some])
     lasts = np.concatenate([u.lasts for u, _ in some])
-    return Lesson(hidden, Frames(*each), patches, real, torch.from_numpy(window), torch.from_numpy(lasts))
+    return Lesson(hidden, Frames(*each), patches, real, torch.tensor(window), torch.tensor(lasts))
 
 
 def patch_loss(made: Tensor, true: Tensor) -> Tensor:
@@ -194,7 +194,7 @@ def remaker(head: SpeechHead, width: int) -> Remake:
         rows = Frames(*(x[0] for x in (given.frames.phoneme, given.frames.into, given.frames.to_go)))
         made = head.patch(given.hidden[0], rows, last, torch.randn(len(last), GROUPS, GROUP))
         frames = u.frames.copy()
-        frames[:, :PITCH] = made.flatten(0, 1)[: len(frames), :PITCH].numpy()
+        frames[:, :PITCH] = made.flatten(0, 1)[: len(frames), :PITCH].cpu().numpy()
         return replace(u, frames=frames)
 
     return remake
