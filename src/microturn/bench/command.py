@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from microturn.bench.imports import KINDS, suite
 from microturn.bench.page import page
 from microturn.bench.report import Report, to_json
 from microturn.bench.suites import LOSS, SUITES, Result, Suite, cast_of, evaluate
-from microturn.bench.targets import TOGETHER, Target, Unfit
+from microturn.bench.targets import TOGETHER, Target
 from microturn.model.checkpoint import RELEASED, load_model
 
 STDOUT = "-"
@@ -161,19 +162,24 @@ def _results(tasks: list[Task], jobs: int, report: Report) -> Iterator[Result]:
             yield found
         else:
             left.append(task)
+
+    def result(task: Task, made: Callable[[], Result]) -> Iterator[Result]:
+        """Among many, a suite that cannot be run here is left out and said so."""
+        try:
+            yield made()
+        except (ValueError, OSError) as why:
+            if len(tasks) == 1:
+                raise
+            report.console.print(f"{task.name} is left out: {why}", style="dim")
+
     if min(jobs, len(left)) <= 1:
         for task in left:
-            try:
-                with report.working(task.name, task.n) as progress:
-                    yield task.run(progress)
-            except Unfit as why:
-                if len(tasks) == 1:
-                    raise
-                report.console.print(f"left out: {why}", style="dim")
+            with report.working(task.name, task.n) as progress:
+                yield from result(task, partial(task.run, progress))
         return
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, spawn) as pool, report.working("suites", len(left)) as progress:
-        running = [pool.submit(replace(task, threads=1).run) for task in left]
+        running = {pool.submit(replace(task, threads=1).run): task for task in left}
         for done, future in enumerate(as_completed(running), 1):
             progress(done)
-            yield future.result()
+            yield from result(running[future], future.result)

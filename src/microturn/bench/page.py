@@ -118,10 +118,8 @@ def _encoded(user: Floats, model: Floats) -> str:
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(both, np.float32), format="fltp", layout="stereo"
         )
-        frame.sample_rate = SPEAK_RATE
-        mixer = av.AudioResampler("fltp", "stereo", SPEAK_RATE, frame_size=1152)
-        for part in (*mixer.resample(frame), *mixer.resample(None)):
-            container.mux(stream.encode(part))
+        frame.sample_rate, frame.pts = SPEAK_RATE, 0
+        container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return f"data:audio/mpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
