@@ -2,8 +2,9 @@
 
 An answer often is a word that somebody said before. One more attention, over the words heard and read so far, has
 those words' own pieces as its values and adds them to what the say head is about to spell, so that copying need not
-be learned through every layer. What is kept of a word is its pieces and a short key: the pinned set-up for ever,
-and after it the last `recall` ticks in which there were words. Only the NEAREST of them count.
+be learned through every layer. What is kept of a word is its pieces and a short key: the set-up's for ever, and after
+them the last `c.recall` words. Several words may come in one tick, so a key tells which of them it is: by its place in
+the tick and by its first piece. Only the NEAREST words count.
 
 Shape suffixes: B episodes or slots of a step, N ticks, E places, T pieces, R rows, D width of a piece.
 """
@@ -13,9 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from microturn.model.config import ModelConfig
+from microturn.model.tokenizer import PieceTokenizer
 
 NEAREST = 16
 KEY = 64
@@ -23,24 +26,54 @@ KEY = 64
 
 @dataclass
 class RecallState:
-    """Fixed places: the pinned ones first, then a ring."""
+    """Fixed places: those of the set-up first, then a ring, then one of scratch."""
 
     keys: Tensor  # [S, E, KEY]
     pieces: Tensor  # [S, E, T]
-    pinned: Tensor  # [S] pinned places used
+    pinned: Tensor  # [S] places of the set-up used
     count: Tensor  # [S] words put into the ring so far
 
 
 class Recall(nn.Module):
     def __init__(self, c: ModelConfig, table: nn.Embedding) -> None:
         super().__init__()
-        self.pinned, self.ring = c.pinned, c.recall
+        self.pinned, self.ring = c.pinned * c.read_pieces, c.recall
         self.room = max(c.say_pieces, c.read_pieces)
+        self.reading = c.say_pieces  # the slot of the first word read; those heard come before
         self._table = [table]  # not registered: its owner is the network
         self.query = nn.Linear(c.d_model, KEY)
         self.key = nn.Linear(c.d_model, KEY)
+        self.which = nn.Linear(c.piece_dim, KEY, bias=False)
+        self.slot = nn.Embedding(2 * self.room, KEY)
         self.gain = nn.Parameter(torch.tensor([6.0]))  # the size of a state that is about to be spelled is 16
         self.nothing = nn.Parameter(torch.zeros(1))  # score of pointing nowhere
+        if self.gain.device.type != "meta":
+            nn.init.zeros_(self.which.weight)
+            nn.init.zeros_(self.slot.weight)
+        self.register_buffer("begins", PieceTokenizer.load().begins(c.vocabulary), persistent=False)
+
+    begins: Tensor  # [V] pieces with which a word begins
+
+    def words(self, *kinds: Tensor) -> Tensor:
+        """Pieces […, T] of several kinds → the word at each place […, W, room], zeros where none begins."""
+        found = []
+        for pieces in kinds:
+            for first in range(pieces.shape[-1]):
+                rest = pieces[..., first:]
+                begins = self.begins[rest].clone()
+                if first:
+                    rest = rest * begins[..., :1]
+                begins[..., 0] = False
+                word = rest * (begins.long().cumsum(-1) == 0)
+                found.append(F.pad(word, (0, self.room - word.shape[-1])))
+        return torch.stack(found, -2)
+
+    def _keys(self, hidden: Tensor, words: Tensor, first_slot: int = 0) -> Tensor:
+        """Keys […, W, KEY] of the words at a position whose hidden state is […, D]."""
+        which = self.which(self._table[0](words[..., 0]))
+        slots = self.slot.weight[first_slot : first_slot + words.shape[-2]]
+        keys: Tensor = self.key(hidden)[..., None, :] + which + slots
+        return keys
 
     def _mix(self, score_RE: Tensor, pieces: Tensor, rows: Tensor | None = None) -> Tensor:
         """Scores (−inf where there is no word) and pieces [R or B, E, T] → [R, T, D]."""
@@ -57,38 +90,53 @@ class Recall(nn.Module):
         score: Tensor = (query * keys).sum(-1) * KEY**-0.5
         return score
 
-    def fit(self, pieces: Tensor) -> Tensor:
-        padded: Tensor = nn.functional.pad(pieces, (0, self.room - pieces.shape[-1]))
-        return padded
-
     # ---- a whole episode at once ----
 
     def forward(
         self, hidden_BSND: Tensor, setup: Tensor, heard: Tensor, read: Tensor, row_R: Tensor, tick_R: Tensor
     ) -> Tensor:
         """Hidden states [B, S+N, D] of set-up and ticks; pieces read and heard in them → for some ticks [R, T, D]."""
-        b, s, n = *setup.shape[:2], heard.shape[1]
-        keys = self.key(hidden_BSND)
-        keys = torch.cat([keys, keys[:, s:]], 1)  # set-up, heard, read
-        pieces = torch.cat([self.fit(setup), self.fit(heard), self.fit(read)], 1)
-        there = (pieces != 0).any(-1)  # [B, E]
-        t = torch.arange(n, device=heard.device)
-        # words in the order in which they came: a tick's heard ones before those that it read
-        order = there[:, s:].view(b, 2, n).transpose(1, 2).reshape(b, 2 * n).long().cumsum(1).view(b, n, 2)
-        number = order.transpose(1, 2).reshape(b, 2 * n)
-        so_far = order[..., 1]
-        query_RD = self.query(hidden_BSND[row_R, s + tick_R])
-        score = torch.einsum("rd,red->re", query_RD, keys[row_R]) * KEY**-0.5
-        past = torch.cat([t, t])[None] <= tick_R[:, None]
-        kept = number[row_R] > so_far[row_R, tick_R][:, None] - self.ring
-        seen = torch.cat([torch.ones(len(row_R), s, dtype=torch.bool, device=past.device), past & kept], 1)
-        score = score.masked_fill(~(seen & there[row_R]), float("-inf"))
-        return self._mix(score, pieces, row_R)
+        s = setup.shape[1]
+        opening, later = self.words(setup), self.words(heard, read)  # [B, S, W, room], [B, N, 2·W, room]
+        came = (later[..., 0] != 0).flatten(1).long().cumsum(1)
+        number = torch.cat([torch.zeros_like(opening[..., 0]).flatten(1), came], 1)
+        so_far = came.view(later.shape[:3])[..., -1]
+        position = torch.arange(hidden_BSND.shape[1], device=setup.device)
+        tick = torch.cat(
+            [
+                torch.full_like(opening[0, ..., 0].flatten(), -1),
+                (position[s:] - s).repeat_interleave(later.shape[2]),
+            ]
+        )
+        pieces = torch.cat([opening.flatten(1, 2), later.flatten(1, 2)], 1)
+        keys = torch.cat(
+            [
+                self._keys(hidden_BSND[:, :s], opening, self.reading).flatten(1, 2),
+                self._keys(hidden_BSND[:, s:], later).flatten(1, 2),
+            ],
+            1,
+        )
+        there = pieces[..., 0] != 0
+        first = there.int().argsort(dim=1, descending=True, stable=True)[:, : max(1, int(there.sum(1).max()))]
+        row = torch.arange(len(pieces), device=pieces.device)[:, None]
+        pieces, keys, number, there = (
+            pieces[row, first],
+            keys[row, first],
+            number[row, first],
+            there[row, first],
+        )
+        when = tick[first]
+        score = (
+            torch.einsum("rd,red->re", self.query(hidden_BSND[row_R, s + tick_R]), keys[row_R]) * KEY**-0.5
+        )
+        kept = (when < 0)[row_R] | (number[row_R] > so_far[row_R, tick_R][:, None] - self.ring)
+        seen = there[row_R] & kept & (when[row_R] <= tick_R[:, None])
+        return self._mix(score.masked_fill(~seen, float("-inf")), pieces, row_R)
 
     # ---- tick by tick ----
 
     def allocate(self, slots: int) -> RecallState:
-        places, weights = self.pinned + self.ring, self.gain
+        places, weights = self.pinned + self.ring + 1, self.gain
 
         def whole(*size: int) -> Tensor:
             return torch.zeros(size, dtype=torch.long, device=weights.device)
@@ -101,29 +149,29 @@ class Recall(nn.Module):
         )
 
     def pin(self, state: RecallState, slot: int, hidden_SD: Tensor, pieces_ST: Tensor) -> None:
+        words = self.words(pieces_ST)
+        keys, some = self._keys(hidden_SD, words, self.reading), words[..., 0] != 0
         at = int(state.pinned[slot])
-        places = slice(at, at + len(hidden_SD))
-        state.keys[slot, places] = self.key(hidden_SD)
-        state.pieces[slot, places] = self.fit(pieces_ST)
-        state.pinned[slot] += len(hidden_SD)
+        places = slice(at, at + int(some.sum()))
+        state.keys[slot, places], state.pieces[slot, places] = keys[some], words[some]
+        state.pinned[slot] += some.sum()
 
-    def remember(self, state: RecallState, slots_B: Tensor, hidden_BD: Tensor, *words: Tensor) -> None:
+    def remember(self, state: RecallState, slots_B: Tensor, hidden_BD: Tensor, *kinds: Tensor) -> None:
         """The words heard [B, T], then those read, of this tick. No shape depends on what they are."""
-        key = self.key(hidden_BD)
-        for pieces in words:
-            some = (pieces != 0).any(-1)
-            place = self.pinned + state.count[slots_B] % self.ring
-            old_key, old = state.keys[slots_B, place], state.pieces[slots_B, place]
-            state.keys[slots_B, place] = torch.where(some[:, None], key, old_key)
-            state.pieces[slots_B, place] = torch.where(some[:, None], self.fit(pieces), old)
-            state.count[slots_B] += some
+        words = self.words(*kinds)  # [B, W, room]
+        some = words[..., 0] != 0
+        place = self.pinned + (state.count[slots_B, None] + some.long().cumsum(1) - some.long()) % self.ring
+        place = torch.where(some, place, self.pinned + self.ring)
+        row = slots_B[:, None]
+        state.keys[row, place], state.pieces[row, place] = self._keys(hidden_BD, words), words
+        state.count[slots_B] += some.sum(1)
 
     def look(self, state: RecallState, slots_R: Tensor, hidden_RD: Tensor) -> Tensor:
-        place = torch.arange(self.pinned + self.ring, device=slots_R.device)
+        place = torch.arange(self.pinned + self.ring + 1, device=slots_R.device)
         used = torch.where(
             place < self.pinned,
             place < state.pinned[slots_R, None],
-            place - self.pinned < state.count[slots_R, None],
+            (place - self.pinned < state.count[slots_R, None]) & (place < self.pinned + self.ring),
         )
         score = self._score(self.query(hidden_RD)[:, None], state.keys[slots_R])
         return self._mix(score.masked_fill(~used, float("-inf")), state.pieces[slots_R])

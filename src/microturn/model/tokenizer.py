@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.resources import files
 
+import torch
 from tokenizers import Tokenizer as _Bpe
 from tokenizers import decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 
 VOCABULARY = 2048
 NOTHING = 0
@@ -53,6 +55,11 @@ class PieceTokenizer:
 
     def piece(self, piece: int) -> str:
         return self._pieces[piece]
+
+    def begins(self, count: int) -> Tensor:
+        """Which of the first `count` pieces begin a word."""
+        first = [piece.startswith(" ") for piece in self._pieces[:count]]
+        return torch.tensor(first + [False] * (count - len(first)))
 
 
 def learn(corpus: Iterable[str], size: int = VOCABULARY) -> str:
