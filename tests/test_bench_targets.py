@@ -30,7 +30,9 @@ TICKS = 22
 def ear(sound: Floats) -> tuple[Word, ...]:
     """Hears the actor's tone as the word that it is: where sound begins and ends, to 10 ms."""
     loud = np.flatnonzero(np.abs(sound[: len(sound) // 160 * 160]).reshape(-1, 160).max(1) > 0.1)
-    ends = [*np.flatnonzero(np.diff(loud) > 1), len(loud) - 1] if len(loud) else []
+    if not len(loud):
+        return ()
+    ends = [*np.flatnonzero(np.diff(loud) > 1), len(loud) - 1]
     starts = [0, *(i + 1 for i in ends[:-1])]
     return tuple(
         Word("breathe", 10 * int(loud[a]), 10 * int(loud[b]) + 10) for a, b in zip(starts, ends, strict=True)

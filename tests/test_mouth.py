@@ -86,7 +86,7 @@ def test_what_is_said_has_no_digits(text: str) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**9), st.sampled_from(sorted(KINDS)))
+@given(st.integers(0, 10**9), st.sampled_from(sorted(KINDS.keys() - {"conversation"})))
 def test_sentences_follow_from_their_number_and_can_be_said(number: int, kind: str) -> None:
     text = sentence(number, kind)
     assert text == sentence(number, kind)

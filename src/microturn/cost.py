@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from microturn.model import speech
+from microturn.model import association, speech
 from microturn.model.config import ModelConfig
 from microturn.model.ears import CONTEXT, FRAMES
 from microturn.model.layers import Routed
@@ -78,6 +78,9 @@ def cost_of(c: ModelConfig) -> Cost:
     routed = [m for m in network.modules() if isinstance(m, Routed)]
     expert = sum((m.up_EFD.numel() + m.down_EDF.numel()) // c.experts for m in routed)
     flops += 2 * c.experts_active * expert + 4 * c.layers * c.heads * c.head_dim * c.keys
+    places = c.pinned * c.read_pieces + c.words + 2
+    asked = association.HEADS * (2 * association.AGES + 4 * places)  # by age; by name only when words come
+    flops += len(c.associate) * association.KEY * asked
     parameters = sum(p.numel() for p in network.parameters())
     return Cost(
         name=c.name,
@@ -113,6 +116,9 @@ def _uses(c: ModelConfig, network: Network) -> dict[str, int]:
     uses |= {"eyes.patch": tiles * cells * 4, "eyes.merge": tiles * cells, "eyes.join": tiles}
     for head in ("say", "hear"):
         uses |= {f"{head}.from_piece": c.say_pieces, f"{head}.from_state": c.say_pieces}
+    words = c.say_pieces + c.read_pieces
+    uses |= {f"associations.each.{i}.name": c.say_pieces + words for i in range(len(c.associate))}
+    uses["recall.which"] = words
     voice = network.voice.config
     uses |= {"voice.durations": voice.looked_at, "voice.decoder.heard": speech.FRAMES}
     window = speech.FRAMES + speech.SPAN

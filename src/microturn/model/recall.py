@@ -3,7 +3,7 @@
 An answer often is a word that somebody said before. One more attention, over the words heard and read so far, has
 those words' own pieces as its values and adds them to what the say head is about to spell, so that copying need not
 be learned through every layer. What is kept of a word is its pieces and a short key: the set-up's for ever, and after
-them the last `c.recall` words. Several words may come in one tick, so a key tells which of them it is: by its place in
+them the last `c.recall` words. Several words may come in one tick: a key tells which of them it is, by its place in
 the tick and by its first piece. Only the NEAREST words count.
 
 Shape suffixes: B episodes or slots of a step, N ticks, E places, T pieces, R rows, D width of a piece.

@@ -27,7 +27,7 @@ from microturn.train.voices.phones import PhoneAligner, _walk, view
 
 GAIN = 1.8  # hibari is soft
 LOUDNESS = 0.09  # root mean square of a recording
-LEAD_S, TAIL_S = 0.05, 0.15  # kept around what is aligned in a recording
+LEAD_S, TAIL_S = 0.02, 0.15  # kept around what is aligned in a recording
 
 
 def pronounced(text: str) -> str:
