@@ -120,8 +120,9 @@ def _aligned(sound: Floats, text: str, aligner: PhoneAligner) -> tuple[str, list
     lasts = []
     for at in range(len(symbols)):
         mine = np.flatnonzero(owners == at)
-        edges.append(round((mine[-1] + 1) / 100 * FRAMES_A_SECOND) if len(mine) else edges[-1])
-        lasts.append(max(0, edges[-1] - edges[-2]))
+        least = edges[-1] + (symbols[at] not in PAUSES)  # a phone lasts a frame at least
+        edges.append(max(least, round((mine[-1] + 1) / 100 * FRAMES_A_SECOND)) if len(mine) else edges[-1])
+        lasts.append(edges[-1] - edges[-2])
     count = max(round((end + TAIL_S) * FRAMES_A_SECOND), edges[-1]) - lead
     return symbols, lasts, lead, min(count, len(sound) // FRAME - lead)
 
