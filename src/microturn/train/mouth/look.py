@@ -25,7 +25,8 @@ def vocoded(vocoder: Vocoder, u: Utterance) -> Floats:
     frames = np.pad(u.frames, ((0, -(-DELAY // FRAME)), (0, 0)))
     with torch.no_grad():
         sound, _ = vocoder(torch.from_numpy(frames)[None], state)
-    return sound[0, DELAY:].numpy()[: len(u.samples)]
+    own: Floats = sound[0, DELAY:].numpy()[: len(u.samples)]
+    return own
 
 
 def spectrograms(named: dict[str, Floats]) -> Image.Image:
