@@ -100,6 +100,10 @@ class TestWindows:
         assert not found.hits
         assert false_count(found.stray) == 1
 
+    def test_what_has_no_words_is_met_by_none(self) -> None:
+        found = match(episode(Expected("reply", 0, 2000)), said(("tea", 1000)))
+        assert (len(found.missed), len(found.stray)) == (1, 1)
+
     def test_a_narrower_window_asks_more(self) -> None:
         one = episode(due("tea", 4000))
         assert match(one, said(("tea", 4400)), scale=1.0).hits

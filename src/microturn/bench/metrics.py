@@ -167,12 +167,12 @@ def match(episode: Episode, said: Sequence[Word], scale: float = 1.0, cues: bool
         target = expected.start_ms if cues or expected.kind == "reply" else (low + high) / 2
         found = [
             i
-            for i in range(len(tokens) - len(words) + 1)
+            for i in range(len(tokens) - len(words) + 1 if words else 0)
             if texts[i : i + len(words)] == words
             and not any(used[i : i + len(words)])
             and low <= said[tokens[i][1]].start_ms <= high
         ]
-        if not words or not found:
+        if not found:
             missed.append(expected)
             continue
         first = min(found, key=lambda i: (abs(said[tokens[i][1]].start_ms - target), i))
