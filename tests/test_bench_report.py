@@ -102,9 +102,9 @@ def test_the_document_is_made_of_the_json(result: Result, tmp_path: Path) -> Non
     report.results.append(result)
     report.write(tmp_path / "scores.json")
     text = markdown(tmp_path / "scores.json")
-    assert text.startswith("## tiny\n\nn = 2 a suite, seed 1.")
-    assert "| suite | never-speak | 95 % | always | oracle |" in text
-    assert "| mine | 0.00 | 0.00–0.00 | 0.00 | 1.00 |" in text
+    assert text.startswith("## tiny\n\nSeed 1.")
+    assert "| suite | n | never-speak | 95 % | always | oracle |" in text
+    assert "| mine | 2 | 0.00 | 0.00–0.00 | 0.00 | 1.00 |" in text
 
 
 def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from microturn.clock import SPEAK_RATE
 from microturn.model import phonemes as ph
+from microturn.model.normal import spoken
 from microturn.model.speech import FRAMES, SPAN, SpeechConfig, SpeechHead
 from microturn.model.vocoder import DELAY, FRAME, PITCH, Vocoder
 from microturn.streams import Floats
@@ -22,7 +23,6 @@ from microturn.train.mouth import sound
 from microturn.train.mouth.bank import Builder, Utterance, VoiceBank, heard, timed, utterance
 from microturn.train.mouth.course import WARM_STEPS, Course, descend, part_of
 from microturn.train.mouth.minds import ticks_of
-from microturn.train.mouth.normal import spoken
 from microturn.train.mouth.sentences import KINDS, sentence, sentences, split_of
 
 D = 16

@@ -15,9 +15,9 @@ from microturn.engine import Engine
 from microturn.model.checkpoint import load_model, save_weights
 from microturn.model.config import tiny
 from microturn.model.network import Network
+from microturn.model.voicefile import join, network_of, read_voice, write_voice
 from microturn.say import Reader, read_aloud, sound_of
 from microturn.streams import Decision, Floats
-from microturn.train.mouth.join import join, network_of, read_voice, write_voice
 from microturn.train.mouth.minds import hidden_of
 
 TEXT = "At 3:45 we met 12 dogs, honestly."

@@ -8,13 +8,9 @@ its hidden state goes to the speech head, the head's frames to the vocoder.
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -27,21 +23,14 @@ from microturn.engine.offline import Stream, play
 from microturn.media import WavWriter
 from microturn.model.checkpoint import VOICED
 from microturn.model.interaction import Interaction
-from microturn.model.phonemes import Lexicon
+from microturn.model.normal import spoken
+from microturn.model.phonemes import to_phonemes
 from microturn.model.tokenizer import PieceTokenizer
+from microturn.model.voicefile import Voice, give_voice, network_of, read_voice
 from microturn.streams import Action, Decision, Floats, Ints, Perception, TickInput, TickOutput
-from microturn.train.mouth.join import Voice, give_voice, network_of, read_voice
-from microturn.train.mouth.normal import spoken
 
 AHEAD = 24  # phonemes that wait in the mouth; fewer, and the next words are handed over
 LAST = 1  # ticks after the last word, for the end of its sound
-
-
-@lru_cache(maxsize=1)
-def pronunciations() -> Lexicon:
-    """The lexicon that comes with the package, or spelling rules alone where there is none."""
-    path = files("microturn.model").joinpath("lexicon.json.gz")
-    return Lexicon(json.loads(gzip.decompress(path.read_bytes())) if path.is_file() else None)
 
 
 @dataclass
@@ -76,7 +65,7 @@ class Reader(Interaction):
             pieces = self._tokenizer.encode_word(word.lower().strip(",.;:!?"))
             parts = [pieces[i : i + room] for i in range(0, len(pieces), room)]
             words += [(part, []) for part in parts[:-1]]
-            words.append((parts[-1], pronunciations().phonemes(word)))
+            words.append((parts[-1], to_phonemes(word)))
         self._plans[slot] = Plan(words)
 
     def stop(self, slot: int) -> None:

@@ -164,13 +164,14 @@ def markdown(path: Path) -> str:
     stored = json.loads(path.read_text("utf-8"))
     results = [from_json(suite) for suite in stored["suites"]]
     names = list(dict.fromkeys(row.name for result in results for row in result.rows))
-    head = [names[0], "95 %", *(short(name) for name in names[1:])]
-    out = [f"## {stored['model']}", "", f"n = {stored['n']} a suite, seed {stored['seed']}.", ""]
+    head = ["n", names[0], "95 %", *(short(name) for name in names[1:])]
+    out = [f"## {stored['model']}", "", f"Seed {stored['seed']}.", ""]
     out += ["| suite | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
     for result in results:
         rows = {row.name: row.score for row in result.rows}
         cells = [cell(rows[name]) if name in rows else "" for name in names]
         cells.insert(1, interval(rows[names[0]]))
+        cells.insert(0, str(result.n))
         out.append(f"| {result.suite} | " + " | ".join(cells) + " |")
     for result in results:
         about = SUITES[result.suite].about if result.suite in SUITES else ""

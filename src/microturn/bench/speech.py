@@ -36,10 +36,10 @@ from microturn.bench.metrics import distance, normalise
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, SPEAK_RATE, SPEAK_SAMPLES
 from microturn.engine import Engine
 from microturn.engine.offline import Stream, play
+from microturn.model.normal import spoken
+from microturn.model.voicefile import read_voice
 from microturn.say import Reader, read_aloud, sound_of
 from microturn.streams import Floats, Perception
-from microturn.train.mouth.join import read_voice
-from microturn.train.mouth.normal import spoken
 from microturn.train.mouth.sentences import sentences
 
 KINDS = ("conversation", "prose", "numbers", "names")

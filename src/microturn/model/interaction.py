@@ -61,6 +61,8 @@ class Interaction:
     ) -> None:
         """`static`: the path that CUDA graphs capture. `voiced`: the voice is trained; else it keeps silent."""
         self.voiced = voiced
+        if voiced:
+            to_phonemes("a")  # a lexicon is read now, not in the first tick with a word
         self.static = device != "cpu" if static is None else static
         self._replays: dict[int, Replay] = {}
         self.network = network.to(device).eval().requires_grad_(False)

@@ -7,10 +7,15 @@ small table of spelling rules otherwise: longest match from the left, then stres
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
+
+LEXICON = Path(__file__).with_name("lexicon.json.gz")  # `python -m microturn.train.mouth lexicon` makes it
 
 NONE = 0
 PAUSE, BREATH, BOUNDARY = 1, 2, 3
@@ -166,7 +171,7 @@ class Lexicon:
     """Pronunciations of known words, and rules for all others."""
 
     def __init__(self, known: Mapping[str, str] | None = None) -> None:
-        self._known = {word: ids(sounds) for word, sounds in {**_WORDS, **(known or {})}.items()}
+        self._known = {**_WORDS, **(known or {})}
 
     def phonemes(self, word: str) -> list[int]:
         """One word with its punctuation. Ends in a boundary, or in a pause after , . ! and so on.
@@ -187,7 +192,7 @@ class Lexicon:
         if part in _SIGNS:
             return self._part(_SIGNS[part])
         if part in self._known:
-            return self._known[part]
+            return ids(self._known[part])
         letters = part.replace("'", "")
         if len(letters) == 1:
             # A letter of another alphabet is named as a vowel sound rather than passed over in silence.
@@ -200,7 +205,7 @@ class Lexicon:
 
 @lru_cache(maxsize=1)
 def _lexicon() -> Lexicon:
-    return Lexicon()
+    return Lexicon(json.loads(gzip.decompress(LEXICON.read_bytes())) if LEXICON.is_file() else None)
 
 
 def to_phonemes(word: str) -> list[int]:

@@ -22,13 +22,13 @@ from pathlib import Path
 
 import torch
 
+from microturn.model import phonemes, voicefile
 from microturn.model.checkpoint import RELEASED
 from microturn.model.phonemes import SYMBOLS, from_ipa
 from microturn.model.speech import SpeechHead
-from microturn.train.mouth import course, head, join, minds, sentences, sound
+from microturn.train.mouth import course, head, minds, sentences, sound
 
 WEAK = {"a": "ɐ", "the": "ðə", "to": "tə"}  # as they are said inside a sentence
-LEXICON = Path(__file__).parents[2] / "model" / "lexicon.json.gz"
 
 
 def numbered(first: int) -> Iterator[tuple[int, str]]:
@@ -58,13 +58,13 @@ def lexicon(args: argparse.Namespace) -> None:
         word: " ".join(SYMBOLS[i] for i in from_ipa(sounds))
         for word, sounds in sorted((teacher.lexicon() | WEAK).items())
     }
-    LEXICON.write_bytes(gzip.compress(json.dumps(known).encode(), 9, mtime=0))
-    print(f"{len(known)} words, {LEXICON.stat().st_size / 1e6:.1f} MB")
+    phonemes.LEXICON.write_bytes(gzip.compress(json.dumps(known).encode(), 9, mtime=0))
+    print(f"{len(known)} words, {phonemes.LEXICON.stat().st_size / 1e6:.1f} MB")
 
 
 def part_head(args: argparse.Namespace) -> tuple[SpeechHead, int]:
     """An untaught mouth of the model's widths, with what --head and --vocoder hold in it."""
-    network, _ = join.network_of(args.model)
+    network, _ = voicefile.network_of(args.model)
     made = network.voice
     if args.vocoder:
         made.vocoder.load_state_dict(course.part_of(args.vocoder, "vocoder"))
@@ -83,7 +83,7 @@ def pictures(args: argparse.Namespace, mouth: SpeechHead) -> None:
 
     held = VoiceBank(args.bank)
     u = max((held[i] for i in range(min(40, len(held)))), key=lambda one: one.seconds)
-    reader = Reader(args.model, join.read_voice(args.voice))
+    reader = Reader(args.model, voicefile.read_voice(args.voice))
     engine = Engine(reader, slots=1)
     own = sound_of(read_aloud(reader, engine, u.text))
     engine.close()
@@ -131,9 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif args.part == "lexicon":
         lexicon(args)
     elif args.part == "minds":
-        minds.think(args.bank, join.network_of(args.model)[0])
+        minds.think(args.bank, voicefile.network_of(args.model)[0])
     elif args.part == "join":
-        join.join(args.model, args.voice, args.out, args.packed)
+        voicefile.join(args.model, args.voice, args.out, args.packed)
     else:
         mouth, width = part_head(args)
         torch.set_default_device(args.device)
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif args.part == "look":
             pictures(args, mouth)
         else:
-            size = join.write_voice(args.out, args.name, mouth, width, {"teacher": args.name})
+            size = voicefile.write_voice(args.out, args.name, mouth, width, {"teacher": args.name})
             print(f"{args.out}: {size / 1e6:.1f} MB")
 
 

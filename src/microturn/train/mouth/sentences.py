@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 
+from microturn.model.normal import MONTHS, spoken
 from microturn.scenes.words import ANIMALS, COLOURS, FOODS, JOBS, NAMES, OBJECTS, PLACES, VERBS
-from microturn.train.mouth.normal import MONTHS, spoken
 
 TEST_SHARE = 10  # one text in so many is for tests
 BACKCHANNELS = (

@@ -18,10 +18,10 @@ import torch
 
 from microturn.clock import HEAR_RATE, SPEAK_RATE
 from microturn.model.ears import power_mel
+from microturn.model.normal import spoken
 from microturn.model.vocoder import FRAME
 from microturn.streams import Floats
 from microturn.train.mouth.bank import FRAMES_A_SECOND, Builder, Utterance, utterance
-from microturn.train.mouth.normal import spoken
 from microturn.train.voices.hibari import PAUSES, VOICED_HZ, teacher
 from microturn.train.voices.phones import PhoneAligner, _walk, view
 
