@@ -76,14 +76,15 @@ class Taps:
     percepts: list[Percept] = field(default_factory=list)
     own: list[Own] = field(default_factory=list)
     hidden: list[torch.Tensor] = field(default_factory=list)
+    heard: list[torch.Tensor] = field(default_factory=list)
 
     @contextmanager
     def on(self, network: Network) -> Iterator[None]:
         def tap(
             method: Callable[..., Any], keep: Callable[[tuple[Any, ...], Any], None]
         ) -> Callable[..., Any]:
-            def tapped(*args: Any) -> Any:
-                out = method(*args)
+            def tapped(*args: Any, **named: Any) -> Any:
+                out = method(*args, **named)
                 keep(args, out)
                 return out
 
@@ -94,9 +95,13 @@ class Taps:
             patch.setattr(network, "sense", sense)
             compose = tap(network.compose, lambda args, out: self.own.append(args[1]))
             patch.setattr(network, "compose", compose)
-            step = tap(network.backbone.step, lambda args, out: self.hidden.append(out))
+            step = tap(network.backbone.step, self._stepped)
             patch.setattr(network.backbone, "step", step)
             yield
+
+    def _stepped(self, args: tuple[Any, ...], out: torch.Tensor) -> None:
+        self.hidden.append(out)
+        self.heard.append(args[5].heard[:, None])
 
 
 def joined(taps: Taps, rows: int) -> tuple[Percept, Own]:
@@ -158,7 +163,8 @@ def test_a_whole_episode_at_once_is_the_same_as_tick_by_tick(
     for i, pieces in enumerate(packed):
         setup[:, i, : len(pieces)] = torch.tensor(pieces)
     with torch.no_grad():
-        parallel = model.network(setup, torch.full_like(setup, Channel.INSTRUCTIONS), percept, own)
+        channel, heard = torch.full_like(setup, Channel.INSTRUCTIONS), torch.cat(taps.heard, 1)
+        parallel = model.network(setup, channel, percept, own, heard)
     assert torch.stack(taps.hidden, 1).shape == parallel.shape
     torch.testing.assert_close(parallel, torch.stack(taps.hidden, 1), atol=1e-5, rtol=0)
 

@@ -84,11 +84,16 @@ def test_a_roll_out_is_what_the_network_does_when_it_is_fed_that_roll_out() -> N
     network, batch = Network(tiny(window=64, group=8)), batch_of(3)
     done = roll_out(network, batch)
     with torch.no_grad():
-        hidden = network(
-            batch.setup, batch.setup_channel, batch.percept, fed_back(done.say, done.hear, done.decision)
+        studied = network.study(
+            batch.setup,
+            batch.setup_channel,
+            batch.percept,
+            fed_back(done.say, done.hear, done.decision),
+            done.hear,
         )
-    assert torch.equal(network.decision(hidden).argmax(-1), done.decision)
-    spelled = network.hear.spell(hidden.flatten(0, 1), torch.ones(hidden.shape[:2].numel(), dtype=torch.bool))
+    assert torch.equal(network.decision(studied.hidden).argmax(-1), done.decision)
+    rows = studied.listening.flatten(0, 1)
+    spelled = network.hear.spell(rows, torch.ones(len(rows), dtype=torch.bool))
     assert torch.equal(spelled.view_as(done.hear), done.hear)
 
 
@@ -103,10 +108,10 @@ def test_words_are_recalled_alike_in_a_whole_episode_and_tick_by_tick() -> None:
     done = roll_out(network, batch)
     own = fed_back(done.say, done.hear, done.decision)
     with torch.no_grad():
-        hidden, _ = network.study(batch.setup, batch.setup_channel, batch.percept, own)
+        hidden = network.study(batch.setup, batch.setup_channel, batch.percept, own, done.hear).hidden
         rows, n = torch.arange(done.decision.numel()), done.decision.shape[1]
         assert network.recall is not None
-        recalled = network.recall(hidden, batch.setup, own.heard, batch.percept.text, rows // n, rows % n)
+        recalled = network.recall(hidden, batch.setup, done.hear, batch.percept.text, rows // n, rows % n)
         speaking = (done.decision == Decision.SPEAK).flatten()
         ticks = hidden[:, batch.setup.shape[1] :].flatten(0, 1)
         said = network.say.spell(ticks, speaking, recalled=recalled)
@@ -122,8 +127,8 @@ def test_a_few_steps_lower_every_loss() -> None:
     history = []
     for _ in range(12):
         own = fed_back(batch.say, batch.hear, batch.decision)
-        studied = network.study(batch.setup, batch.setup_channel, batch.percept, own)
-        each = losses(network, *studied, own.heard, batch)
+        studied = network.study(batch.setup, batch.setup_channel, batch.percept, own, batch.hear)
+        each = losses(network, studied, batch.hear, batch)
         each.total().backward()  # type: ignore[no-untyped-call]
         for optimizer in made:
             optimizer.step()
@@ -216,10 +221,12 @@ def test_the_package_carries_nano_and_less_than_it_may() -> None:
 def test_what_is_told_is_known_in_its_tick_and_never_has_to_be_heard() -> None:
     episodes = [replace(episode("converse", seed, 6.0), told=told) for seed, told in ((1, True), (2, False))]
     batch = stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
-    own, _ = feedback(Network(tiny()), batch, rolled=False, holes=0.0)
-    assert torch.equal(own.heard[0], batch.hear[0])
-    assert torch.equal(own.heard[1, 1:], batch.hear[1, :-1])
+    own, heard, _ = feedback(Network(tiny()), batch, rolled=False, holes=1.0)
+    assert torch.equal(heard[0], batch.hear[0])
+    assert torch.equal(own.heard[0, 1:], batch.hear[0, :-1])
+    assert not heard[1].any()
     assert not batch.hear_known[0].any()
     assert batch.hear_known[1].all()
-    rolled, _ = feedback(Network(tiny()), batch, rolled=True, holes=0.0)
-    assert torch.equal(rolled.heard[0], batch.hear[0])
+    rolled, heard, _ = feedback(Network(tiny()), batch, rolled=True, holes=0.0)
+    assert torch.equal(heard[0], batch.hear[0])
+    assert torch.equal(rolled.heard[0, 1:], batch.hear[0, :-1])

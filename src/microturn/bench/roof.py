@@ -65,7 +65,7 @@ def measure_work(c: ModelConfig) -> Work:
     own = Own(said=nothing, heard=nothing, decided=torch.zeros(1, 1, dtype=torch.long), sounded=None)
     setup = torch.zeros(1, 0, c.read_pieces, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
-        hidden = network(setup, setup, percept, own)[:, 0]
+        hidden = network(setup, setup, percept, own, nothing)[:, 0]
         network.decision(hidden)
         for heads in (network.say, network.hear):
             heads.spell(hidden, torch.ones(1, dtype=torch.bool))

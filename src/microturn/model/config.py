@@ -35,7 +35,8 @@ class ModelConfig:
     memory_levels: int = 12
     memory_per_level: int = 6  # entries a level holds before its two oldest merge into the next level
     recall: int = 1024  # ticks with words that can be said again; 0 = none
-    associate: tuple[int, ...] = (2, 5)  # blocks after which words are associated, see model/association.py
+    hears: int = 4  # block after which the words of a tick are spelled; the blocks behind it know them
+    associate: tuple[int, ...] = (4, 6)  # blocks after which words are associated, see model/association.py
     words: int = 512  # the last so many words can be associated
     pinned: int = 96  # set-up and instruction positions kept for ever
     # senses
@@ -64,6 +65,10 @@ class ModelConfig:
             raise ValueError(f"config {self.name}: window ({self.window}) must be a multiple of group")
         if self.experts and not 0 < self.experts_active <= self.experts:
             raise ValueError(f"config {self.name}: experts_active must be 1…{self.experts}")
+        if not 0 <= self.hears <= min(self.associate, default=self.layers - 1) < self.layers:
+            raise ValueError(
+                f"config {self.name}: words are heard after a block, and associated then or later"
+            )
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -120,7 +125,8 @@ BASE = ModelConfig(
     piece_dim=512,
     window=512,
     pinned=512,
-    associate=(6, 12, 18),
+    hears=12,
+    associate=(12, 18),
     words=1024,
     voice_dim=512,
 )
@@ -141,7 +147,8 @@ TML_INTERACTION_SMALL = ModelConfig(
     window=4096,
     group=32,
     pinned=4096,
-    associate=(15, 30, 45),
+    hears=30,
+    associate=(30, 45),
     words=4096,
     ear_dim=1024,
     ear_blocks=8,
@@ -180,6 +187,7 @@ def tiny(**changes: object) -> ModelConfig:
         memory_levels=3,
         memory_per_level=2,
         pinned=6,
+        hears=0,
         associate=(0,),
         words=24,
         ear_dim=16,

@@ -237,21 +237,18 @@ class Interaction:
         )
         sensed, s.ears[index] = net.sense(percept, s.ears[index])
         x = net.compose(sensed, own)[:, 0]
-        after = None
-        if net.associations:
-            words = own.heard[:, 0], own.said[:, 0], text
-            tick = self.backbone.tick[index]
-            after = net.associations.during(self.associations, index, tick, words, self.static)
-        hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0], self.static, after)
+        memories = self.associations if net.associations else None
+        live = net.live(memories, index, self.backbone.tick[index], own.said[:, 0], text, static=self.static)
+        hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0], self.static, live)
+        heard = live.heard
 
         logits = net.decision(hidden)
         logits[:, Decision.SPEAK] += eagerness
         decision = logits.argmax(-1)
         speaking = decision == Decision.SPEAK
         said = net.say.spell(
-            hidden, speaking, self.static, self._recalled(index, hidden, s.heard[index], text, speaking)
+            hidden, speaking, self.static, self._recalled(index, hidden, heard, text, speaking)
         )
-        heard = net.hear.spell(hidden, torch.ones_like(decision, dtype=torch.bool), self.static)
         s.said[index], s.heard[index], s.decided[index] = said, heard, decision
         return decision, logits.softmax(-1), said, heard, hidden
 

@@ -2,20 +2,21 @@
 
 `forward` runs whole episodes in parallel for training, `tick` one tick of many sessions with a state; they share
 every weight and agree to 1e-5. What the model itself did in the previous tick (what it said, what it heard, what
-it decided, how it sounded) is part of what it perceives in this one.
+it decided, how it sounded) is part of what it perceives in this one. The words of a tick are spelled half-way up, so
+that the blocks behind know them by name in the very tick in which they end.
 
 Shape suffixes: B episodes or rows, S set-up positions, N ticks, R pieces read, T pieces said or heard, D width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from microturn.model.association import Associations, Words
-from microturn.model.backbone import Backbone
+from microturn.model.association import Associations, AssociationState, Words
+from microturn.model.backbone import After, Backbone
 from microturn.model.config import ModelConfig
 from microturn.model.heads import DepthDecoder
 from microturn.model.layers import RMSNorm, SwiGLU
@@ -57,6 +58,13 @@ class Own:
     sounded: Tensor | None  # [B, N, PATCH]; None = silence throughout
 
 
+@dataclass
+class Studied:
+    hidden: Tensor  # [B, S+N, D] of set-up and ticks
+    listening: Tensor  # [B, N, D] from which the words of each tick are spelled
+    frames: Tensor  # 20 ms frames of the ears
+
+
 class Network(nn.Module):
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
@@ -69,6 +77,8 @@ class Network(nn.Module):
         self.reads = Pieces(c, self.pieces, c.read_pieces, len(Channel))
         self.said = Pieces(c, self.pieces, c.say_pieces)
         self.heard = Pieces(c, self.pieces, c.say_pieces)
+        self.hearing_norm = RMSNorm(c.d_model)
+        self.hears = Pieces(c, self.pieces, c.say_pieces)
         self.decided = nn.Embedding(len(Decision) + 2, c.d_model)
         self.sounded = nn.Linear(PATCH, c.d_model, bias=False)
         self.order = nn.Embedding(c.pinned, c.d_model)  # of set-up positions, which have no time
@@ -135,21 +145,83 @@ class Network(nn.Module):
         mixed: Tensor = x + self.mix(self.mix_norm(x))
         return mixed
 
-    def think(self, x: Tensor, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> Tensor:
-        """Composed ticks x [B, N, D] behind set-up pieces [B, S, R] → hidden states of set-up and ticks."""
-        if setup.shape[1]:
-            x = torch.cat([self.set_up(setup, setup_channel), x], 1)
-        after = None
-        if self.associations:
-            after = self.associations.over(Words.of(setup, own.heard, own.said, p.text), own.heard)
-        hidden: Tensor = self.backbone(x, (setup != 0).any(-1), p.keep(), after)
-        return hidden
+    def forward(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own, heard: Tensor) -> Tensor:
+        """Hidden states of the ticks [B, N, D]. `heard` [B, N, T] are the words of each tick itself."""
+        return self.study(setup, setup_channel, p, own, heard).hidden[:, setup.shape[1] :]
 
-    def forward(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> Tensor:
-        return self.study(setup, setup_channel, p, own)[0][:, setup.shape[1] :]
-
-    def study(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own) -> tuple[Tensor, Tensor]:
-        """The hidden states of set-up and ticks, and the 20 ms frames of the ears."""
+    def study(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own, heard: Tensor) -> Studied:
+        """Ticks behind set-up pieces [B, S, R], which take no time."""
         frames, _ = self.ears.frames(p.levels, p.has_audio[: len(p.levels)], self.ears.past(len(p.levels)))
         x = self.compose(self._sense(p, self.ears.fold(frames).expand(len(p.has_audio), -1, -1)), own)
-        return self.think(x, setup, setup_channel, p, own), frames
+        if setup.shape[1]:
+            x = torch.cat([self.set_up(setup, setup_channel), x], 1)
+        known = Known(self, Words.of(setup, heard, own.said, p.text), heard)
+        hidden = self.backbone(x, (setup != 0).any(-1), p.keep(), known)
+        return Studied(hidden, known.listening, frames)
+
+    def live(
+        self,
+        state: AssociationState | None,
+        slots_B: Tensor,
+        tick_B: Tensor,
+        said: Tensor,
+        text: Tensor,
+        given: tuple[Tensor, Tensor] | None = None,
+        static: bool = False,
+    ) -> Live:
+        """What one tick of some sessions passes through between the blocks. `given`: in which rows what is heard."""
+        return Live(self, state, slots_B, tick_B, said, text, given, static)
+
+
+@dataclass
+class Known:
+    """Whole episodes: the words of each tick are known from block `hears` on."""
+
+    network: Network
+    words: Words
+    heard: Tensor  # [B, N, T]
+
+    def __post_init__(self) -> None:
+        network = self.network
+        self.listening = self.heard.new_zeros(0)
+        self.brought = network.associations.over(self.words, self.heard) if network.associations else None
+
+    def __call__(self, block: int, x: Tensor) -> Tensor:
+        s = self.words.setup
+        if block == self.network.c.hears:
+            self.listening = self.network.hearing_norm(x[:, s:])
+            x = torch.cat([x[:, :s], x[:, s:] + self.network.hears(self.heard)], 1)
+        return self.brought(block, x) if self.brought else x
+
+
+@dataclass
+class Live:
+    """One tick: its words are spelled after block `hears`."""
+
+    network: Network
+    state: AssociationState | None
+    slots: Tensor
+    tick: Tensor
+    said: Tensor  # [B, T] in the tick before
+    text: Tensor  # [B, R]
+    given: tuple[Tensor, Tensor] | None
+    static: bool
+    heard: Tensor = field(init=False)  # [B, T], once it was spelled
+    brought: After | None = field(init=False, default=None)
+
+    def __call__(self, block: int, x: Tensor) -> Tensor:
+        """x [B, 1, D]"""
+        network = self.network
+        if block == network.c.hears:
+            every = torch.ones_like(self.slots, dtype=torch.bool)
+            self.heard = network.hear.spell(network.hearing_norm(x[:, 0]), every, self.static)
+            if self.given:
+                told, words = self.given
+                self.heard = torch.where(told, words, self.heard)
+            x = x + network.hears(self.heard)[:, None]
+            if network.associations and self.state:
+                came = self.heard, self.said, self.text
+                self.brought = network.associations.during(
+                    self.state, self.slots, self.tick, came, self.static
+                )
+        return self.brought(block, x) if self.brought else x

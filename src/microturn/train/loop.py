@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from microturn.model.checkpoint import VOICE, save_weights, warm_start
 from microturn.model.config import find_config
@@ -39,8 +40,8 @@ def rate_at(recipe: Recipe, step: int, minutes: float) -> float:
     return warm * (1 - 0.93 * min(max(cooling, 0.0), 1.0))
 
 
-def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> tuple[Own, Batch]:
-    """What is fed back, and the batch with what is right after that."""
+def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> tuple[Own, Tensor, Batch]:
+    """What is fed back, what counts as heard in each tick, and the batch with what is right after that."""
     if rolled:
         gather(network)
         done = roll_out(network, batch)
@@ -48,20 +49,18 @@ def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> tupl
         decision, say, hear = corrected(
             batch.decision, batch.say, batch.hear, batch.cut, done.decision, done.say, done.hear
         )
-        past = replace(past, heard=torch.where(batch.told[:, None, None], batch.hear, past.heard))
-        return past, replace(batch, decision=decision, say=say, hear=hear)
-    past = fed_back(batch.say, batch.hear, batch.decision)
+        return past, done.hear, replace(batch, decision=decision, say=say, hear=hear)
     hidden = torch.rand(batch.decision.shape, device=batch.decision.device) < holes
-    heard = torch.where(hidden[..., None], 0, past.heard)
-    return replace(past, heard=torch.where(batch.told[:, None, None], batch.hear, heard)), batch
+    heard = torch.where((hidden & ~batch.told[:, None])[..., None], 0, batch.hear)
+    return fed_back(batch.say, heard, batch.decision), heard, batch
 
 
 def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str, float]:
     """The gradients of one batch."""
     rolled = step >= recipe.rolled_from and (step * 7919 % 1000) < recipe.rolled * 1000
-    past, batch = feedback(network, batch, rolled, recipe.holes)
-    hidden, frames = network.study(batch.setup, batch.setup_channel, batch.percept, past)
-    each = losses(network, hidden, frames, past.heard, batch)
+    past, heard, batch = feedback(network, batch, rolled, recipe.holes)
+    studied = network.study(batch.setup, batch.setup_channel, batch.percept, past, heard)
+    each = losses(network, studied, heard, batch)
     each.total().backward()  # type: ignore[no-untyped-call]
     return {
         "decision": each.decision.item(),

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from microturn.model.network import Network
+from microturn.model.network import Network, Studied
 from microturn.streams import Decision
 from microturn.train.batch import Batch
 
@@ -56,9 +56,9 @@ def sound_loss(network: Network, frames_BFD: Tensor, words: Tensor) -> Tensor:
     return each / (sounds != 0).sum()
 
 
-def losses(network: Network, hidden: Tensor, frames: Tensor, heard: Tensor, batch: Batch) -> Losses:
-    """`heard` [B, N, T]: the words that were fed back in each tick."""
-    whole, hidden = hidden, hidden[:, batch.setup.shape[1] :]
+def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> Losses:
+    """`heard` [B, N, T]: what counted as heard in each tick."""
+    whole, hidden = studied.hidden, studied.hidden[:, batch.setup.shape[1] :]
     decision = batch.decision.flatten()
     before = F.pad(batch.decision, (1, 0), value=int(Decision.LISTEN))[:, :-1]
     changed = (batch.decision != before).float()[:, None]
@@ -74,10 +74,11 @@ def losses(network: Network, hidden: Tensor, frames: Tensor, heard: Tensor, batc
         rows[speaking], batch.say.flatten(0, 1)[speaking], SPEAK_NOTHING, recalled
     )
     known = batch.hear_known.flatten().nonzero()[:, 0]
-    hear, hear_count = network.hear.loss(rows[known], batch.hear.flatten(0, 1)[known], HEAR_NOTHING)
+    listening, words = studied.listening.flatten(0, 1)[known], batch.hear.flatten(0, 1)[known]
+    hear, hear_count = network.hear.loss(listening, words, HEAR_NOTHING)
     return Losses(
         (each * weight).sum() / weight.sum(),
         say / say_count.clamp_min(1),
         hear / hear_count.clamp_min(1),
-        sound_loss(network, frames, batch.sounds),
+        sound_loss(network, studied.frames, batch.sounds),
     )

@@ -63,29 +63,23 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
             if recall and words:
                 recall.pin(words, row, opened, batch.setup[row, :count])
     said = batch.say.new_zeros(b, 1, network.c.say_pieces)
-    told = batch.told[:, None, None]
-    heard = torch.where(told, batch.hear[:, :1], 0)
+    heard, told = torch.zeros_like(said), batch.told[:, None]
     decided = torch.full_like(batch.decision[:, :1], NO_DECISION)
     steps: list[tuple[Tensor, Tensor, Tensor]] = []
     for t in range(n):
         backbone.leave(state, slots)
         x = network.compose(sensed[:, t : t + 1], Own(said, heard, decided, None))
-        brought = None
-        if associations and kept:
-            came = heard[:, 0], said[:, 0], p.text[:, t]
-            brought = associations.during(kept, slots, state.tick[slots], came)
-        hidden = backbone.step(state, slots, x[:, 0], keep[:, t], after=brought)
+        given = told, batch.hear[:, t]
+        live = network.live(kept, slots, state.tick[slots], said[:, 0], p.text[:, t], given)
+        hidden = backbone.step(state, slots, x[:, 0], keep[:, t], after=live)
         choice = network.decision(hidden).argmax(-1)
         recalled = None
         if recall and words:
-            recall.remember(words, slots, hidden, heard[:, 0], p.text[:, t])
+            recall.remember(words, slots, hidden, live.heard, p.text[:, t])
             recalled = recall.look(words, slots, hidden)
         say = network.say.spell(hidden, choice == Decision.SPEAK, recalled=recalled)
-        hear = network.hear.spell(hidden, torch.ones_like(choice, dtype=torch.bool))
-        steps.append((choice, say, hear))
-        said, heard, decided = say[:, None], hear[:, None], choice[:, None]
-        if t + 1 < n:
-            heard = torch.where(told, batch.hear[:, t + 1 : t + 2], heard)
+        steps.append((choice, say, live.heard))
+        said, heard, decided = say[:, None], live.heard[:, None], choice[:, None]
     return Rollout(*(torch.stack(parts, 1) for parts in zip(*steps, strict=True)))
 
 

@@ -63,9 +63,10 @@ def hidden_of(network: Network, steps_BT: list[list[list[int]]]) -> Tensor:
         text=nothing,
         channel=nothing,
     )
-    own = Own(said, torch.zeros_like(said), decided, None)
+    nothing_heard = torch.zeros_like(said)
+    own = Own(said, nothing_heard, decided, None)
     empty = torch.zeros(batch, 0, c.read_pieces, dtype=torch.long)
-    return network(empty, empty, percept, own)[:, 1:]  # type: ignore[no-any-return]
+    return network(empty, empty, percept, own, nothing_heard)[:, 1:]  # type: ignore[no-any-return]
 
 
 def think(bank: Path, network: Network) -> None:
