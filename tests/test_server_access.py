@@ -142,11 +142,12 @@ def test_it_listens_to_other_machines_only_with_keys(capsys: pytest.CaptureFixtu
 def test_what_is_large_is_refused() -> None:
     with served() as server:
         assert httpx2.post(f"{server.http}/v1/live/sessions", content=bytes(2 << 20)).status_code == 413
-        line = connect(f"{server.ws}/v1/echo/duplex")
-        with pytest.raises(ConnectionClosed, match="1009"), line as socket:  # noqa: PT012
-            socket.send(bytes(2 << 20))
-            while True:
-                socket.recv()
+        for size in (2 << 20, 40 << 20):
+            line = connect(f"{server.ws}/v1/echo/duplex")
+            with pytest.raises(ConnectionClosed, match="1009"), line as socket:  # noqa: PT012
+                socket.send(bytes(size))
+                while True:
+                    socket.recv()
 
 
 def test_health_readiness_and_metrics() -> None:

@@ -21,6 +21,7 @@ from microturn.engine import Engine
 from microturn.server.access import Access, Key, is_loopback, new_key, read_keys
 from microturn.server.app import make_app
 from microturn.server.journal import Journal, default_path
+from microturn.server.linger import Lingering
 from microturn.server.lobby import Limits, Lobby
 
 SLOTS = 32
@@ -115,7 +116,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def make_server(app: Starlette, cert: Path | None = None, key: Path | None = None) -> uvicorn.Server:
     config = uvicorn.Config(
-        app, ws="websockets-sansio", ws_max_size=Limits.message, ws_per_message_deflate=False,
+        app, ws=Lingering, ws_max_size=Limits.message, ws_per_message_deflate=False,
         ws_ping_interval=10.0, ws_ping_timeout=10.0, access_log=False, log_config=None, server_header=False,
         ssl_certfile=cert, ssl_keyfile=key, timeout_graceful_shutdown=3,
     )  # fmt: skip
