@@ -4,27 +4,39 @@ Attention over ticks must learn from examples that the same word came earlier, a
 Both are daily bread to somebody who is told "when I say this" and "every four seconds", so they are given: between
 some blocks there is one more attention, over the words that were heard, said and read. Its first head asks *by
 name*: it finds the earlier places of the words heard now, because one projection of their pieces is key and question.
-The other heads ask *by age*: every number of ticks has a key of its own. What they bring is what the network thought
-at that place. The pieces of the set-up stay for ever, and after them the last `c.words` that came.
+Other heads ask *by age*: every number of ticks has a key of its own, and a number word is born knowing how many
+ticks so many seconds are, so that what is found may be as old as a word says. What they bring is what the network
+thought at that place. The last ones look *around* the earlier places of the words heard now or said a tick ago, and
+bring what stands there: so "five" is found when "milk" is heard and "when I say milk say five" was said. The pieces
+of the set-up stay for ever, and after them the last `c.words` that came.
 
-Shapes: B episodes or rows, S set-up positions or slots, N ticks, T pieces of a tick, P places, H heads by age.
+Shapes: B episodes or rows, R some of them, S set-up positions or slots, N ticks, T pieces of a tick, P places,
+H heads by age.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from microturn.clock import TICKS_PER_SECOND
 from microturn.model.backbone import neighbours
 from microturn.model.config import ModelConfig
 from microturn.model.layers import RMSNorm
+from microturn.model.tokenizer import PieceTokenizer
 
 KEY = 48  # numbers of a key and of a value
 HEADS = 4  # by age
 AGES = 320  # ticks told apart; what is older is just long ago, and so is the set-up
+AROUND = 2  # heads that look around
+REACH = 8  # pieces before and after a place that are around it
+FAR = 0.01  # share of attention that a place gets that is around nothing
+SPANNED = 12.0  # score of the very age that a word means, at the start
 SHARP = 12.0  # score of a word's own name at the start
 NOTHING = 6.0  # score of no word at the start
 NEVER = float("-inf")
@@ -68,10 +80,26 @@ class AssociationState:
     names: Tensor  # [L, S, P, KEY]
     keys: Tensor  # [L, S, P, KEY]
     values: Tensor  # [L, S, P, KEY]
+    spans: Tensor  # [L, S, P, KEY]
+
+
+def phasors(ticks: Tensor) -> Tensor:
+    """Numbers of ticks as KEY numbers each, whose products tell how far apart two of them are. […, KEY]"""
+    speed = math.pi * torch.remainder((torch.arange(KEY // 2) + 1) * (5**0.5 - 1) / 2, 1.0)
+    angle = ticks[..., None] * speed
+    return torch.cat([angle.cos(), angle.sin()], -1)
+
+
+def turned(x: Tensor, by: Tensor) -> Tensor:
+    """Products of complex numbers, halves of the last axis."""
+    (a, b), (c, d) = x.chunk(2, -1), by.chunk(2, -1)
+    return torch.cat([a * c - b * d, a * d + b * c], -1)
 
 
 class Association(nn.Module):
     """One such attention."""
+
+    ages: Tensor  # [AGES, KEY]
 
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
@@ -85,8 +113,22 @@ class Association(nn.Module):
         self.age = nn.Embedding(AGES, KEY)
         self.value = nn.Linear(c.d_model, KEY, bias=False)
         self.out = nn.Linear((1 + HEADS) * KEY, c.d_model, bias=False)
+        self.which_span = nn.Linear(c.d_model, HEADS * KEY)
+        self.no_span = nn.Parameter(torch.zeros(HEADS))
+        self.span = nn.Embedding(c.vocabulary, KEY)
+        self.late = nn.Parameter(SPANNED * 2 / KEY * phasors(-torch.arange(HEADS)))
+        self.around = nn.Linear(c.d_model, AROUND * KEY)
+        self.beside = nn.Parameter(torch.zeros(AROUND, 2, 2 * REACH + 1))
+        self.nothing_around = nn.Parameter(torch.zeros(AROUND))
+        self.around_out = nn.Linear(AROUND * 2 * KEY, c.d_model, bias=False)
+        self.register_buffer("ages", phasors(torch.arange(AGES)), persistent=False)
         if self.out.weight.device.type != "meta":
             nn.init.zeros_(self.out.weight)  # it does nothing at first
+            nn.init.zeros_(self.around_out.weight)
+            self.beside.data[..., REACH] = -3.0  # the word itself is not around itself
+            nn.init.zeros_(self.span.weight)
+            for seconds, piece in PieceTokenizer.load().numbers(c.vocabulary).items():
+                self.span.weight.data[piece] = phasors(torch.tensor(seconds * TICKS_PER_SECOND))
 
     def names(self, pieces: Tensor) -> Tensor:
         """Embedded pieces […, D] → […, KEY], 0 where there is none."""
@@ -97,15 +139,21 @@ class Association(nn.Module):
         nowhere = nothing.expand(*score.shape[:-1], 1)
         return torch.cat([nowhere, score], -1).softmax(-1)[..., 1:]
 
+    def _near(self, share: Tensor) -> Tensor:
+        """How much was found around each place. Shares of words heard and said [R, 2, P] → [R, AROUND, P]"""
+        near: Tensor = F.conv1d(share, self.beside.flip(-1).exp(), padding=REACH)
+        return near
+
     def forward(self, x: Tensor, words: Words, word_names: Tensor, asked: Tensor, asking: Tensor) -> Tensor:
         """x [B, S+N, D] → what the words bring to mind in each tick [B, N, D].
 
-        `word_names` [B, P, KEY]; `asked` [B, N, T, KEY] are the names heard now and `asking` where there are any.
+        `word_names` [B, P, KEY]; `asked` [B, N, 2·T, KEY] are the names of the words heard now, then of those said
+        a tick ago, and `asking` where there are any.
         """
         s, (b, n, t) = words.setup, asking.shape
         h = self.norm(x)
         row = torch.arange(b, device=x.device)[:, None]
-        value = self.value(h)[row, words.at]  # [B, P, KEY]
+        value, key = self.value(h)[row, words.at], self.key(h)[row, words.at]  # [B, P, KEY]
         tick = torch.arange(n, device=x.device)
         back = tick[:, None] + s - words.at[:, None]  # [B, N, P] ticks ago
         opening = (words.at < s)[:, None]
@@ -114,53 +162,74 @@ class Association(nn.Module):
         score = self.sharp * asked.flatten(1, 2) @ word_names.mT  # [B, N·T, P]
         earlier = (there & (back > 0)).repeat_interleave(t, 1)
         share = self._mix(score.masked_fill(~earlier, NEVER), self.nothing[:1])
-        share = share * asking.flatten(1)[..., None]
-        named = (share @ value).view(b, n, t, -1).sum(2)
-        query = self.query(h[:, s:]).view(b, n, HEADS, KEY)
-        index = torch.where(opening, AGES - 1, back.clamp(0, AGES - 1))[:, :, None].expand(b, n, HEADS, -1)
-        by_age = (query @ self.age.weight.T).gather(3, index)
-        by_key = torch.einsum("bnhk,bpk->bnhp", query, self.key(h)[row, words.at])
-        aged = ((by_age + by_key) * KEY**-0.5).masked_fill(~there[:, :, None], NEVER)
-        old = self._mix(aged, self.nothing[1:, None]) @ value[:, None]  # [B, N, H, KEY]
-        out: Tensor = self.out(torch.cat([named, old.flatten(2)], -1))
-        return out
-
-    def step(
-        self,
-        h: Tensor,
-        names: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        age: Tensor,
-        asked: Tensor,
-        asking: Tensor,
-        seen: Tensor,
-        rows: Tensor | None,
-    ) -> Tensor:
-        """h [B, D], memories [B, P, KEY], ages [B, P], seen [B, 2, 1, P] by name and by age → [B, D].
-
-        `rows` are those in which a word asks; None: all are asked, so that no shape depends on them.
-        """
-        nowhere = self.nothing.new_zeros(seen.shape[-1])
-        nowhere[-1] = 1.0
-        by_name = torch.where(seen[:, :1], nowhere * self.nothing[0], NEVER)
-        some = slice(None) if rows is None else rows
-        found = F.scaled_dot_product_attention(
-            (self.sharp * asked[some])[:, None],
-            names[some, None],
-            values[some, None],
-            by_name[some],
-            scale=1.0,
+        share = (share * asking.flatten(1)[..., None]).view(b, n, 2, t // 2, -1).sum(3)
+        named = share[:, :, 0] @ value
+        seen, h = there[:, :, None], h[:, s:]
+        which = torch.einsum("bnhk,bpk->bnhp", self.which_span(h).view(b, n, HEADS, KEY), key) * KEY**-0.5
+        span = (
+            self._mix(which.masked_fill(~seen, NEVER), self.no_span[:, None])
+            @ self.span(words.pieces)[:, None]
         )
-        named = h.new_zeros(len(h), KEY)
-        named[some] = (found[:, 0] * asking[some, :, None]).sum(1)
-        query = self.query(h).view(-1, HEADS, KEY)
-        by_age = F.linear(query.flatten(0, 1), self.age.weight).view(-1, HEADS, AGES) * KEY**-0.5
-        by_age = by_age.gather(2, age[:, None].expand(-1, HEADS, -1)) * (1 - nowhere)
-        by_age = torch.where(seen[:, 1], by_age + nowhere * self.nothing[1:, None], NEVER)
-        old = F.scaled_dot_product_attention(query[:, None], keys[:, None], values[:, None], by_age[:, None])
-        out: Tensor = self.out(torch.cat([named, old.flatten(1)], -1))
+        query = self.query(h).view(b, n, HEADS, KEY)
+        index = torch.where(opening, AGES - 1, back.clamp(0, AGES - 1))[:, :, None].expand(b, n, HEADS, -1)
+        by_age = (self._by_age(query, span)).gather(3, index)
+        by_key = torch.einsum("bnhk,bpk->bnhp", query, key)
+        aged = (by_age + by_key * KEY**-0.5).masked_fill(~seen, NEVER)
+        old = self._mix(aged, self.nothing[1:, None]) @ value[:, None]  # [B, N, H, KEY]
+        early = opening[:, :, None]
+        near = torch.where(
+            early,
+            self._near((share * early).flatten(0, 1)).view(b, n, AROUND, -1),
+            self._near((share * ~early).flatten(0, 1)).view(b, n, AROUND, -1),
+        )
+        beside = torch.einsum("bnak,bpk->bnap", self.around(h).view(b, n, AROUND, KEY), key) * KEY**-0.5
+        beside = (beside + (near + FAR).log()).masked_fill(~seen, NEVER)
+        around = self._mix(beside, self.nothing_around[:, None]) @ torch.cat([value, word_names], -1)[:, None]
+        return self._told(named, old, around)
+
+    def _by_age(self, query: Tensor, span: Tensor) -> Tensor:
+        """Scores of every age […, HEADS, AGES] for what is asked and for the spans that words mean."""
+        scores: Tensor = query @ self.age.weight.T * KEY**-0.5 + turned(span, self.late) @ self.ages.T
+        return scores
+
+    def _told(self, named: Tensor, old: Tensor, around: Tensor) -> Tensor:
+        out: Tensor = self.out(torch.cat([named, old.flatten(-2)], -1)) + self.around_out(around.flatten(-2))
         return out
+
+    def step(self, h: Tensor, asked: Tensor, past: Past, seen: Seen) -> Tensor:
+        """h [B, D], names of the words heard and said [B, 2·T, KEY] → [B, D]."""
+        names, keys, values, spans = past.names, past.keys, past.values, past.spans
+        nowhere = self.nothing.new_zeros(names.shape[1])
+        nowhere[-1] = 1.0  # the place of no word at all
+        some = slice(None) if seen.rows is None else seen.rows
+        score = torch.bmm(self.sharp * asked[some], names[some].mT)
+        score = torch.where(seen.earlier[some, None], score + nowhere * self.nothing[0], NEVER)
+        share = score.softmax(-1) * seen.asking[some, :, None] * (1 - nowhere)
+        share = share.view(len(share), 2, -1, share.shape[-1]).sum(2)  # [R, 2, P]
+        named = h.new_zeros(len(h), KEY)
+        named[some] = torch.bmm(share[:, :1], values[some])[:, 0]
+        near = h.new_zeros(len(h), AROUND, names.shape[1])
+        near[some] = seen.in_order(share, self._beside, some)
+        used = seen.used[:, None]
+        which = self._look(self.which_span(h), keys, spans, used, nowhere * self.no_span[:, None])
+        query = self.query(h).view(-1, HEADS, KEY)
+        by_age = self._by_age(query, which).gather(2, seen.age[:, None].expand(-1, HEADS, -1))
+        by_age = torch.where(nowhere > 0, self.nothing[1:, None], by_age)
+        old = self._look(self.query(h), keys, values, used, by_age)
+        close = torch.where(nowhere > 0, self.nothing_around[:, None], (near + FAR).log())
+        around = self._look(self.around(h), keys, torch.cat([values, names], -1), used, close)
+        return self._told(named, old, around)
+
+    def _look(self, query: Tensor, keys: Tensor, values: Tensor, used: Tensor, more: Tensor) -> Tensor:
+        """Attention of some heads [B, H·KEY] over the places used [B, 1, P], with something added to its scores."""
+        query = query.view(len(keys), 1, -1, KEY)
+        mask = torch.where(used, more, NEVER)[:, None]
+        return F.scaled_dot_product_attention(query, keys[:, None], values[:, None], mask)[:, 0]
+
+    def _beside(self, share: Tensor) -> Tensor:
+        """`_near`, the same to the bit however many rows there are. [R, 2, P] → [R, AROUND, P]"""
+        windows = F.pad(share, (REACH, REACH)).unfold(-1, 2 * REACH + 1, 1)  # [R, 2, P, 2·REACH + 1]
+        return (windows[:, None] * self.beside.flip(-1).exp()[:, :, None]).sum((2, 4))
 
 
 class Associations(nn.Module):
@@ -178,14 +247,15 @@ class Associations(nn.Module):
         assert isinstance(chosen, Association)
         return chosen
 
-    def _embedded(self, pieces: Tensor) -> Tensor:
+    def embedded(self, pieces: Tensor) -> Tensor:
         embedded: Tensor = self._table[0](pieces)
         return embedded * (pieces != 0)[..., None]
 
     # ---- a whole episode at once ----
 
-    def over(self, words: Words, heard: Tensor) -> Within:
-        return Within(self, words, self._embedded(words.pieces), self._embedded(heard), heard != 0)
+    def over(self, words: Words, heard: Tensor, said: Tensor) -> Within:
+        asked = torch.cat([heard, said], -1)
+        return Within(self, words, self.embedded(words.pieces), self.embedded(asked), asked != 0)
 
     # ---- tick by tick ----
 
@@ -205,6 +275,7 @@ class Associations(nn.Module):
             names=memory(),
             keys=memory(),
             values=memory(),
+            spans=memory(),
         )
 
     def opening(self, state: AssociationState, slot: int, pieces_SR: Tensor) -> Opening:
@@ -214,7 +285,7 @@ class Associations(nn.Module):
         state.pinned[slot] += len(position)
         places = slice(first, first + len(position))
         state.tick[slot, places] = -AGES
-        return Opening(self, state, slot, places, position, self._embedded(pieces_SR[pieces_SR != 0]))
+        return Opening(self, state, slot, places, position, pieces_SR[pieces_SR != 0])
 
     def during(
         self,
@@ -244,10 +315,43 @@ class Associations(nn.Module):
         opening = number < self.pinned
         age = torch.where(opening, AGES - 1, (tick_B[:, None] - when).clamp(0, AGES - 1))
         earlier = used & (opening | (when < tick_B[:, None]))
-        seen = torch.stack([earlier | nowhere, used | nowhere], 1)[:, :, None]
-        asking = words[0] != 0
+        asking = torch.cat(words[:2], -1) != 0
         asked = None if static else asking.any(1).nonzero()[:, 0]
-        return During(self, state, slots_B, rows, place, self._embedded(pieces), asking, asked, age, seen)
+        order = (state.count[slots_B, None] + torch.arange(self.ring, device=place.device)) % self.ring
+        seen = Seen(age, earlier | nowhere, used | nowhere, asking, asked, order, self.pinned)
+        return During(self, state, slots_B, rows, place, pieces, seen)
+
+
+@dataclass
+class Past:
+    """What one association remembers in the rows of a step, each [B, P, KEY]."""
+
+    names: Tensor
+    keys: Tensor
+    values: Tensor
+    spans: Tensor
+
+
+@dataclass
+class Seen:
+    """Which of the places of the rows of a step can be seen, and by whom."""
+
+    age: Tensor  # [B, P]
+    earlier: Tensor  # [B, P] in a tick before this one
+    used: Tensor  # [B, P]
+    asking: Tensor  # [B, 2·T]
+    rows: Tensor | None  # those in which a word asks; None: all do, so that no shape depends on them
+    order: Tensor  # [B, ring] the places of the ring, oldest first
+    pinned: int
+
+    def in_order(self, share: Tensor, beside: Callable[[Tensor], Tensor], some: Tensor | slice) -> Tensor:
+        """Shares [R, 2, P] → what is beside them in the order in which words came [R, AROUND, P]."""
+        order = self.order[some, None]
+        opening = beside(share[..., : self.pinned])
+        later = share[..., self.pinned : self.pinned + order.shape[-1]]
+        later = beside(later.gather(2, order.expand(-1, 2, -1)))
+        back = torch.empty_like(later).scatter_(2, order.expand_as(later), later)
+        return torch.cat([opening, back, back.new_zeros(*back.shape[:2], 2)], 2)
 
 
 @dataclass
@@ -257,14 +361,14 @@ class Within:
     all: Associations
     words: Words
     pieces: Tensor  # [B, P, D]
-    heard: Tensor  # [B, N, T, D]
+    asked: Tensor  # [B, N, 2·T, D]
     asking: Tensor
 
     def __call__(self, block: int, x: Tensor) -> Tensor:
         if block not in self.all.after:
             return x
         one, s = self.all.one(self.all.after[block]), self.words.setup
-        brought = one(x, self.words, one.names(self.pieces), one.names(self.heard), self.asking)
+        brought = one(x, self.words, one.names(self.pieces), one.names(self.asked), self.asking)
         return torch.cat([x[:, :s], x[:, s:] + brought], 1)
 
 
@@ -275,14 +379,15 @@ class Opening:
     slot: int
     places: slice
     position: Tensor
-    pieces: Tensor
+    pieces: Tensor  # those that are there
 
     def __call__(self, block: int, x: Tensor) -> Tensor:
         if block in self.all.after:
             number = self.all.after[block]
             one = self.all.one(number)
             h = one.norm(x[0, self.position])
-            self.state.names[number, self.slot, self.places] = one.names(self.pieces)
+            self.state.names[number, self.slot, self.places] = one.names(self.all.embedded(self.pieces))
+            self.state.spans[number, self.slot, self.places] = one.span(self.pieces)
             self.state.keys[number, self.slot, self.places] = one.key(h)
             self.state.values[number, self.slot, self.places] = one.value(h)
         return x
@@ -295,11 +400,8 @@ class During:
     slots: Tensor
     rows: Tensor | slice  # the same slots as a view, if it can be
     place: Tensor  # [B, W]
-    pieces: Tensor  # [B, W, D]
-    asking: Tensor  # [B, T]
-    asked: Tensor | None  # rows in which any word asks
-    age: Tensor  # [B, P]
-    seen: Tensor  # [B, 2, 1, P]
+    pieces: Tensor  # [B, W]
+    seen: Seen
 
     def __call__(self, block: int, x: Tensor) -> Tensor:
         """x [B, 1, D]"""
@@ -308,12 +410,11 @@ class During:
         number = self.all.after[block]
         one, state = self.all.one(number), self.state
         h, row = one.norm(x[:, 0]), self.slots[:, None]
-        names = one.names(self.pieces)
+        names = one.names(self.all.embedded(self.pieces))
         state.names[number, row, self.place] = names
         state.keys[number, row, self.place] = one.key(h)[:, None].expand_as(names)
         state.values[number, row, self.place] = one.value(h)[:, None].expand_as(names)
-        asked = names[:, : self.asking.shape[1]]
-        past = (part[number, self.rows] for part in (state.names, state.keys, state.values))
-        names, keys, values = past
-        brought = one.step(h, names, keys, values, self.age, asked, self.asking, self.seen, self.asked)
-        return x + brought[:, None]
+        state.spans[number, row, self.place] = one.span(self.pieces)
+        memories = (state.names, state.keys, state.values, state.spans)
+        past = Past(*(memory[number, self.rows] for memory in memories))
+        return x + one.step(h, names[:, : self.seen.asking.shape[1]], past, self.seen)[:, None]

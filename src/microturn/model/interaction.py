@@ -34,7 +34,7 @@ from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, Tic
 
 SNAPSHOT_FORMAT = 1
 PHONEMES_A_PIECE = 12
-MEMORIES = ("names", "keys", "values")  # of associations: the axis of slots comes second
+MEMORIES = ("names", "keys", "values", "spans")  # of associations: the axis of slots comes second
 
 
 @dataclass

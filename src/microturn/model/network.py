@@ -155,7 +155,7 @@ class Network(nn.Module):
         x = self.compose(self._sense(p, self.ears.fold(frames).expand(len(p.has_audio), -1, -1)), own)
         if setup.shape[1]:
             x = torch.cat([self.set_up(setup, setup_channel), x], 1)
-        known = Known(self, Words.of(setup, heard, own.said, p.text), heard)
+        known = Known(self, Words.of(setup, heard, own.said, p.text), heard, own.said)
         hidden = self.backbone(x, (setup != 0).any(-1), p.keep(), known)
         return Studied(hidden, known.listening, frames)
 
@@ -180,11 +180,14 @@ class Known:
     network: Network
     words: Words
     heard: Tensor  # [B, N, T]
+    said: Tensor  # [B, N, T] in the tick before
 
     def __post_init__(self) -> None:
         network = self.network
         self.listening = self.heard.new_zeros(0)
-        self.brought = network.associations.over(self.words, self.heard) if network.associations else None
+        self.brought = (
+            network.associations.over(self.words, self.heard, self.said) if network.associations else None
+        )
 
     def __call__(self, block: int, x: Tensor) -> Tensor:
         s = self.words.setup

@@ -17,6 +17,8 @@ from torch import Tensor
 VOCABULARY = 2048
 NOTHING = 0
 
+NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+
 
 class PieceTokenizer:
     def __init__(self, bpe: _Bpe) -> None:
@@ -55,6 +57,14 @@ class PieceTokenizer:
 
     def piece(self, piece: int) -> str:
         return self._pieces[piece]
+
+    def numbers(self, count: int) -> dict[int, int]:
+        """Number words by their value: the piece with which each begins, if it is of the first `count`.
+
+        Teens begin like their units and are left out.
+        """
+        begun = {value: self.encode_word(word)[0] for value, word in enumerate(NUMBERS, 1)}
+        return {value: piece for value, piece in begun.items() if piece < count}
 
     def begins(self, count: int) -> Tensor:
         """Which of the first `count` pieces begin a word."""

@@ -37,7 +37,7 @@ FAMILIES = {  # share of drawn voices
     **{"pico": 0.2, "festival": 0.12},
 }
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
-TOLD_LENGTHS = {12.0: 0.25, 20.0: 0.35, 32.0: 0.4}
+TOLD_LENGTHS = {16.0: 0.25, 25.0: 0.35, 40.0: 0.4}
 
 
 def _unspoken(text: str, pace: float) -> Clip:
