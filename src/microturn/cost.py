@@ -79,7 +79,8 @@ def cost_of(c: ModelConfig) -> Cost:
     expert = sum((m.up_EFD.numel() + m.down_EDF.numel()) // c.experts for m in routed)
     flops += 2 * c.experts_active * expert + 4 * c.layers * c.heads * c.head_dim * c.keys
     places = c.pinned * c.read_pieces + c.words + 2
-    asked = association.HEADS * (2 * association.AGES + 4 * places)  # by age; by name only when words come
+    asked = association.HEADS * (4 * association.AGES + 8 * places)  # by age; by name only when words come
+    asked += association.AROUND * 6 * places
     flops += len(c.associate) * association.KEY * asked
     parameters = sum(p.numel() for p in network.parameters())
     return Cost(
