@@ -188,6 +188,16 @@ def test_a_session_is_bit_identical_alone_and_among_any_others(data: st.DataObje
         assert copy_of(crowd.step(slots, mixed), place) == expected
 
 
+def test_ticks_without_any_word_are_lived_through() -> None:
+    model = model_of(tiny())
+    for head in (model.network.say, model.network.hear):
+        head.bias[0] = 1e3
+        head.pack_table()
+    for batch in world(model, 2, 20, seed=5):
+        out = model.step(np.array([1, 2]), TickInput(**{**vars(batch), "text": np.zeros_like(batch.text)}))
+        assert not out.hear.any()
+
+
 def test_padding_rows_touch_no_session() -> None:
     model, twin = model_of(tiny()), model_of(tiny())
     for batch in world(model, 4, 60, seed=3):

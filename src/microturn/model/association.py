@@ -205,7 +205,7 @@ class Association(nn.Module):
         score = torch.bmm(self.sharp * asked[some], names[some].mT)
         score = torch.where(seen.earlier[some, None], score + nowhere * self.nothing[0], NEVER)
         share = score.softmax(-1) * seen.asking[some, :, None] * (1 - nowhere)
-        share = share.unflatten(1, (2, asked.shape[1] // 2)).sum(2)  # [R, 2, P]
+        share = share.view(len(share), 2, asked.shape[1] // 2, share.shape[-1]).sum(2)  # [R, 2, P]
         named = h.new_zeros(len(h), KEY)
         named[some] = torch.bmm(share[:, :1], values[some])[:, 0]
         near = h.new_zeros(len(h), AROUND, names.shape[1])
