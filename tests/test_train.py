@@ -20,7 +20,7 @@ from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import compose, write
 from microturn.scenes.episode import Clip, Episode, Placed, Read, Say, Word
 from microturn.streams import Channel, Decision
-from microturn.train import sound
+from microturn.train import given, sound
 from microturn.train.batch import Batch, fed_back, stack
 from microturn.train.loop import feedback
 from microturn.train.losses import losses
@@ -230,3 +230,13 @@ def test_what_is_told_is_known_in_its_tick_and_never_has_to_be_heard() -> None:
     rolled, heard, _ = feedback(Network(tiny()), batch, rolled=True, holes=0.0)
     assert torch.equal(heard[0], batch.hear[0])
     assert torch.equal(rolled.heard[0, 1:], batch.hear[0, :-1])
+
+
+def test_skills_can_be_looked_at_without_ears() -> None:
+    """Who plays the targets is right; an untrained network is not."""
+    lived = given.episodes("cue", "say", 2)
+    assert all(e.told for e in lived)
+    assert [e.says for e in lived] == [e.says for e in given.episodes("cue", "say", 2)]
+    torch.manual_seed(0)
+    runs = given.live(Network(tiny()), lived)
+    assert SUITES["cuespeak"].score(runs, 1)[0].value == 0

@@ -40,7 +40,7 @@ LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, sha
 TOLD_LENGTHS = {16.0: 0.25, 25.0: 0.35, 40.0: 0.4}
 
 
-def _unspoken(text: str, pace: float) -> Clip:
+def unspoken(text: str, pace: float) -> Clip:
     """A line with the times that its words would take."""
     words, now = [], 40
     for part in text.split():
@@ -118,7 +118,7 @@ class Examples:
         scene = rng.choices(list(TOLD), list(TOLD.values()))[0]
         script = write(scene, rng.randrange(1 << 40, 1 << 41), "train", seconds)
         pace = rng.uniform(0.8, 1.3)
-        clips = [_unspoken(line.text, pace) for line in script.lines]
+        clips = [unspoken(line.text, pace) for line in script.lines]
         episode = compose(script, clips, seconds, take=rng.randrange(1 << 30))
         return replace(episode, told=True)
 
