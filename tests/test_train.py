@@ -13,6 +13,7 @@ import torch
 
 from microturn.bench import scores
 from microturn.bench.metrics import Run
+from microturn.bench.suites import SUITES as BENCH
 from microturn.model.checkpoint import load_model, load_weights, save_weights, story_of
 from microturn.model.config import NANO, tiny
 from microturn.model.network import Network
@@ -239,4 +240,4 @@ def test_skills_can_be_looked_at_without_ears() -> None:
     assert [e.says for e in lived] == [e.says for e in given.episodes("cue", "say", 2)]
     torch.manual_seed(0)
     runs = given.live(Network(tiny()), lived)
-    assert SUITES["cuespeak"].score(runs, 1)[0].value == 0
+    assert BENCH["cuespeak"].score(runs, 1)[0].value == 0

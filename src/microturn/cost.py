@@ -78,9 +78,7 @@ def cost_of(c: ModelConfig) -> Cost:
     routed = [m for m in network.modules() if isinstance(m, Routed)]
     expert = sum((m.up_EFD.numel() + m.down_EDF.numel()) // c.experts for m in routed)
     flops += 2 * c.experts_active * expert + 4 * c.layers * c.heads * c.head_dim * c.keys
-    places = c.pinned * c.read_pieces + c.words + 2
-    asked = association.HEADS * (4 * association.AGES + 8 * places)  # by age; by name only when words come
-    asked += association.AROUND * 6 * places
+    asked = association.HEADS * 4 * association.AGES + association.looked(c)  # by name only when words come
     flops += len(c.associate) * association.KEY * asked
     parameters = sum(p.numel() for p in network.parameters())
     return Cost(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from microturn.model import association
 from microturn.model.config import ModelConfig
 from microturn.model.ears import BINS, FRAMES
 from microturn.model.network import Network, Own, Percept
@@ -70,6 +71,7 @@ def measure_work(c: ModelConfig) -> Work:
         for heads in (network.say, network.hear):
             heads.spell(hidden, torch.ones(1, dtype=torch.bool))
     attention = 4 * c.layers * c.heads * c.head_dim * c.keys
+    attention += len(c.associate) * association.KEY * association.looked(c)
     return Work(
         parameters=sum(p.numel() for p in network.parameters()),
         weight_bytes=sum(m.weight.nbytes for m in network.modules() if isinstance(m, nn.Linear)),

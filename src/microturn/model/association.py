@@ -38,7 +38,9 @@ REACH = 8  # pieces before and after a place that are around it
 FAR = 0.01  # share of attention that a place gets that is around nothing
 SPANNED = 12.0  # score of the very age that a word means, at the start
 SHARP = 12.0  # score of a word's own name at the start
-NOTHING = 6.0  # score of no word at the start
+CERTAIN = 6.0  # score of a key that is all that was asked for, at the start
+NOTHING = 6.0, 3.0, 2.0, 1.0  # score of no word at the start: by name, by age, of a span, around
+SALIENT = 3.0  # more score for number words as spans, at the start
 NEVER = float("-inf")
 
 
@@ -83,6 +85,11 @@ class AssociationState:
     spans: Tensor  # [L, S, P, KEY]
 
 
+def looked(c: ModelConfig) -> int:
+    """Operations on every number of a key in a tick, over all places of one association."""
+    return (8 * HEADS + 6 * AROUND) * (c.pinned * c.read_pieces + c.words + 2)
+
+
 def phasors(ticks: Tensor) -> Tensor:
     """Numbers of ticks as KEY numbers each, whose products tell how far apart two of them are. […, KEY]"""
     speed = math.pi * torch.remainder((torch.arange(KEY // 2) + 1) * (5**0.5 - 1) / 2, 1.0)
@@ -107,25 +114,29 @@ class Association(nn.Module):
         self.norm = RMSNorm(c.d_model)
         self.name = nn.Linear(c.piece_dim, KEY, bias=False)
         self.sharp = nn.Parameter(torch.full((1,), SHARP))
-        self.nothing = nn.Parameter(torch.full((1 + HEADS,), NOTHING))
+        self.nothing, self.no_age, self.no_span, self.no_around = (
+            nn.Parameter(torch.full((heads,), score))
+            for heads, score in zip((1, HEADS, HEADS, AROUND), NOTHING, strict=True)
+        )
         self.query = nn.Linear(c.d_model, HEADS * KEY)
+        self.certain = nn.Parameter(torch.full((HEADS + HEADS + AROUND,), CERTAIN))
         self.key = nn.Linear(c.d_model, KEY, bias=False)
         self.age = nn.Embedding(AGES, KEY)
         self.value = nn.Linear(c.d_model, KEY, bias=False)
         self.out = nn.Linear((1 + HEADS) * KEY, c.d_model, bias=False)
         self.which_span = nn.Linear(c.d_model, HEADS * KEY)
-        self.no_span = nn.Parameter(torch.zeros(HEADS))
+        self.salient = nn.Parameter(torch.full((HEADS,), SALIENT))
         self.span = nn.Embedding(c.vocabulary, KEY)
         self.late = nn.Parameter(SPANNED * 2 / KEY * phasors(-torch.arange(HEADS)))
         self.around = nn.Linear(c.d_model, AROUND * KEY)
         self.beside = nn.Parameter(torch.zeros(AROUND, 2, 2 * REACH + 1))
-        self.nothing_around = nn.Parameter(torch.zeros(AROUND))
         self.around_out = nn.Linear(AROUND * 2 * KEY, c.d_model, bias=False)
         self.register_buffer("ages", phasors(torch.arange(AGES)), persistent=False)
         if self.out.weight.device.type != "meta":
             nn.init.zeros_(self.out.weight)  # it does nothing at first
             nn.init.zeros_(self.around_out.weight)
             self.beside.data[..., REACH] = -3.0  # the word itself is not around itself
+            nn.init.normal_(self.age.weight, std=KEY**-0.5)
             nn.init.zeros_(self.span.weight)
             for seconds, piece in PieceTokenizer.load().numbers(c.vocabulary).items():
                 self.span.weight.data[piece] = phasors(torch.tensor(seconds * TICKS_PER_SECOND))
@@ -133,6 +144,19 @@ class Association(nn.Module):
     def names(self, pieces: Tensor) -> Tensor:
         """Embedded pieces […, D] → […, KEY], 0 where there is none."""
         return F.normalize(self.name(pieces), dim=-1)
+
+    def keys(self, h: Tensor) -> Tensor:
+        return F.normalize(self.key(h), dim=-1)
+
+    def _queries(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is asked by age, of spans and around, each […, heads, KEY]."""
+        asked = torch.cat([self.query(h), self.which_span(h), self.around(h)], -1)
+        asked = F.normalize(asked.view(*h.shape[:-1], -1, KEY), dim=-1) * self.certain[:, None]
+        return asked[..., :HEADS, :], asked[..., HEADS : 2 * HEADS, :], asked[..., 2 * HEADS :, :]
+
+    def _salience(self, spans: Tensor) -> Tensor:
+        """How much each place is a number [B, P, KEY] → [B, HEADS, P]."""
+        return self.salient[:, None] * (spans.square().sum(-1) * 2 / KEY)[:, None]
 
     def _mix(self, score: Tensor, nothing: Tensor) -> Tensor:
         """Scores over the last axis → shares, some of which go to no word."""
@@ -153,7 +177,7 @@ class Association(nn.Module):
         s, (b, n, t) = words.setup, asking.shape
         h = self.norm(x)
         row = torch.arange(b, device=x.device)[:, None]
-        value, key = self.value(h)[row, words.at], self.key(h)[row, words.at]  # [B, P, KEY]
+        value, key = self.value(h)[row, words.at], self.keys(h)[row, words.at]  # [B, P, KEY]
         tick = torch.arange(n, device=x.device)
         back = tick[:, None] + s - words.at[:, None]  # [B, N, P] ticks ago
         opening = (words.at < s)[:, None]
@@ -161,35 +185,32 @@ class Association(nn.Module):
         there &= opening | (words.number[:, None] > words.so_far[..., None] - self.ring)
         score = self.sharp * asked.flatten(1, 2) @ word_names.mT  # [B, N·T, P]
         earlier = (there & (back > 0)).repeat_interleave(t, 1)
-        share = self._mix(score.masked_fill(~earlier, NEVER), self.nothing[:1])
+        share = self._mix(score.masked_fill(~earlier, NEVER), self.nothing)
         share = (share * asking.flatten(1)[..., None]).view(b, n, 2, t // 2, -1).sum(3)
         named = share[:, :, 0] @ value
         seen, h = there[:, :, None], h[:, s:]
-        which = torch.einsum("bnhk,bpk->bnhp", self.which_span(h).view(b, n, HEADS, KEY), key) * KEY**-0.5
-        span = (
-            self._mix(which.masked_fill(~seen, NEVER), self.no_span[:, None])
-            @ self.span(words.pieces)[:, None]
+        query, which, around = (
+            (asked, torch.einsum("bnhk,bpk->bnhp", asked, key)) for asked in self._queries(h)
         )
-        query = self.query(h).view(b, n, HEADS, KEY)
+        spans = self.span(words.pieces)
+        meant = which[1] + self._salience(spans)[:, None]
+        span = self._mix(meant.masked_fill(~seen, NEVER), self.no_span[:, None]) @ spans[:, None]
         index = torch.where(opening, AGES - 1, back.clamp(0, AGES - 1))[:, :, None].expand(b, n, HEADS, -1)
-        by_age = (self._by_age(query, span)).gather(3, index)
-        by_key = torch.einsum("bnhk,bpk->bnhp", query, key)
-        aged = (by_age + by_key * KEY**-0.5).masked_fill(~seen, NEVER)
-        old = self._mix(aged, self.nothing[1:, None]) @ value[:, None]  # [B, N, H, KEY]
+        aged = (query[1] + self._by_age(query[0], span).gather(3, index)).masked_fill(~seen, NEVER)
+        old = self._mix(aged, self.no_age[:, None]) @ value[:, None]  # [B, N, H, KEY]
         early = opening[:, :, None]
         near = torch.where(
             early,
             self._near((share * early).flatten(0, 1)).view(b, n, AROUND, -1),
             self._near((share * ~early).flatten(0, 1)).view(b, n, AROUND, -1),
         )
-        beside = torch.einsum("bnak,bpk->bnap", self.around(h).view(b, n, AROUND, KEY), key) * KEY**-0.5
-        beside = (beside + (near + FAR).log()).masked_fill(~seen, NEVER)
-        around = self._mix(beside, self.nothing_around[:, None]) @ torch.cat([value, word_names], -1)[:, None]
-        return self._told(named, old, around)
+        beside = (around[1] + (near + FAR).log()).masked_fill(~seen, NEVER)
+        found = self._mix(beside, self.no_around[:, None]) @ torch.cat([value, word_names], -1)[:, None]
+        return self._told(named, old, found)
 
     def _by_age(self, query: Tensor, span: Tensor) -> Tensor:
         """Scores of every age […, HEADS, AGES] for what is asked and for the spans that words mean."""
-        scores: Tensor = query @ self.age.weight.T * KEY**-0.5 + turned(span, self.late) @ self.ages.T
+        scores: Tensor = query @ self.age.weight.T + turned(span, self.late) @ self.ages.T
         return scores
 
     def _told(self, named: Tensor, old: Tensor, around: Tensor) -> Tensor:
@@ -203,7 +224,7 @@ class Association(nn.Module):
         nowhere[-1] = 1.0  # the place of no word at all
         some = slice(None) if seen.rows is None else seen.rows
         score = torch.bmm(self.sharp * asked[some], names[some].mT)
-        score = torch.where(seen.earlier[some, None], score + nowhere * self.nothing[0], NEVER)
+        score = torch.where(seen.earlier[some, None], score + nowhere * self.nothing, NEVER)
         share = score.softmax(-1) * seen.asking[some, :, None] * (1 - nowhere)
         share = share.view(len(share), 2, asked.shape[1] // 2, share.shape[-1]).sum(2)  # [R, 2, P]
         named = h.new_zeros(len(h), KEY)
@@ -211,20 +232,22 @@ class Association(nn.Module):
         near = h.new_zeros(len(h), AROUND, names.shape[1])
         near[some] = seen.in_order(share, self._beside, some)
         used = seen.used[:, None]
-        which = self._look(self.which_span(h), keys, spans, used, nowhere * self.no_span[:, None])
-        query = self.query(h).view(-1, HEADS, KEY)
-        by_age = self._by_age(query, which).gather(2, seen.age[:, None].expand(-1, HEADS, -1))
-        by_age = torch.where(nowhere > 0, self.nothing[1:, None], by_age)
-        old = self._look(self.query(h), keys, values, used, by_age)
-        close = torch.where(nowhere > 0, self.nothing_around[:, None], (near + FAR).log())
-        around = self._look(self.around(h), keys, torch.cat([values, names], -1), used, close)
-        return self._told(named, old, around)
+        query, which, around = self._queries(h)
+        number = torch.where(nowhere > 0, self.no_span[:, None], self._salience(spans))
+        span = self._look(which, keys, spans, used, number)
+        by_age = self._by_age(query, span).gather(2, seen.age[:, None].expand(-1, HEADS, -1))
+        old = self._look(query, keys, values, used, torch.where(nowhere > 0, self.no_age[:, None], by_age))
+        close = torch.where(nowhere > 0, self.no_around[:, None], (near + FAR).log())
+        found = self._look(around, keys, torch.cat([values, names], -1), used, close)
+        return self._told(named, old, found)
 
     def _look(self, query: Tensor, keys: Tensor, values: Tensor, used: Tensor, more: Tensor) -> Tensor:
-        """Attention of some heads [B, H·KEY] over the places used [B, 1, P], with something added to its scores."""
-        query = query.view(len(keys), 1, -1, KEY)
+        """Attention of some heads [B, H, KEY] over the places used [B, 1, P], with something added to its scores."""
         mask = torch.where(used, more, NEVER)[:, None]
-        return F.scaled_dot_product_attention(query, keys[:, None], values[:, None], mask)[:, 0]
+        found = F.scaled_dot_product_attention(
+            query[:, None], keys[:, None], values[:, None], mask, scale=1.0
+        )
+        return found[:, 0]
 
     def _beside(self, share: Tensor) -> Tensor:
         """`_near`, the same to the bit however many rows there are. [R, 2, P] → [R, AROUND, P]"""
@@ -388,7 +411,7 @@ class Opening:
             h = one.norm(x[0, self.position])
             self.state.names[number, self.slot, self.places] = one.names(self.all.embedded(self.pieces))
             self.state.spans[number, self.slot, self.places] = one.span(self.pieces)
-            self.state.keys[number, self.slot, self.places] = one.key(h)
+            self.state.keys[number, self.slot, self.places] = one.keys(h)
             self.state.values[number, self.slot, self.places] = one.value(h)
         return x
 
@@ -412,7 +435,7 @@ class During:
         h, row = one.norm(x[:, 0]), self.slots[:, None]
         names = one.names(self.all.embedded(self.pieces))
         state.names[number, row, self.place] = names
-        state.keys[number, row, self.place] = one.key(h)[:, None].expand_as(names)
+        state.keys[number, row, self.place] = one.keys(h)[:, None].expand_as(names)
         state.values[number, row, self.place] = one.value(h)[:, None].expand_as(names)
         state.spans[number, row, self.place] = one.span(self.pieces)
         memories = (state.names, state.keys, state.values, state.spans)
