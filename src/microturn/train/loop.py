@@ -132,7 +132,7 @@ class Run:
         share = rate_at(r, self.step, self.minutes)
         for optimizer, full in zip(self.optimizers, (r.rate, r.muon_rate), strict=False):
             for group in optimizer.param_groups:
-                group["lr"] = full * share
+                group["lr"] = full * share * group.get("faster", 1.0)
         numbers = learn(self.network, batch, r, self.step)
         self.ticks += batch.decision.numel() + crew.gather()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)

@@ -66,6 +66,8 @@ class Muon(torch.optim.Optimizer):
                     )
 
 
+GATES = ("sharp", "nothing", "no_age", "no_span", "no_around", "certain", "salient", "late", "beside")
+FASTER = 10.0  # they are scores: a step that suits a weight is nothing to them
 HIDDEN = ("backbone.blocks", "ears.blocks", "ears.out", "ears.pair", "mix.")
 
 
@@ -73,14 +75,17 @@ def optimizers(network: nn.Module, rate: float, muon_rate: float) -> list[torch.
     """Muon for the matrices between vectors, AdamW for tables, vectors and outputs (for all if muon_rate is 0)."""
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
+    gates: list[Tensor] = []
     for name, weight in network.named_parameters():
         if name.startswith(VOICE):
             continue  # the mouth learns by itself
         hidden = weight.ndim == 2 and any(part in name for part in HIDDEN)
         is_matrix = hidden and not name.endswith(("worth", "taps")) and muon_rate > 0
-        (matrices if is_matrix else rest).append(weight)
+        is_gate = name.startswith("associations.") and name.endswith(GATES)
+        (matrices if is_matrix else gates if is_gate else rest).append(weight)
+    groups = [{"params": rest}, {"params": gates, "faster": FASTER, "weight_decay": 0.0}]
     made: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+        torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     ]
     if matrices:
         made.append(Muon(matrices, muon_rate))
