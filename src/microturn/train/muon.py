@@ -83,9 +83,11 @@ def optimizers(network: nn.Module, rate: float, muon_rate: float) -> list[torch.
         is_matrix = hidden and not name.endswith(("worth", "taps")) and muon_rate > 0
         is_gate = name.startswith("associations.") and name.endswith(GATES)
         (matrices if is_matrix else gates if is_gate else rest).append(weight)
-    groups = [{"params": rest}, {"params": gates, "faster": FASTER, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": rest}]
+    if gates:
+        groups.append({"params": gates, "faster": FASTER, "weight_decay": 0.0})
     made: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+        torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     ]
     if matrices:
         made.append(Muon(matrices, muon_rate))
