@@ -23,7 +23,7 @@ from microturn.scenes.episode import Clip, Episode, Placed, Read, Say, Word
 from microturn.streams import Channel, Decision
 from microturn.train import given, sound
 from microturn.train.batch import Batch, fed_back, stack
-from microturn.train.loop import feedback
+from microturn.train.loop import feedback, slips
 from microturn.train.losses import losses
 from microturn.train.muon import optimizers, orthogonal
 from microturn.train.recipe import Recipe
@@ -241,3 +241,14 @@ def test_skills_can_be_looked_at_without_ears() -> None:
     torch.manual_seed(0)
     runs = given.live(Network(tiny()), lived)
     assert BENCH["cuespeak"].score(runs, 1)[0].value == 0
+
+
+def test_a_word_that_was_early_is_not_to_be_heard_again() -> None:
+    torch.manual_seed(0)
+    hear = torch.tensor([[[0], [5], [0], [6], [7], [0], [0], [8]]])
+    wrote, right = slips(hear, 1.0)
+    assert wrote[0, :, 0].tolist() == [5, 0, 6, 0, 7, 0, 8, 0]
+    assert right[0, :, 0].tolist() == [0, 0, 0, 0, 7, 0, 0, 0]
+    wrote, right = slips(hear, 0.0)
+    assert torch.equal(wrote, hear)
+    assert torch.equal(right, hear)

@@ -50,9 +50,26 @@ def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> tupl
             batch.decision, batch.say, batch.hear, batch.cut, done.decision, done.say, done.hear
         )
         return past, done.hear, replace(batch, decision=decision, say=say, hear=hear)
-    hidden = torch.rand(batch.decision.shape, device=batch.decision.device) < holes
-    heard = torch.where((hidden & ~batch.told[:, None])[..., None], 0, batch.hear)
-    return fed_back(batch.say, heard, batch.decision), heard, batch
+    heard, hear = slips(batch.hear, holes)
+    hidden = torch.rand(batch.decision.shape, device=heard.device) < holes
+    heard = torch.where(hidden[..., None], 0, heard)
+    heard = torch.where(batch.told[:, None, None], batch.hear, heard)
+    return fed_back(batch.say, heard, batch.decision), heard, replace(batch, hear=hear)
+
+
+def slips(hear: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Words as somebody would write them down who is sometimes a tick early [B, N, T], and what is right after that.
+
+    A word that was early is not written again. Without this lesson a network doubles every word of which it is not
+    sure in which tick it ends, because with the right past it never has to look at what it wrote.
+    """
+    some = (hear != 0).any(-1)
+    early = some & (torch.rand(some.shape, device=hear.device) < share)
+    early[:, 1:] &= ~some[:, :-1]
+    early[:, 0] = False
+    left = torch.where(early[..., None], 0, hear)
+    ahead = torch.where(early[..., None], hear, 0)
+    return left + torch.cat([ahead[:, 1:], torch.zeros_like(ahead[:, :1])], 1), left
 
 
 def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str, float]:
