@@ -30,9 +30,13 @@ class Recompute(Backbone):
     def __init__(self, c: ModelConfig) -> None:
         super().__init__(c)
         self.past: Tensor
+        self.brought: (
+            Tensor  # what the words of each tick brought after each block: that is not worked out again
+        )
 
     def after(self, ticks: int) -> None:
         self.past = torch.randn(ticks, self.c.d_model)
+        self.brought = torch.zeros(self.c.layers, ticks, self.c.d_model)
 
     def leave(self, state: BackboneState, slots_B: Tensor) -> None:
         pass
@@ -50,7 +54,8 @@ class Recompute(Backbone):
         self.past = torch.cat([self.past, x_BD[:1]])
         x = self.past[None]
         cos, sin = turns(torch.arange(len(self.past)), self.c)
-        for block in self.blocks:
+        self.brought = F.pad(self.brought, (0, 0, 0, 1))
+        for layer, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             q, k, v = block.attention.project(block.attention_norm(x))
             q, k = rotate(q, cos, sin), rotate(k, cos, sin)
@@ -58,6 +63,10 @@ class Recompute(Backbone):
             seen = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
             x = x + block.attention.out(seen.transpose(1, 2).flatten(2))
             x = x + block.ff(block.ff_norm(x))
+            if after:
+                now = x[:, -1:]
+                self.brought[layer, -1] = (after(layer, now.expand(len(x_BD), 1, -1))[:1] - now)[0, 0]
+                x = x + self.brought[layer]
         out: Tensor = self.norm(x[:, -1]).expand(len(x_BD), -1)
         return out
 
