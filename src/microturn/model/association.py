@@ -156,7 +156,8 @@ class Association(nn.Module):
 
     def _salience(self, spans: Tensor) -> Tensor:
         """How much each place is a number [B, P, KEY] → [B, HEADS, P]."""
-        return self.salient[:, None] * (spans.square().sum(-1) * 2 / KEY)[:, None]
+        numbers: Tensor = torch.linalg.vector_norm(spans, dim=-1).square() * 2 / KEY
+        return self.salient[:, None] * numbers[:, None]
 
     def _mix(self, score: Tensor, nothing: Tensor) -> Tensor:
         """Scores over the last axis → shares, some of which go to no word."""
@@ -238,7 +239,7 @@ class Association(nn.Module):
         by_age = self._by_age(query, span).gather(2, seen.age[:, None].expand(-1, HEADS, -1))
         old = self._look(query, keys, values, used, torch.where(nowhere > 0, self.no_age[:, None], by_age))
         close = torch.where(nowhere > 0, self.no_around[:, None], (near + FAR).log())
-        found = self._look(around, keys, torch.cat([values, names], -1), used, close)
+        found = torch.cat([self._look(around, keys, what, used, close) for what in (values, names)], -1)
         return self._told(named, old, found)
 
     def _look(self, query: Tensor, keys: Tensor, values: Tensor, used: Tensor, more: Tensor) -> Tensor:
