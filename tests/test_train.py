@@ -234,12 +234,14 @@ def test_what_is_told_is_known_in_its_tick_and_never_has_to_be_heard() -> None:
 
 
 def test_skills_can_be_looked_at_without_ears() -> None:
-    """Who plays the targets is right; an untrained network is not."""
+    """The words are given in their ticks, whatever the network hears; what it does with them is its own."""
     lived = given.episodes("cue", "say", 2)
     assert all(e.told for e in lived)
     assert [e.says for e in lived] == [e.says for e in given.episodes("cue", "say", 2)]
     torch.manual_seed(0)
     runs = given.live(Network(tiny()), lived)
+    for episode, run in zip(lived, runs, strict=True):
+        assert [h.text for h in run.played.heard] == [w.text for p in episode.placed for w in p.clip.words]
     assert BENCH["cuespeak"].score(runs, 1)[0].value == 0
 
 

@@ -18,9 +18,9 @@ from microturn.bench.metrics import Run
 from microturn.bench.suites import SUITES
 from microturn.model.checkpoint import RELEASED, load_model
 from microturn.model.network import Network
-from microturn.model.tokenizer import PieceTokenizer
+from microturn.model.tokenizer import NUMBERS, PieceTokenizer
 from microturn.scenes import compose, write
-from microturn.scenes.episode import Episode
+from microturn.scenes.episode import Episode, Placed
 from microturn.train import sound
 from microturn.train.batch import stack
 from microturn.train.examples import unspoken
@@ -57,12 +57,25 @@ def live(network: Network, lived: Sequence[Episode]) -> list[Run]:
     return runs
 
 
+def reminders(network: Network) -> list[tuple[str, str]]:
+    """“Say bacon every … seconds”, and when it was said in forty seconds."""
+    asked = [unspoken(f"say bacon every {number} seconds", 1.0) for number in (*NUMBERS, "fifteen", "twenty")]
+    runs = live(network, [Episode("time", 0, 200, (Placed(clip, 400),), told=True) for clip in asked])
+    said = [" ".join(f"{w.start_ms / 1000:.1f} {w.text}" for w in run.played.said) for run in runs]
+    return [(clip.text, times) for clip, times in zip(asked, said, strict=True)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m microturn.train.given")
     parser.add_argument("weights", nargs="?", type=Path, default=Path(RELEASED))
     parser.add_argument("--n", type=int, default=100, help="episodes of each skill (100)")
+    parser.add_argument("--reminders", action="store_true", help="only when reminders come, number by number")
     args = parser.parse_args()
     network = load_model(str(args.weights)).network
+    if args.reminders:
+        for text, times in reminders(network):
+            print(f"{text}: {times}", flush=True)
+        return
     for scene, (suite, kind) in SKILLS.items():
         scores = SUITES[suite].score(live(network, episodes(scene, kind, args.n)), 1)
         told = (f"{s.name} {s.value:.2f}" for s in scores if s.value is not None)

@@ -24,7 +24,7 @@ class Recipe:
     real: float = 0.5  # share of those with recorded people
     rolled: float = 0.5  # share of steps whose feedback is a roll-out
     rolled_from: int = 300  # first such step
-    holes: float = 0.15  # share of right answers that are hidden from the feedback
+    holes: float = 0.15  # share of right answers hidden from the feedback; as many are fed back a tick early
     watch_minutes: float = 10.0
     watched: tuple[str, ...] = ("digits", "read")  # suites scored while it trains
     save_minutes: float = 4.0
