@@ -187,7 +187,7 @@ def loses_count(episode: Episode, played: Played) -> Played:
 SPEECH = " ".join(name for name in MATRIX if name not in ("hear", "repcount"))
 FAULTS: dict[Fault, str] = {
     shifted_ticks: "timespeak cuespeak interrupt backchannel listening translate charades commentary",
-    dropped_speech: SPEECH,
+    dropped_speech: SPEECH + " repcount",
     after_the_window: "timespeak cuespeak interrupt backchannel pause turns listening false weave videoqa",
     echo: SPEECH,
     doubled_counts: "timespeak backchannel pause turns false weave repcount videoqa",

@@ -21,6 +21,7 @@ from microturn.clock import TICK_MS, start_ms, tick_of
 from microturn.streams import LEAD_TICKS, Bytes, Channel, Decision, Floats
 
 HEARD_MS = 80  # a word counts as heard this long after its end
+LAST_MS = 240  # by which the last word of all is held longer, if nothing follows
 
 
 @dataclass(frozen=True)
@@ -173,20 +174,21 @@ def on_tick(ms: float) -> int:
 
 
 def spoken_ms(word: str) -> int:
-    """About how long a calm voice takes to say a word."""
+    """About how long a calm voice takes to say a word that others follow."""
     vowels = sum(a in "aeiouy" and b not in "aeiouy" for a, b in zip(word, " " + word[:-1], strict=True))
-    return max(160, 55 * len(word.replace("'", "")) + 40 * max(1, vowels))
+    return max(120, 40 * len(word.replace("'", "")) + 60 * max(1, vowels))
 
 
 def pace(say: Say) -> list[Word]:
     """The words of `say` with the times at which they are played, cut where it is cut."""
     words: list[Word] = []
     now = say.at_ms
-    for part in say.text.split():
+    parts = say.text.split()
+    for number, part in enumerate(parts, 1):
         word = part.rstrip(",.")
         if say.until_ms is not None and now >= say.until_ms:
             break
-        end = now + spoken_ms(word)
+        end = now + spoken_ms(word) + (LAST_MS if number == len(parts) else 0)
         words.append(Word(word, now, end if say.until_ms is None else min(end, say.until_ms)))
         now = end + (250 if part[-1:] in ",." else 0)  # a comma is a breath
     return words

@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, react
+from microturn.scenes.episode import LAST_MS, Clip, Episode, Expected, Line, Say, Script, react
 from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, read_ms, said_end, say_ms
 from microturn.scenes.talk import sentence, sentence_with
 from microturn.scenes.tongues import NOUNS, TONGUES, marked, phrase
@@ -157,7 +157,7 @@ def as_heard(says: Sequence[Say], known: Sequence[tuple[int, str]]) -> list[Say]
     gap is one utterance."""
     said = list(says)
     for heard, text in known:
-        if said and said_end(said[-1]) >= react(heard):
+        if said and said_end(said[-1]) - LAST_MS >= react(heard):
             said[-1] = replace(said[-1], text=f"{said[-1].text} {text}")
         else:
             said.append(Say(text, react(heard)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from microturn.clock import TICK_MS, tick_of
-from microturn.scenes.episode import HEARD_MS, Episode, Say, Word, pace
+from microturn.scenes.episode import HEARD_MS, LAST_MS, Episode, Say, Word, pace
 from microturn.streams import LEAD_TICKS, Channel, Decision, Flags, Ints
 from microturn.streams import Tokenizer as Pieces
 from microturn.train.lexicon import Lexicon
@@ -68,7 +68,10 @@ def _spread(words: Iterable[tuple[int, str]], ticks: int, room: int, pieces: Pie
 
 
 def _after_yields(says: Iterable[Say]) -> list[Say]:
-    """A word that follows a yield cannot be played before the tick after it: the yield takes a step of its own."""
+    """A word that follows a yield cannot be played before the tick after it: the yield takes a step of its own.
+
+    One that follows a word of its own does not wait for the end of it being held.
+    """
     ordered: list[Say] = []
     free = 0
     for say in sorted(says, key=lambda s: s.at_ms):
@@ -76,7 +79,7 @@ def _after_yields(says: Iterable[Say]) -> list[Say]:
         until = None if say.until_ms is None else max(say.until_ms, say.at_ms + late)
         ordered.append(replace(say, at_ms=say.at_ms + late, until_ms=until))
         words = pace(ordered[-1])
-        end = words[-1].end_ms if words else ordered[-1].at_ms
+        end = words[-1].end_ms - LAST_MS if words else ordered[-1].at_ms
         free = -(-end // TICK_MS) * TICK_MS if until is None else until + TICK_MS
     return ordered
 
