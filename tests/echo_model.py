@@ -65,7 +65,7 @@ class EchoModel(InteractionModel):
         self._seeds = np.zeros(slots, np.int64)
         self._memory = [b"\0" * 32] * slots
 
-    def reset(self, slot: int, seed: int = 0) -> None:
+    def reset(self, slot: int, seed: int = 0, voice: str = "") -> None:
         self._ticks[slot], self._seeds[slot], self._memory[slot] = 0, seed, b"\0" * 32
         self.resets.append(slot)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microturn.bench import baselines, command, suites
+from microturn.bench import baselines, command, suites, whisper
 from microturn.bench.cast import Cast
 from microturn.bench.drive import drive, played
 from microturn.bench.metrics import Heard, Played, Run
@@ -20,7 +20,7 @@ from microturn.clock import HEAR_RATE, HEAR_SAMPLES
 from microturn.model.config import tiny
 from microturn.model.interaction import random_model
 from microturn.scenes.episode import Clip, Episode, Placed, Read, Word, spoken_ms
-from microturn.streams import Action, Channel, Decision
+from microturn.streams import Action, Channel, Decision, Floats
 from microturn.train.voices.spoken import Spoken, plain_words
 
 SPOKEN_SUITES = [name for name, suite in SUITES.items() if not suite.people]
@@ -210,3 +210,21 @@ def test_the_command_takes_every_suite() -> None:
     command.add_arguments(parser)
     for name in (*SUITES, LOSS, "all"):
         assert parser.parse_args([name, "--n", "3"]).n == 3
+
+
+def test_what_is_heard_of_a_sound_is_heard_utterance_by_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by itself, in its own time, with numbers in words; silence is not listened to."""
+    listened: list[int] = []
+
+    def ear(samples: Floats) -> tuple[Word, ...]:
+        listened.append(len(samples) // 3200)
+        return (Word("21,", 100, 500), Word("please", 500, 800))
+
+    monkeypatch.setattr(whisper, "words", ear)
+    loud, quiet = np.full(4800, 0.1, np.float32), np.zeros(4800, np.float32)
+    speech = [None, loud, None, loud, quiet, quiet, None, None, loud, None]
+    found = whisper.overheard(speech)
+    assert listened == [3, 1]
+    assert [w.text for w in found] == ["twenty-one", "please"] * 2
+    assert [w.start_ms for w in found] == [300, 700, 1700, 2100]
+    assert whisper.overheard([None, quiet]) == ()

@@ -11,10 +11,13 @@ import torch
 
 from microturn.bench import speech as bench
 from microturn.cli import main
-from microturn.engine import Engine
+from microturn.engine import Engine, play_all
+from microturn.engine.offline import Stream
 from microturn.model.checkpoint import load_model, save_weights
 from microturn.model.config import tiny
+from microturn.model.interaction import Interaction
 from microturn.model.network import Network
+from microturn.model.phonemes import to_phonemes
 from microturn.model.voicefile import join, network_of, read_voice, write_voice
 from microturn.say import Reader, read_aloud, sound_of
 from microturn.streams import Decision, Floats
@@ -108,6 +111,57 @@ def test_yielding_is_over_within_the_tick_and_then_it_is_silent(reader: Reader) 
     engine.close()
     assert last_ms <= 20
     assert floor_db < -60
+
+
+def test_sessions_side_by_side_speak_with_voices_of_their_own(weights: str, voice: Path) -> None:
+    torch.manual_seed(2)
+    other = Network(tiny()).voice.eval()
+    reader = Reader(weights, read_voice(voice), {"other": other})
+    assert reader.spec.voices == ("somebody", "other")
+    engine = Engine(reader, slots=4)
+    alone = [sound_of(read_aloud(reader, engine, TEXT, voice=name)) for name in ("", "somebody", "other")]
+    assert np.array_equal(alone[0], alone[1])
+    assert not np.array_equal(alone[0], alone[2])
+    for slot in range(3):
+        reader.give(slot, TEXT)
+    names = ("other", "somebody", "other")
+    streams = [Stream(reader.perceptions(slot), voice=name) for slot, name in enumerate(names)]
+    for _ in play_all(engine, streams):
+        pass
+    for stream, name in zip(streams, names, strict=True):
+        assert np.array_equal(sound_of(stream.actions), alone[1 + (name == "other")])
+    with pytest.raises(ValueError, match="no voice 'mine': known are somebody, other"):
+        engine.open(voice="mine")
+    engine.close()
+    torch.manual_seed(3)
+    with pytest.raises(ValueError, match="voice odd does not fit"):
+        Reader(weights, read_voice(voice), {"odd": Network(tiny(voice_dim=48)).voice})
+
+
+def test_a_snapshot_keeps_the_voice(weights: str, voice: Path) -> None:
+    other = {"other": Network(tiny()).voice.eval()}
+    reader = Reader(weights, read_voice(voice), other)
+    reader.allocate(2)
+    reader.reset(0, voice="other")
+    kept = reader.snapshot(0)
+    reader.restore(1, kept)
+    assert int(reader.slots.voice[1]) == 1
+    alone = Reader(weights, read_voice(voice))
+    alone.allocate(1)
+    alone.restore(0, kept)
+    assert int(alone.slots.voice[0]) == 0  # it is not here: the usual one
+
+
+def test_a_word_whose_pieces_come_in_two_ticks_is_pronounced_whole(reader: Reader) -> None:
+    pieces = reader.tokenizer.encode(" strawberries are")
+    cut = 2
+    assert reader.tokenizer.piece(pieces[1])[0] != " "
+    first, then = (np.zeros((1, 8), np.int64) for _ in range(2))
+    first[0, :cut], then[0, : len(pieces) - cut] = pieces[:cut], pieces[cut:]
+    ids, count = Interaction._phonemes(reader, first, then)
+    assert ids[0, : int(count[0])].tolist() == to_phonemes("strawberries")
+    ids, count = Interaction._phonemes(reader, then, np.zeros_like(then))
+    assert ids[0, : int(count[0])].tolist() == to_phonemes("are")
 
 
 def test_say_writes_a_file_or_tells_what_is_missing(

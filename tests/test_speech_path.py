@@ -78,8 +78,13 @@ def test_any_text_at_all_can_be_pronounced(word: str) -> None:
         ("...", "pause"),
     ],
 )
-def test_words_sound_as_expected(word: str, sounds: str) -> None:
-    assert to_phonemes(word) == ids(sounds)
+def test_words_sound_as_their_spelling_tells(word: str, sounds: str) -> None:
+    assert ph.Lexicon().phonemes(word) == ids(sounds)
+
+
+def test_words_that_are_known_do_not_go_by_their_spelling() -> None:
+    assert to_phonemes("yacht") == ids("Y AA1 T |")
+    assert to_phonemes("zorbit's") == ph.Lexicon().phonemes("zorbit's")
 
 
 def test_a_synthesisers_alphabet_is_read() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from microturn.model.checkpoint import VOICED
 from microturn.model.interaction import Interaction
 from microturn.model.normal import spoken
 from microturn.model.phonemes import to_phonemes
+from microturn.model.speech import SpeechHead
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.model.voicefile import Voice, give_voice, network_of, read_voice
 from microturn.streams import Action, Decision, Floats, Ints, Perception, TickInput, TickOutput
@@ -46,7 +47,9 @@ class Plan:
 class Reader(Interaction):
     """An interaction model whose words in some slots are given."""
 
-    def __init__(self, name: str, voice: Voice | None = None) -> None:
+    def __init__(
+        self, name: str, voice: Voice | None = None, others: Mapping[str, SpeechHead] | None = None
+    ) -> None:
         network, story = network_of(name)
         if voice:
             story = give_voice(network, story, voice)
@@ -54,7 +57,7 @@ class Reader(Interaction):
             raise ValueError(
                 f"{name} has no trained voice: give one with --voice, or train one (runs/voice.sh)"
             )
-        super().__init__(network, PieceTokenizer.load(), voiced=True)
+        super().__init__(network, PieceTokenizer.load(), voice=story[VOICED], others=others)
         self._plans: dict[int, Plan] = {}
         self._rows: list[int] = []
 
@@ -103,7 +106,7 @@ class Reader(Interaction):
         plan.last -= 1
         return (Decision.SPEAK if plan.last >= 0 else Decision.LISTEN), said
 
-    def _phonemes(self, said: Ints) -> tuple[Tensor, Tensor]:
+    def _phonemes(self, said: Ints, then: Ints) -> tuple[Tensor, Tensor]:
         rows = []
         for slot in self._rows:
             plan = self._plans.get(slot, Plan(deque()))
@@ -123,10 +126,10 @@ class Reader(Interaction):
         yield Perception(audio=nothing)
 
 
-def read_aloud(reader: Reader, engine: Engine, text: str, seed: int = 0) -> list[Action]:
+def read_aloud(reader: Reader, engine: Engine, text: str, seed: int = 0, voice: str = "") -> list[Action]:
     """One text through an engine that has nothing else to do."""
     reader.give(0, text)
-    return list(play(engine, Stream(reader.perceptions(0), seed=seed)))
+    return list(play(engine, Stream(reader.perceptions(0), seed=seed, voice=voice)))
 
 
 def sound_of(actions: list[Action]) -> Floats:

@@ -136,6 +136,7 @@ class ModelSpec:
     lead_ticks: int  # a piece said by step k is played in tick k + lead_ticks
     # the row counts that step() accepts, ascending: fine steps, because padding rows cost what real ones do
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128)
+    voices: tuple[str, ...] = ()  # that a session can speak with, the usual one first
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -165,7 +166,8 @@ class InteractionModel(Protocol):
 
     def allocate(self, slots: int) -> None: ...
 
-    def reset(self, slot: int, seed: int = 0) -> None: ...
+    def reset(self, slot: int, seed: int = 0, voice: str = "") -> None:
+        """`voice` is one of `spec.voices`, or empty for the usual one."""
 
     def read(self, slot: int, text: str, channel: Channel) -> None:
         """Read text at opening, in set-up positions that take no wall time."""

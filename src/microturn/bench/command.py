@@ -42,6 +42,7 @@ class Task:
     voices: str
     baselines: bool
     folder: Path | None  # to keep cases and result in
+    sound: bool = False
     threads: int | None = None
 
     @property
@@ -59,6 +60,7 @@ class Task:
             "seed": self.seed,
             "voices": self.voices,
             "baselines": self.baselines,
+            "sound": self.sound,
         }
 
     def run(self, progress: Callable[[int], None] | None = None) -> Result:
@@ -74,6 +76,7 @@ class Task:
             progress=progress,
             target=self.target,
             keep=kept.Cases(self.folder) if self.folder else None,
+            sound=self.sound,
         )
         if self.folder:
             kept.write(self.folder, self.key, result)
@@ -100,6 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--voices", default="", help="only these of the reserved voices, such as piper-joe,flite-rms"
     )
     parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
+    parser.add_argument(
+        "--sound", action="store_true", help="score it once more by what Whisper hears of its sound"
+    )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes for all (a core each)"
     )
@@ -150,7 +156,16 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         raise ValueError("name a suite, or all, or data with --import")
     names = [data] if data else [*SUITES, LOSS] if args.suite == "all" else [args.suite]
     target = Target.parse(args.target, os.environ.get(KEY, ""), args.together) if args.target else None
-    shared = (args.model, target, args.n, args.seed, args.voices, not args.no_baselines, args.save)
+    shared = (
+        args.model,
+        target,
+        args.n,
+        args.seed,
+        args.voices,
+        not args.no_baselines,
+        args.save,
+        args.sound,
+    )
     return [Task(name, *shared) for name in names]
 
 

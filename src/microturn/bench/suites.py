@@ -218,6 +218,7 @@ SUITES: dict[str, Suite] = {
         Suite("look", "what is there to be seen", _scene("look", has("reply")), scores.turns),
     )
 }
+BY_EAR = "by its sound"  # the model's row, scored from its sound
 LOSS = "loss"  # the main suites again with a tenth of the ticks lost
 LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
 
@@ -260,10 +261,12 @@ def evaluate(
     progress: Callable[[int], None] | None = None,
     target: Target | None = None,
     keep: Keep | None = None,
+    sound: bool = False,
 ) -> Result:
     """Run one suite, on a target if there is one. Without baselines it is quick enough to be called while training.
 
-    `keep` is shown every case and what the first player did with it.
+    `keep` is shown every case and what the first player did with it. With `sound` that is scored once more by what
+    an independent ear hears of it.
     """
     if n < 1:
         raise ValueError("a suite needs at least one case")
@@ -281,6 +284,9 @@ def evaluate(
         if keep and not rows:
             keep(chosen, cases, played)
         rows.append(_row(chosen, name, cases, played, seed))
+        if sound and len(rows) == 1:
+            overheard = [replace(done, said=whisper.overheard(done.speech)) for done in played]
+            rows.append(_row(chosen, BY_EAR, cases, overheard, seed))
     return _result(chosen.name, seed, cases, rows, cast)
 
 

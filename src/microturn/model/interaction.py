@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -19,6 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from microturn.clock import SPEAK_SAMPLES
 from microturn.model.association import AssociationState
 from microturn.model.backbone import BackboneState
 from microturn.model.config import ModelConfig
@@ -28,11 +30,12 @@ from microturn.model.packed import can_pack, pack
 from microturn.model.phonemes import to_phonemes
 from microturn.model.recall import RecallState
 from microturn.model.replay import Replay
-from microturn.model.speech import SpeechState
+from microturn.model.speech import SpeechHead, SpeechState
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, TickOutput
 
-SNAPSHOT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
+OWN = "own"  # the name of a voice that has none
 PHONEMES_A_PIECE = 12
 MEMORIES = ("names", "keys", "values", "spans")  # of associations: the axis of slots comes second
 
@@ -46,6 +49,7 @@ class Slots:
     said: Tensor  # [S, T] what it said, heard and decided in the last tick
     heard: Tensor  # [S, T]
     decided: Tensor  # [S]
+    voice: Tensor  # [S] which of the voices it speaks with
 
 
 class Interaction:
@@ -57,29 +61,40 @@ class Interaction:
         tokenizer: PieceTokenizer,
         device: str = "cpu",
         static: bool | None = None,
-        voiced: bool = True,
+        voice: str = OWN,
+        others: Mapping[str, SpeechHead] | None = None,
     ) -> None:
-        """`static`: the path that CUDA graphs capture. `voiced`: the voice is trained; else it keeps silent."""
-        self.voiced = voiced
-        if voiced:
+        """`static`: the path that CUDA graphs capture. `voice`: the name of the network's own; without one it keeps
+        silent. `others`: more voices that a session can speak with.
+        """
+        self.voiced = bool(voice)
+        if self.voiced:
             to_phonemes("a")  # a lexicon is read now, not in the first tick with a word
         self.static = device != "cpu" if static is None else static
         self._replays: dict[int, Replay] = {}
         self.network = network.to(device).eval().requires_grad_(False)
         self.config: ModelConfig = network.c
         self._fingerprint = fingerprint(network)
+        mouths = {voice: network.voice, **(others or {})} if voice else {}
+        if odd := [name for name, mouth in mouths.items() if mouth.config != network.voice.config]:
+            raise ValueError(f"voice {odd[0]} does not fit this model: its shape is another")
+        self._mouths = [mouth.to(device).eval().requires_grad_(False) for mouth in mouths.values()]
         sizes = ModelSpec.batch_sizes[2:]  # plain kernels round differently below four rows
         if device == "cpu" and can_pack():
             sizes = ModelSpec.batch_sizes
             pack(network)
             network.say.pack_table()
             network.hear.pack_table()
-            network.voice.rows_multiple = 1
+            for mouth in self._mouths:
+                pack(mouth)
+                mouth.rows_multiple = 1
         self._tokenizer = tokenizer
         self.device = torch.device(device)
         self._power = PowerMel().to(device)
         c = network.c
-        self._spec = ModelSpec(c.name, c.frame_size, c.read_pieces, c.say_pieces, c.lead_ticks, sizes)
+        self._spec = ModelSpec(
+            c.name, c.frame_size, c.read_pieces, c.say_pieces, c.lead_ticks, sizes, tuple(mouths)
+        )
         self._outputs = {b: TickOutput.empty(b, self._spec) for b in self._spec.batch_sizes}
         self.slots: Slots
         self.backbone: BackboneState
@@ -107,6 +122,7 @@ class Interaction:
             said=zeros(s, c.say_pieces, dtype=torch.long),
             heard=zeros(s, c.say_pieces, dtype=torch.long),
             decided=torch.full((s,), NO_DECISION, device=self.device),
+            voice=zeros(s, dtype=torch.long),
         )
         self.backbone = self.network.backbone.allocate(slots)
         self.speech = self.network.voice.allocate(slots)
@@ -133,10 +149,11 @@ class Interaction:
             ]
         return own + deep + (voice if self.voiced else [])
 
-    def reset(self, slot: int, seed: int = 0) -> None:
+    def reset(self, slot: int, seed: int = 0, voice: str = "") -> None:
         for _, tensor, axis in self._parts():
             tensor.select(axis, slot).zero_()
         self.slots.decided[slot] = NO_DECISION
+        self.slots.voice[slot] = self._spec.voices.index(voice) if voice else 0
         self.speech.reset(slot, seed)
 
     @torch.inference_mode()
@@ -168,20 +185,36 @@ class Interaction:
         out.hear[:] = heard.numpy(force=True)
         if self.voiced:
             # What was said a step ago sounds from now on: text leads sound by lead_ticks.
-            phonemes, counts = self._phonemes(before.numpy(force=True))
-            speech, sounding = self.network.voice.step(
-                self.speech, inputs[0], hidden, decision, phonemes.to(self.device), counts.to(self.device)
-            )
+            phonemes, counts = self._phonemes(before.numpy(force=True), out.say)
+            given = (inputs[0], hidden, decision, phonemes.to(self.device), counts.to(self.device))
+            speech, sounding = self._sound(*given)
             out.speech[:] = speech.numpy(force=True)
             out.voiced[:] = sounding.numpy(force=True)
         return out
 
-    def _phonemes(self, said: Ints) -> tuple[Tensor, Tensor]:
-        """How the pieces said in one tick are pronounced, [B, P] and how many each."""
+    def _sound(self, index: Tensor, *given: Tensor) -> tuple[Tensor, Tensor]:
+        """Each row by its own voice."""
+        if len(self._mouths) == 1:
+            return self._mouths[0].step(self.speech, index, *given)
+        speech = given[0].new_zeros(len(index), SPEAK_SAMPLES)
+        sounding = torch.zeros(len(index), dtype=torch.bool, device=self.device)
+        chosen = self.slots.voice[index]
+        for number, mouth in enumerate(self._mouths):
+            rows = (chosen == number).nonzero()[:, 0]
+            if len(rows):
+                speech[rows], sounding[rows] = mouth.step(self.speech, index[rows], *(x[rows] for x in given))
+        return speech, sounding
+
+    def _phonemes(self, said: Ints, then: Ints) -> tuple[Tensor, Tensor]:
+        """How the pieces said in one tick are pronounced, [B, P] and how many each.
+
+        A word that goes on in the next tick's pieces is pronounced whole in the tick in which it began.
+        """
         room = PHONEMES_A_PIECE * said.shape[1]
         phonemes, counts = np.zeros((len(said), room), np.int64), np.zeros(len(said), np.int64)
         for row in np.flatnonzero(said.any(1)):
-            words = self._tokenizer.decode(said[row].tolist()).split()
+            begun, more = (self._tokenizer.split(pieces[row].tolist()) for pieces in (said, then))
+            words = self._tokenizer.decode(begun[1] + more[0]).split() if begun[1] else []
             ids = [i for word in words for i in to_phonemes(word)][:room]
             phonemes[row, : len(ids)], counts[row] = ids, len(ids)
         return torch.from_numpy(phonemes), torch.from_numpy(counts)
@@ -283,6 +316,8 @@ class Interaction:
             if name not in tensors or tensors[name].shape != tensor.select(axis, slot).shape:
                 raise ValueError(f"snapshot has no valid {name}")
             tensor.select(axis, slot).copy_(tensors[name])
+        if int(self.slots.voice[slot]) >= max(1, len(self._mouths)):
+            self.slots.voice[slot] = 0  # it is not here
 
 
 def _unpack(data: bytes) -> tuple[dict[str, Tensor], str]:

@@ -55,6 +55,11 @@ class PieceTokenizer:
         text: str = self._bpe.decode([p for p in pieces if p != NOTHING])
         return text
 
+    def split(self, pieces: list[int]) -> tuple[list[int], list[int]]:
+        """What still belongs to a word begun earlier, and the rest."""
+        first = next((i for i, p in enumerate(pieces) if self._pieces[p].startswith(" ")), len(pieces))
+        return pieces[:first], pieces[first:]
+
     def piece(self, piece: int) -> str:
         return self._pieces[piece]
 

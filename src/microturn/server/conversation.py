@@ -43,6 +43,7 @@ class Start:
     history: tuple[str, ...] = ()  # what was said before, one line each: `user: …`, `assistant: …`
     eagerness: float = 0.0
     seed: int = 0
+    voice: str = ""  # the usual one
     pace: Pace = Pace.LIVE
     store: bool = False
     responses: bool = False  # the server's background model does what is delegated, else the application
@@ -140,6 +141,7 @@ class Conversation:
                 on_end=lambda error: self._on_loop(lambda: self._end(error)),
                 read=() if restore else start.read,
                 seed=start.seed,
+                voice="" if restore else start.voice,
                 eagerness=None if restore else start.eagerness,
                 restore=restore,
             )

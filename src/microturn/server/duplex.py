@@ -1,7 +1,7 @@
 """The duplex socket: PCM16 mono in, PCM16 mono out, one message each tick, and nothing else.
 
 Query: `rate` (8000, 16000, 24000, 48000; default 24000), `pace` (`live`, or `driven`: the input drives time),
-`instructions`, `eagerness`. An empty message says that no more sound will come.
+`instructions`, `eagerness`, `voice`. An empty message says that no more sound will come.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from microturn.server.sound import RATES, Ear, Mouth
 UNSUPPORTED, POLICY, FAILED = 1003, 1008, 1011  # close codes of RFC 6455
 SEND_S = 10.0  # a client that has not read for so long is let go
 CLOSE_S = 1.0
-KNOWN = {"rate", "pace", "instructions", "eagerness"}
+KNOWN = {"rate", "pace", "instructions", "eagerness", "voice"}
 
 
 def options(query: QueryParams) -> tuple[Start, int]:
@@ -36,7 +36,9 @@ def options(query: QueryParams) -> tuple[Start, int]:
     if rate not in RATES:
         raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {rate}")
     # nobody at the other end of this socket could do delegated work
-    return Start(query.get("instructions", ""), eagerness=eagerness, pace=pace, responses=True), rate
+    voice = query.get("voice", "")
+    start = Start(query.get("instructions", ""), eagerness=eagerness, voice=voice, pace=pace, responses=True)
+    return start, rate
 
 
 async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:

@@ -31,7 +31,7 @@ from microturn.streams import Bytes, Channel
 USAGE_TICKS = 50  # between reports of usage
 UNSENT = 1024  # events that wait for a client before it is let go
 HISTORY = 128  # messages of earlier talk
-VOICE = "nano"
+NO_VOICE = "none"  # of a model that has not learned to speak
 NAMES = ("microturn", "gpt-live-1")  # other names of whatever model is served, so that clients need no change
 
 
@@ -60,9 +60,15 @@ def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
         instructions=instructions,
         history=history,
         eagerness=config.microturn.eagerness if config.microturn else 0.0,
+        voice=voice if (voice := asked_voice(config)) in offer.voices else "",
         store=bool(config.store),
         responses=config.delegation is not None and config.delegation.type == "responses",
     )
+
+
+def asked_voice(config: wire.SessionConfig) -> str:
+    output = config.audio.output if config.audio else None
+    return str(output.voice) if output and output.voice else ""
 
 
 def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: Role) -> None:
@@ -199,10 +205,15 @@ class Live:
     def started(self, client_event_id: str | None = None) -> None:
         """The first thing a client hears."""
         self.send(wire.SessionStarted(session=self.resource, client_event_id=client_event_id))
-        voice = self._config.audio and self._config.audio.output and self._config.audio.output.voice
-        if voice and voice != VOICE:
-            message = f"there is one voice, {VOICE!r}; it stands in for {voice!r}"
+        asked, own = asked_voice(self._config), self._voice
+        if asked and asked != own:
+            voices = ", ".join(self._offer.voices) or own
+            message = f"there is no voice {asked!r}; {own!r} stands in for it. Voices here: {voices}"
             self.send(wire.Info(code="voice", message=message))
+
+    @property
+    def _voice(self) -> str:
+        return self.conversation.start.voice or next(iter(self._offer.voices), NO_VOICE)
 
     @property
     def resource(self) -> wire.Resource:
@@ -213,7 +224,7 @@ class Live:
             expires_at=self.conversation.expires_at,
             model=self._offer.model,
             status="active",
-            audio=wire.Audio(format=format, output=wire.AudioOutput(voice=VOICE)),
+            audio=wire.Audio(format=format, output=wire.AudioOutput(voice=self._voice)),
             client=given.client,
             delegation=given.delegation or wire.Delegation(type="responses" if start.responses else "client"),
             input=given.input,

@@ -41,6 +41,7 @@ class Offer:
     frame_size: tuple[int, int]  # height, width of the pictures that the model sees
     responses: bool  # whether there is a background model
     pictures: int
+    voices: tuple[str, ...] = ()
 
 
 class Lobby:
@@ -90,7 +91,8 @@ class Lobby:
     @property
     def offer(self) -> Offer:
         has_background = self.background is not None
-        return Offer(self.model, self.engine.spec.frame_size, has_background, self.limits.pictures)
+        spec = self.engine.spec
+        return Offer(self.model, spec.frame_size, has_background, self.limits.pictures, spec.voices)
 
     def find(self, id: str, key: Key) -> Conversation | None:
         conversation = self.open.get(id)

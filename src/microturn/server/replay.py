@@ -85,6 +85,7 @@ def _open(engine: Engine, stored: Stored, state: bytes | None, see: Callable[[Ac
         listener=listen,
         read=() if state else start.read,
         seed=start.seed,
+        voice="" if state else start.voice,
         eagerness=None if state else start.eagerness,
         restore=emptied(state) if state else None,
     )

@@ -34,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1", help="anything but this machine needs --keys; default: %(default)s")
     add("--port", type=int, default=8000, help="default: %(default)s")
     add("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
+    add(
+        "--voice",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="one more voice to choose from",
+    )
     add("--device", default="cpu", help="default: %(default)s")
     add("--slots", type=int, default=SLOTS, help="most sessions at once; default: %(default)s")
     add("--keys", type=Path, metavar="FILE", help="who may come in: a file of hashed keys")
@@ -66,9 +74,11 @@ def run(args: argparse.Namespace) -> int:
     bound = listen(args.host, args.port)
 
     from microturn.model.checkpoint import load_model  # torch takes a second: arguments are checked before
+    from microturn.model.voicefile import read_voice
 
     log_as_json()
-    engine = Engine(load_model(args.model, args.device), slots=args.slots)
+    voices = {voice.name: voice.head() for voice in map(read_voice, args.voice)}
+    engine = Engine(load_model(args.model, args.device, voices), slots=args.slots)
     engine.start()
     engine.warm_up(rounds=3)
     journal = Journal(args.journal)

@@ -60,7 +60,7 @@ class Watch:
 
     def look(self, network: Network, step: int, minutes: float) -> None:
         """Score a copy of the network, free running."""
-        interaction = Interaction(copy.deepcopy(network).to("cpu"), PieceTokenizer.load(), voiced=False)
+        interaction = Interaction(copy.deepcopy(network).to("cpu"), PieceTokenizer.load(), voice="")
         scores: dict[str, object] = {"step": step, "minutes": round(minutes, 2)}
         for suite in self.suites:
             try:
