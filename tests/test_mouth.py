@@ -156,26 +156,33 @@ def test_lessons_tell_what_the_queue_would_tell(found: list[int]) -> None:
             len(found)
         ):  # a phoneme's duration is decided when it begins: all its followers are known
             window = torch.from_numpy(heads.windows(np.array(found)))[i]
-            lasts.append(int(head.durations.whole(head.durations(window), torch.tensor(found[i]))))
+            expected = head.durations(head.durations.around(window))
+            lasts.append(int(head.durations.whole(expected, torch.tensor(found[i]))))
         told = [head.advance(part) for _ in range(-(-sum(lasts) // FRAMES) or 1)]
     silent = np.zeros((len(told) * FRAMES, 82), np.float32)
     u = Utterance("", np.array(found), np.array(lasts), silent, np.zeros(len(silent) * FRAME, np.int16), 0.0)
-    phoneme, into, to_go = heads.spans(u)
+    phoneme, into, to_go, place = heads.spans(u)
+    window = torch.from_numpy(np.pad(heads.windows(np.array(found)), ((0, 1), (0, 0))))
     for tick, frames in enumerate(told):
         assert phoneme[tick].tolist() == frames.phoneme[0].tolist()
         assert into[tick].tolist() == frames.into[0].tolist()
         assert to_go[tick].clip(0, 99).tolist() == frames.to_go[0].clamp(0, 99).tolist()
+        seen = head.durations.around(window)[
+            place[tick, :1]
+        ]  # what comes later may know more when its time comes
+        torch.testing.assert_close(seen, frames.around[0, :1])
 
 
 def test_a_lesson_may_hide_the_next_word_but_never_the_present_one() -> None:
     u, rng = said(), np.random.default_rng(0)
-    whole, _, _ = heads.spans(u)
+    whole, _, _, _ = heads.spans(u)
     for _ in range(30):
-        some, _, to_go = heads.spans(u, rng)
+        some, _, to_go, place = heads.spans(u, rng)
         hidden = some != whole
         assert not hidden[:, :FRAMES].any()
         assert (some[hidden] == ph.NONE).all()
         assert (to_go[hidden] > SPAN).all()
+        assert (place[hidden] == -1).all()
 
 
 def test_the_losses_of_the_head_fall() -> None:

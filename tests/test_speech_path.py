@@ -16,7 +16,7 @@ from torch import Tensor
 from microturn.clock import SPEAK_RATE, SPEAK_SAMPLES
 from microturn.model import phonemes as ph
 from microturn.model.phonemes import from_ipa, ids, to_phonemes
-from microturn.model.speech import FADE, FRAMES, SPAN, Frames, SpeechConfig, SpeechHead, SpeechState
+from microturn.model.speech import AROUND, FADE, FRAMES, SPAN, Frames, SpeechConfig, SpeechHead, SpeechState
 from microturn.model.vocoder import CHANNELS, DELAY, FRAME, Vocoder, log_mel, normal_pitch
 from microturn.streams import Decision
 
@@ -259,6 +259,7 @@ def test_training_on_whole_utterances_is_the_same_as_ticks(head: SpeechHead) -> 
     patches = torch.randn(4, ticks, FRAMES, CHANNELS, generator=draw)
     many = [torch.randint(0, 60, (4, ticks, SPAN), generator=draw) for _ in range(3)]
     with torch.no_grad():
+        many.append(torch.randn(4, ticks, SPAN, AROUND, generator=draw))
         whole, _ = head(hidden, Frames(*many), patches)
         last = torch.zeros(4, FRAMES, CHANNELS)
         for tick in range(ticks):

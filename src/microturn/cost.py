@@ -120,6 +120,7 @@ def _uses(c: ModelConfig, network: Network) -> dict[str, int]:
     uses["recall.which"] = words
     voice = network.voice.config
     uses |= {"voice.durations": voice.looked_at, "voice.decoder.heard": speech.FRAMES}
+    uses["voice.decoder.around"] = speech.SPAN
     window = speech.FRAMES + speech.SPAN
     for i in range(voice.blocks):  # each block shortens the window
         uses[f"voice.decoder.blocks.{i}."] = window - (i + 1) * (speech.Shrink.BEFORE + speech.Shrink.AFTER)

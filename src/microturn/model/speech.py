@@ -3,6 +3,8 @@
 Unusual choices:
 - Words arrive as phonemes in a queue; durations are decided when a phoneme begins, from as many of the next
   seven as are known by then. So every tick knows the phoneme of each of its 16 frames and of the next 8.
+- What Durations makes of a phoneme and its neighbours goes to the decoder, too: a frame knows more of the sentence
+  than what sounds around it, for nothing.
 - The decoder sees a window of 40 frames (16 of the last patch, 16 now, 8 to come) through unpadded
   convolutions that shrink it to exactly 16. Its only state is the last patch, so training on whole utterances
   is the same code.
@@ -16,7 +18,7 @@ frames, C channels of a frame (82), D width of the backbone, W width here, G gro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -36,6 +38,7 @@ GROUPS = 4
 GROUP = FRAMES // GROUPS * CHANNELS  # numbers the flow moves at each of its positions
 BEHIND, NEIGHBOURS = 2, 7  # phonemes before and after one that its duration depends on
 LONGEST = 40  # frames of one phoneme
+AROUND = 192  # numbers that tell of a phoneme's neighbourhood
 NEVER = 1 << 20  # "frames" of an empty place in the queue: nothing comes after it
 COUNTED = 16  # frames into, or to the end of, a phoneme that the decoder can tell apart
 FADE = SPEAK_RATE // 50  # samples: yielding takes 20 ms
@@ -82,11 +85,12 @@ class SpeechState(SlotState):
 
 @dataclass(frozen=True)
 class Frames:
-    """What is said in each of a tick's 16 + 8 frames, all [B, 24] int64."""
+    """What is said in each of a tick's 16 + 8 frames, [B, 24] int64."""
 
     phoneme: Tensor
     into: Tensor  # frames since it began
     to_go: Tensor  # frames until it ends
+    around: Tensor  # [B, 24, AROUND] where it stands; zeros where nothing is said
 
 
 class Durations(nn.Module):
@@ -96,21 +100,22 @@ class Durations(nn.Module):
         super().__init__()
         self.phoneme = nn.Embedding(PHONEMES, width)
         self.mlp = nn.Sequential(
-            nn.Linear(width * (BEHIND + 1 + NEIGHBOURS), 384), nn.SiLU(), nn.Linear(384, 192), nn.SiLU()
+            nn.Linear(width * (BEHIND + 1 + NEIGHBOURS), 384), nn.SiLU(), nn.Linear(384, AROUND), nn.SiLU()
         )
-        self.longer = nn.Linear(192, LONGEST)  # odds of lasting longer than 0 … 39 frames
+        self.longer = nn.Linear(AROUND, LONGEST)  # odds of lasting longer than 0 … 39 frames
         if self.longer.weight.device.type != "meta":
             with torch.no_grad():
                 self.longer.bias.copy_(torch.linspace(4.0, -8.0, LONGEST))
 
-    def odds(self, window: Tensor) -> Tensor:
-        """Ids [..., 10] → log-odds of lasting longer than 0 … 39 frames."""
-        odds: Tensor = self.longer(self.mlp(self.phoneme(window).flatten(-2)))
-        return odds
+    def around(self, window: Tensor) -> Tensor:
+        """Ids [..., 10] → [..., AROUND]; zeros where there is no phoneme."""
+        found: Tensor = self.mlp(self.phoneme(window).flatten(-2))
+        return found * (window[..., BEHIND] != NONE)[..., None]
 
-    def forward(self, window: Tensor) -> Tensor:
+    def forward(self, around: Tensor) -> Tensor:
         """Expected frames [...]."""
-        return self.odds(window).sigmoid().sum(-1)
+        expected: Tensor = self.longer(around).sigmoid().sum(-1)
+        return expected
 
     def whole(self, frames: Tensor, phoneme: Tensor) -> Tensor:
         """Expected frames → a number of frames. Only a word boundary may take none."""
@@ -155,6 +160,7 @@ class Decoder(nn.Module):
         self.phoneme = nn.Embedding(PHONEMES, width)
         self.into = nn.Embedding(COUNTED, width)
         self.to_go = nn.Embedding(COUNTED, width)
+        self.around = nn.Linear(AROUND, width, bias=False)
         self.place = nn.Parameter(torch.zeros(FRAMES + SPAN, width))
         self.blocks = nn.ModuleList(Shrink(width) for _ in range(config.blocks))
         self.norm = RMSNorm(width)
@@ -167,6 +173,7 @@ class Decoder(nn.Module):
             self.phoneme(frames.phoneme)
             + self.into(frames.into.clamp(0, last))
             + self.to_go(frames.to_go.clamp(0, last))
+            + self.around(frames.around)
         )
         x = torch.cat([self.heard(last_BFC), coming], 1) + self.place
         x = x + self.hidden(self.hidden_norm(hidden_BD))[:, None]
@@ -326,7 +333,8 @@ class SpeechHead(nn.Module):
         ids = F.pad(part.queue[:, :looked], (0, 1))  # an empty place stands behind the last one
         known = torch.cat([part.behind, part.queue[:, : looked + NEIGHBOURS]], 1)
         window = known.unfold(1, BEHIND + 1 + NEIGHBOURS, 1)
-        full = F.pad(self.durations.whole(self.durations(window), ids[:, :looked]), (0, 1), value=NEVER)
+        around = self.durations.around(window)
+        full = F.pad(self.durations.whole(self.durations(around), ids[:, :looked]), (0, 1), value=NEVER)
         begun = part.full > 0
         full[:, 0] = torch.where(begun, part.full, full[:, 0])
         elapsed = torch.where(begun, part.full - part.left, torch.zeros_like(part.full))
@@ -345,7 +353,8 @@ class SpeechHead(nn.Module):
         part.behind = known.gather(1, gone[:, None] + place[:BEHIND])
         part.queue = F.pad(part.queue, (0, looked + 1)).gather(1, gone[:, None] + place)
         part.count = (part.queue != NONE).sum(-1)
-        return Frames(ids.gather(1, at), into, to_go)
+        around = F.pad(around, (0, 0, 0, 1)).gather(1, at[..., None].expand(-1, -1, AROUND))
+        return Frames(ids.gather(1, at), into, to_go, around)
 
     def noise_of(self, seed_B: Tensor, tick_B: Tensor) -> Tensor:
         mixed = seed_B * 2654435761 + tick_B * 40503
@@ -376,7 +385,7 @@ class SpeechHead(nn.Module):
         """
         batch, ticks = hidden_BTD.shape[:2]
         last = F.pad(patches_BTFC[:, :-1], (0, 0, 0, 0, 1, 0)).flatten(0, 1)
-        rows = Frames(*(x.flatten(0, 1) for x in (frames.phoneme, frames.into, frames.to_go)))
+        rows = Frames(*(getattr(frames, f.name).flatten(0, 1) for f in fields(Frames)))
         average, made = self.decoder(hidden_BTD.flatten(0, 1), rows, last)
         return average.unflatten(0, (batch, ticks)), made.unflatten(0, (batch, ticks))
 

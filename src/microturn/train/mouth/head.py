@@ -9,7 +9,7 @@ Shape suffixes: B utterances, T ticks, F frames, C channels, D width of the back
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,28 +37,36 @@ from microturn.train.mouth.course import Course, descend, optimizers
 from microturn.train.mouth.minds import Minds, ticks_of
 from microturn.train.mouth.sound import Remake
 
-BATCH_TICKS = 320  # of a step, about
+BATCH_TICKS = 240  # of a step, about
 LONGEST_TICKS = 60
 UNKNOWN = 0.15  # share of ticks that do not know the next word yet, and of phonemes
 MINDLESS = 0.3  # share of utterances without a hidden state
 SAMPLED = 0.5  # share of ticks that follow on the head's own patch, once it has learned a little
 SAMPLED_FROM = 0.1  # of the minutes
-FLOW_FROM, SPREAD_UNTIL = 0.1, 0.3  # of the minutes: the flow begins; what it moves is scaled no more
+FLOW_FROM = 0.7  # of the minutes: the flow begins, on top of averages that have settled
 PITCH_WORTH = 2.0
 
 
 @dataclass(frozen=True)
 class Lesson:
     hidden: Tensor  # [B, T, D]
-    frames: Frames  # each [B, T, 24]
+    phoneme: Tensor  # [B, T, 24], as in Frames
+    into: Tensor
+    to_go: Tensor
+    place: Tensor  # of it in `window`
     patches: Tensor  # [B, T, 16, 82]
     real: Tensor  # [B, T] ticks that belong to the utterance
-    window: Tensor  # [P, 10] phonemes of all utterances with their neighbours
-    lasts: Tensor  # [P]
+    window: Tensor  # [P, 10] phonemes of all utterances with their neighbours; the last one is none
+    lasts: Tensor  # [P − 1]
+
+    def frames(self, around: Tensor) -> Frames:
+        """`around`: what Durations makes of the window."""
+        return Frames(self.phoneme, self.into, self.to_go, around[self.place])
 
 
-def spans(u: Utterance, rng: np.random.Generator | None = None) -> tuple[Ints, Ints, Ints]:
-    """Phoneme, frames since it began and until it ends for each tick's 24 frames; as the queue would tell them.
+def spans(u: Utterance, rng: np.random.Generator | None = None) -> tuple[Ints, Ints, Ints, Ints]:
+    """Phoneme, frames since it began and until it ends, and its place (−1 is none) for each tick's 24 frames; as the
+    queue would tell them.
 
     With `rng` some ticks do not know the words after the present one.
     """
@@ -79,7 +87,7 @@ def spans(u: Utterance, rng: np.random.Generator | None = None) -> tuple[Ints, I
             first = FRAMES + int(closes[tick].argmax())
             phoneme[tick, first:], to_go[tick, first:] = NONE, NEVER
             into[tick, first:] = np.arange(SPAN - first)
-    return phoneme, into, np.minimum(to_go, NEVER)
+    return phoneme, into, np.minimum(to_go, NEVER), np.where(phoneme == NONE, -1, at_TF)
 
 
 def windows(phonemes: Ints, rng: np.random.Generator | None = None) -> Ints:
@@ -103,21 +111,26 @@ def lesson(
 ) -> Lesson:
     ticks = max(ticks_of(u) for u, _ in some)
     hidden = torch.zeros(len(some), ticks, width)
-    each = [torch.zeros(len(some), ticks, SPAN, dtype=torch.long) for _ in range(3)]
+    each = [torch.zeros(len(some), ticks, SPAN, dtype=torch.long) for _ in range(4)]
     each[2] += NEVER
+    each[3] -= 1
+    first = 0
     patches = torch.zeros(len(some), ticks, FRAMES, CHANNELS)
     real = torch.zeros(len(some), ticks, dtype=torch.bool)
     for b, (u, mind) in enumerate(some):
         count = ticks_of(u)
-        for whole, part in zip(each, spans(u, rng), strict=True):
+        phoneme, into, to_go, place = spans(u, rng)
+        for whole, part in zip(each, (phoneme, into, to_go, place + first * (place >= 0)), strict=True):
             whole[b, :count] = torch.from_numpy(part)
+        first += len(u.phonemes)
         patches[b, :count] = torch.from_numpy(patches_of(u))
         real[b, :count] = True
         if mind is not None and not (rng is not None and rng.random() < MINDLESS):
             hidden[b, :count] = torch.from_numpy(np.asarray(mind, np.float32))
-    window = np.concatenate([windows(u.phonemes, rng) for u, _ in some])
+    nobody = np.full((1, BEHIND + 1 + NEIGHBOURS), NONE)
+    window = np.concatenate([*(windows(u.phonemes, rng) for u, _ in some), nobody])
     lasts = np.concatenate([u.lasts for u, _ in some])
-    return Lesson(hidden, Frames(*each), patches, real, torch.tensor(window), torch.tensor(lasts))
+    return Lesson(hidden, *each, patches, real, torch.tensor(window), torch.tensor(lasts))
 
 
 def patch_loss(made: Tensor, true: Tensor) -> Tensor:
@@ -128,26 +141,27 @@ def patch_loss(made: Tensor, true: Tensor) -> Tensor:
     return apart[..., :PITCH].mean() + apart[..., PITCH + 1].mean() + PITCH_WORTH * pitch
 
 
-def duration_loss(head: SpeechHead, window: Tensor, lasts: Tensor) -> Tensor:
+def duration_loss(head: SpeechHead, around: Tensor, lasts: Tensor) -> Tensor:
     """Whether each phoneme lasts longer than 0, 1, 2 … frames."""
     longer = (lasts[:, None] > torch.arange(LONGEST)).float()
-    return F.binary_cross_entropy_with_logits(head.durations.odds(window), longer)
+    return F.binary_cross_entropy_with_logits(head.durations.longer(around), longer)
 
 
 def losses(head: SpeechHead, given: Lesson, sampled: float, flows: bool, settling: bool) -> dict[str, Tensor]:
-    before = given.patches
+    before, around = given.patches, head.durations.around(given.window)
+    frames = given.frames(around)
     if sampled:
         with torch.no_grad():
-            average, _ = head(given.hidden, given.frames, before)
+            average, _ = head(given.hidden, frames, before)
             own = average + torch.randn_like(average) * head.flow.spread * torch.rand(
                 *average.shape[:2], 1, 1
             )
             chosen = torch.rand(average.shape[:2]) < sampled
             before = torch.where(chosen[..., None, None], own, before)
             before = before + torch.randn_like(before) * 0.1 * torch.rand(*before.shape[:2], 1, 1)
-    average, made = head(given.hidden, given.frames, before)
+    average, made = head(given.hidden, frames, before)
     average, made, true = average[given.real], made[given.real], given.patches[given.real]
-    found = {"l1": patch_loss(average, true), "durations": duration_loss(head, given.window, given.lasts)}
+    found = {"l1": patch_loss(average, true), "durations": duration_loss(head, around[:-1], given.lasts)}
     if settling:
         apart = (true - average.detach()).flatten(0, 1).std(0).clamp_min(0.01)
         head.flow.spread.lerp_(apart, 0.02)
@@ -177,7 +191,8 @@ def train(bank: Path, folder: Path, minutes: float, head: SpeechHead, width: int
 
     def learn(step: int) -> dict[str, float]:
         done = course.minutes / course.planned
-        found = losses(head, draw(), SAMPLED * (done > SAMPLED_FROM), done > FLOW_FROM, done < SPREAD_UNTIL)
+        sampled = SAMPLED * (done > SAMPLED_FROM) * (step % 2)  # it costs a third of a step
+        found = losses(head, draw(), sampled, done > FLOW_FROM, done < FLOW_FROM + 0.1)
         descend(torch.stack(list(found.values())).sum(), both)
         return {name: loss.item() for name, loss in found.items()}
 
@@ -191,7 +206,8 @@ def remaker(head: SpeechHead, width: int) -> Remake:
     def remake(u: Utterance) -> Utterance:
         given = lesson([(u, None)], width)
         last = F.pad(given.patches[0, :-1], (0, 0, 0, 0, 1, 0))
-        rows = Frames(*(x[0] for x in (given.frames.phoneme, given.frames.into, given.frames.to_go)))
+        whole = given.frames(head.durations.around(given.window))
+        rows = Frames(*(getattr(whole, f.name)[0] for f in fields(Frames)))
         made = head.patch(given.hidden[0], rows, last, torch.randn(len(last), GROUPS, GROUP))
         frames = u.frames.copy()
         frames[:, :PITCH] = made.flatten(0, 1)[: len(frames), :PITCH].cpu().numpy()
