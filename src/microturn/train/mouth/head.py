@@ -130,7 +130,9 @@ def lesson(
     nobody = np.full((1, BEHIND + 1 + NEIGHBOURS), NONE)
     window = np.concatenate([*(windows(u.phonemes, rng) for u, _ in some), nobody])
     lasts = np.concatenate([u.lasts for u, _ in some])
-    return Lesson(hidden, *each, patches, real, torch.tensor(window), torch.tensor(lasts))
+    phonemes, intos, to_goes, places = each
+    given = (phonemes, intos, to_goes, places, patches, real, torch.tensor(window), torch.tensor(lasts))
+    return Lesson(hidden, *given)
 
 
 def patch_loss(made: Tensor, true: Tensor) -> Tensor:
