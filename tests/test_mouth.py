@@ -16,7 +16,7 @@ from microturn.clock import SPEAK_RATE
 from microturn.model import phonemes as ph
 from microturn.model.normal import spoken
 from microturn.model.speech import FRAMES, SPAN, SpeechConfig, SpeechHead
-from microturn.model.vocoder import DELAY, FRAME, PITCH, Vocoder
+from microturn.model.vocoder import DELAY, FRAME, MEL_STEP, PITCH, Vocoder
 from microturn.streams import Floats
 from microturn.train.mouth import head as heads
 from microturn.train.mouth import sound
@@ -183,6 +183,15 @@ def test_a_lesson_may_hide_the_next_word_but_never_the_present_one() -> None:
         assert (some[hidden] == ph.NONE).all()
         assert (to_go[hidden] > SPAN).all()
         assert (place[hidden] == -1).all()
+
+
+def test_it_says_that_it_listens_half_as_loud() -> None:
+    usual = heads.patches_of(replace(said(), text="right."))
+    soft = heads.patches_of(replace(said(), text="Mm-hm."))
+    apart = (usual - soft)[..., :PITCH]
+    assert apart.max() * MEL_STEP == pytest.approx(np.log(2))
+    assert (soft >= 0).all()
+    assert np.array_equal(usual[..., PITCH:], soft[..., PITCH:])
 
 
 def test_the_losses_of_the_head_fall() -> None:

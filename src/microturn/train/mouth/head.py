@@ -9,6 +9,7 @@ Shape suffixes: B utterances, T ticks, F frames, C channels, D width of the back
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from microturn.model.speech import (
     Frames,
     SpeechHead,
 )
-from microturn.model.vocoder import CHANNELS, PITCH
+from microturn.model.vocoder import CHANNELS, MEL_STEP, PITCH
 from microturn.streams import Floats, Ints
 from microturn.train.mouth.bank import Utterance, VoiceBank
 from microturn.train.mouth.course import Course, descend, optimizers
@@ -45,6 +46,8 @@ SAMPLED = 0.5  # share of ticks that follow on the head's own patch, once it has
 SAMPLED_FROM = 0.1  # of the minutes
 FLOW_FROM = 0.7  # of the minutes: the flow begins, on top of averages that have settled
 PITCH_WORTH = 2.0
+LISTENING = ("mm-hm", "mhm", "uh-huh", "hmm")
+SOFTER = math.log(2.0) / MEL_STEP  # 6 dB
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,12 @@ def windows(phonemes: Ints, rng: np.random.Generator | None = None) -> Ints:
 
 
 def patches_of(u: Utterance) -> Floats:
-    """[T, 16, 82]; beyond its end an utterance is silence."""
+    """[T, 16, 82]; beyond its end an utterance is silence. What only says "I listen" is said softly."""
     ticks = ticks_of(u)
-    return np.pad(u.frames, ((0, ticks * FRAMES - len(u.frames)), (0, 0))).reshape(ticks, FRAMES, CHANNELS)
+    frames = np.pad(u.frames, ((0, ticks * FRAMES - len(u.frames)), (0, 0)))
+    if u.text.lower().strip(".,!?") in LISTENING:
+        frames[:, :PITCH] = np.maximum(frames[:, :PITCH] - SOFTER, 0.0)
+    return frames.reshape(ticks, FRAMES, CHANNELS)
 
 
 def lesson(
