@@ -107,6 +107,7 @@ async def test_text_is_refused_with_a_reason() -> None:
         ("/v1/other/duplex", 404, "'echo' is served"),
         ("/v1/echo/duplex?rate=11025", 400, "rate must be one of"),
         ("/v1/echo/duplex?colour=red", 400, "unknown parameter colour"),
+        ("/v1/echo/duplex?voice=mine", 400, "no voice 'mine': known are none"),
         ("/v1/echo/duplex?pace=slow", 400, "pace"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
@@ -22,6 +23,10 @@ from websockets.sync.client import ClientConnection, connect
 from echo_model import EchoModel
 from microturn.background import Background, Kind, Piece
 from microturn.engine import Engine
+from microturn.model.config import tiny
+from microturn.model.interaction import Interaction
+from microturn.model.network import Network
+from microturn.model.tokenizer import PieceTokenizer
 from microturn.server import live_events as wire
 from microturn.server.conversation import Conversation, Start
 from microturn.server.live import Live, Role
@@ -68,6 +73,22 @@ def opened(server: Served, **session: Any) -> Iterator[tuple[Client, dict[str, A
         client = Client(line)
         client.send("session.start", session=SESSION | session, event_id="first")
         yield client, client.next("session.started", "error")
+
+
+def test_a_session_speaks_with_the_voice_that_it_asks_for() -> None:
+    torch.manual_seed(0)
+    network, other = Network(tiny()), Network(tiny()).voice
+    model = Interaction(network, PieceTokenizer.load(), voice="heart", others={"other": other})
+    with served(model) as server:
+        for asked, given in ((None, "heart"), ("heart", "heart"), ("other", "other"), ("marin", "heart")):
+            output = {} if asked is None else {"audio": {"output": {"voice": asked}}}
+            with opened(server, **output) as (client, started):
+                assert started["session"]["audio"]["output"]["voice"] == given
+                conversation = server.lobby.open[started["session"]["id"]]
+                assert conversation.session is not None
+                assert model.slots.voice[conversation.session.slot] == (given == "other")
+                if asked == "marin":
+                    assert "Voices here: heart, other" in client.next("info")["message"]
 
 
 def test_the_official_sdk_talks_listens_and_leaves(server: Served) -> None:
