@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from microturn.clock import SPEAK_RATE
 from microturn.model import phonemes as ph
 from microturn.model.normal import spoken
-from microturn.model.speech import FRAMES, SPAN, SpeechConfig, SpeechHead
+from microturn.model.speech import FRAMES, GROUP, SPAN, SpeechConfig, SpeechHead
 from microturn.model.vocoder import DELAY, FRAME, MEL_STEP, PITCH, Vocoder
 from microturn.streams import Floats
 from microturn.train.mouth import head as heads
@@ -206,6 +207,26 @@ def test_the_losses_of_the_head_fall() -> None:
     assert seen[-1]["l1"] < 0.7 * seen[0]["l1"]
     assert seen[-1]["durations"] < 0.8 * seen[0]["durations"]
     assert ticks_of(said(90)) == 6
+
+
+def test_one_step_of_the_flow_learns_to_do_for_four(tmp_path: Path) -> None:
+    builder = Builder(tmp_path, "own")
+    builder.add(said(100), 0)
+    builder.write()
+    torch.manual_seed(0)
+    head = SpeechHead(SMALL, D)
+    for weight in head.flow.parameters():
+        weight.data += 0.05 * torch.randn_like(weight)
+    before = copy.deepcopy(head)
+    noise, context = torch.randn(8, 4, GROUP) * SMALL.temperature, torch.randn(8, 4, SMALL.flow_width)
+    with torch.no_grad():
+        end = before.flow.moved(noise, context, heads.STEPS)
+        far = float((before.flow.moved(noise, context, 1) - end).square().mean())
+    heads.distil(tmp_path, tmp_path / "run", 0.05, head, D)
+    with torch.no_grad():
+        near = float((head.flow.moved(noise, context, 1) - end).square().mean())
+    assert near < far
+    assert torch.equal(head.decoder.place, before.decoder.place)
 
 
 def test_a_stretch_of_a_bank_is_the_sound_that_the_vocoder_gives(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ What is measured:
   rate        length of the speech ÷ the teacher's; pauses: share of silence ÷ the teacher's
   silence     loudest sample while it listens, dBFS; stop: last audible sample after the tick in which it yields
   streaming   largest difference from the same frames made into sound at once
-  tick        a whole tick with sound on one core
+  tick        a whole tick with sound on one core; vocoder: its share of real time
+  soft        loudness of what only says "I listen", beside that of the sentences
 """
 
 from __future__ import annotations
@@ -33,13 +34,16 @@ import torch
 from microturn.bench import whisper
 from microturn.bench.intervals import Measure, ratio
 from microturn.bench.metrics import distance, normalise
-from microturn.clock import HEAR_RATE, HEAR_SAMPLES, SPEAK_RATE, SPEAK_SAMPLES
+from microturn.clock import HEAR_RATE, HEAR_SAMPLES, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS
 from microturn.engine import Engine
 from microturn.engine.offline import Stream, play
 from microturn.model.normal import spoken
+from microturn.model.speech import FRAMES
+from microturn.model.vocoder import CHANNELS
 from microturn.model.voicefile import read_voice
 from microturn.say import Reader, read_aloud, sound_of
 from microturn.streams import Floats, Perception
+from microturn.train.mouth.head import LISTENING
 from microturn.train.mouth.sentences import sentences
 
 KINDS = ("conversation", "prose", "numbers", "names")
@@ -206,6 +210,23 @@ def ticks_ms(reader: Reader, engine: Engine, text: str) -> list[float]:
     return took
 
 
+def vocoder_share(reader: Reader, ticks: int = 60) -> float:
+    """Of real time, one stream on one core."""
+    vocoder, took = reader.network.voice.vocoder, []
+    frames, state = torch.zeros(1, FRAMES, CHANNELS), vocoder.allocate(1)
+    with torch.inference_mode():
+        for _ in range(ticks):
+            began = time.perf_counter()
+            _, state = vocoder(frames, state)
+            took.append(time.perf_counter() - began)
+    return float(np.median(took)) * 1000 / TICK_MS
+
+
+def loudness_db(sound: Floats) -> float:
+    body = trimmed(sound)
+    return float(10 * np.log10(np.square(body, dtype=np.float64).mean() + 1e-12)) if len(body) else -120.0
+
+
 def rows(heard: Sequence[Heard], seed: int = 0) -> list[Measure]:
     """What can be told from one speaker's renderings alone."""
     minutes = [h.minutes for h in heard]
@@ -232,10 +253,14 @@ def measure(reader: Reader, n: int, progress: Callable[[int], None]) -> dict[str
         long = max(said, key=len)
         took = sorted(ms for text in said[:24] for ms in ticks_ms(reader, engine, text))
         last_ms, floor_db = stopping(reader, engine, long)
+        soft = [loudness_db(sound_of(read_aloud(reader, engine, text))) for text in LISTENING]
+        usual = float(np.mean([loudness_db(h.sound) for h in ours]))
         own = [
             Measure("stop", last_ms, "ms"),
             Measure("silence", floor_db, "dB"),
             Measure("streaming_apart", apart(reader, engine, long)),
+            Measure("soft", float(np.mean(soft)) - usual, "dB", n=len(soft)),
+            Measure("vocoder", vocoder_share(reader)),
             Measure("tick_p50", took[len(took) // 2], "ms", n=len(took)),
             Measure("tick_p99", took[int(len(took) * 0.99)], "ms", n=len(took)),
         ]

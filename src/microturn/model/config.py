@@ -57,6 +57,7 @@ class ModelConfig:
     voice_dim: int = 192
     vocoder_dim: int = 224
     vocoder_blocks: int = 7
+    flow_steps: int = 2  # 0: frames are averages
 
     def __post_init__(self) -> None:
         if self.heads % self.kv_heads:

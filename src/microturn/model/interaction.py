@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from microturn.model.packed import can_pack, pack
 from microturn.model.phonemes import to_phonemes
 from microturn.model.recall import RecallState
 from microturn.model.replay import Replay
-from microturn.model.speech import SpeechHead, SpeechState
+from microturn.model.speech import SpeechConfig, SpeechHead, SpeechState
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, TickOutput
 
@@ -76,7 +76,7 @@ class Interaction:
         self.config: ModelConfig = network.c
         self._fingerprint = fingerprint(network)
         mouths = {voice: network.voice, **(others or {})} if voice else {}
-        if odd := [name for name, mouth in mouths.items() if mouth.config != network.voice.config]:
+        if odd := [name for name, mouth in mouths.items() if shape(mouth) != shape(network.voice)]:
             raise ValueError(f"voice {odd[0]} does not fit this model: its shape is another")
         self._mouths = [mouth.to(device).eval().requires_grad_(False) for mouth in mouths.values()]
         sizes = ModelSpec.batch_sizes[2:]  # plain kernels round differently below four rows
@@ -318,6 +318,10 @@ class Interaction:
             tensor.select(axis, slot).copy_(tensors[name])
         if int(self.slots.voice[slot]) >= max(1, len(self._mouths)):
             self.slots.voice[slot] = 0  # it is not here
+
+
+def shape(mouth: SpeechHead) -> SpeechConfig:
+    return replace(mouth.config, flow_steps=0)
 
 
 def _unpack(data: bytes) -> tuple[dict[str, Tensor], str]:

@@ -95,6 +95,7 @@ class Network(nn.Module):
             SpeechConfig(
                 width=c.voice_dim,
                 flow_width=2 * c.voice_dim,
+                flow_steps=c.flow_steps,
                 vocoder_width=c.vocoder_dim,
                 vocoder_blocks=c.vocoder_blocks,
             ),

@@ -231,6 +231,15 @@ class Flow(nn.Module):
         out: Tensor = self.time(torch.cat([waves.sin(), waves.cos()], -1))
         return out[:, None]
 
+    def moved(self, moving_BGN: Tensor, context_BGW: Tensor, steps: int) -> Tensor:
+        """From time 0 to time 1."""
+        # Four equal rows: fewer would go through other kernels than training's.
+        times = torch.arange(steps, device=moving_BGN.device).repeat_interleave(4) / steps
+        clock = self.clock(times).view(steps, 4, 1, -1)[:, 0]
+        for e in range(steps):
+            moving_BGN = moving_BGN + self(moving_BGN, context_BGW, clock[e]) / steps
+        return moving_BGN
+
     def forward(self, moving_BGN: Tensor, context_BGW: Tensor, clock_B1W: Tensor) -> Tensor:
         x = self.moving(moving_BGN) + context_BGW
         for block in self.blocks:
@@ -368,13 +377,7 @@ class SpeechHead(nn.Module):
         steps = self.config.flow_steps
         if steps == 0:
             return average
-        context = self.flow.context(made)
-        moving = noise_BGN * self.config.temperature
-        # Four equal rows: fewer would go through other kernels than training's.
-        times = torch.arange(steps, device=moving.device).repeat_interleave(4) / steps
-        clock = self.flow.clock(times).view(steps, 4, 1, -1)[:, 0]
-        for e in range(steps):
-            moving = moving + self.flow(moving, context, clock[e]) / steps
+        moving = self.flow.moved(noise_BGN * self.config.temperature, self.flow.context(made), steps)
         refined: Tensor = average + moving.reshape(average.shape) * self.flow.spread
         return refined
 

@@ -7,7 +7,7 @@ that they are voiced; the network's own view of its last patch begins at nothing
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Voice:
         if wrong := [n for n, t in own.items() if n not in self.tensors or self.tensors[n].shape != t.shape]:
             raise ValueError(f"voice {self.name} does not fit this model: {', '.join(wrong[:4])} …")
         head.load_state_dict({name: self.tensors[name].to(own[name].dtype) for name in own})
+        head.config = replace(head.config, flow_steps=self.config.flow_steps)
 
     def head(self) -> SpeechHead:
         made = SpeechHead(self.config, self.width)
@@ -76,6 +77,7 @@ def network_of(name: str = RELEASED) -> tuple[Network, dict[str, str]]:
 def give_voice(network: Network, story: dict[str, str], voice: Voice) -> dict[str, str]:
     """Put a voice into a network; the network's story with it."""
     voice.put(network.voice)
+    network.c = replace(network.c, flow_steps=voice.config.flow_steps)
     if VOICED not in story:
         torch.nn.init.zeros_(network.sounded.weight)
     return {**story, VOICED: voice.name}

@@ -5,6 +5,7 @@
     lexicon  how the teacher pronounces each word that it knows → model/lexicon.json.gz
     vocoder  learns to make sound of frames; with --head, also of that head's frames
     head     learns durations and frames
+    distil   the flow of a head learns to reach in one step what it reached in four
     voice    vocoder and head → one voice file
     join     a voice file and weights → weights that speak
     look     spectrograms of the teacher, the vocoder and the model, and the curves of both runs, as pictures
@@ -18,6 +19,7 @@ import argparse
 import gzip
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -102,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "part", choices=("bank", "minds", "lexicon", "vocoder", "head", "voice", "join", "look")
+        "part", choices=("bank", "minds", "lexicon", "vocoder", "head", "distil", "voice", "join", "look")
     )
     parser.add_argument("--bank", type=Path, default=Path("voicebank"))
     parser.add_argument("--out", type=Path, help="the run folder, voice file or weights to make")
@@ -121,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--packed", action="store_true", help="join: a byte a number, as released weights are"
     )
     parser.add_argument("--device", default="cpu", help="vocoder, head: where they learn")
+    parser.add_argument("--flow-steps", type=int, help="voice, vocoder: of the flow; 0 is the average alone")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
@@ -138,7 +141,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         mouth, width = part_head(args)
         torch.set_default_device(args.device)
         mouth.to(args.device)
-        if args.part == "head":
+        if args.flow_steps is not None:
+            mouth.config = replace(mouth.config, flow_steps=args.flow_steps)
+        if args.part == "distil":
+            head.distil(args.bank, args.out, args.minutes, mouth, width)
+        elif args.part == "head":
             head.train(args.bank, args.out, args.minutes, mouth, width)
         elif args.part == "vocoder":
             remake = head.remaker(mouth, width) if args.head else None

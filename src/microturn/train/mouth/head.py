@@ -9,7 +9,9 @@ Shape suffixes: B utterances, T ticks, F frames, C channels, D width of the back
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -46,6 +48,7 @@ SAMPLED = 0.5  # share of ticks that follow on the head's own patch, once it has
 SAMPLED_FROM = 0.1  # of the minutes
 FLOW_FROM = 0.7  # of the minutes: the flow begins, on top of averages that have settled
 PITCH_WORTH = 2.0
+STEPS = 4  # of the flow that one step is to do for
 LISTENING = ("mm-hm", "mhm", "uh-huh", "hmm")
 SOFTER = math.log(2.0) / MEL_STEP  # 6 dB
 
@@ -179,13 +182,10 @@ def losses(head: SpeechHead, given: Lesson, sampled: float, flows: bool, settlin
     return found
 
 
-def train(bank: Path, folder: Path, minutes: float, head: SpeechHead, width: int) -> None:
-    torch.manual_seed(0)
-    learning = torch.nn.ModuleDict({"durations": head.durations, "decoder": head.decoder, "flow": head.flow})
-    both = optimizers(learning, 1e-3, 4e-3)
-    course = Course(folder, {"head": learning}, both, minutes)
+def drawer(bank: Path, width: int, seed: int) -> Callable[[], Lesson]:
+    """Lessons without end."""
     utterances = VoiceBank(bank)
-    minds, rng = Minds(bank, utterances), np.random.default_rng(course.step)
+    minds, rng = Minds(bank, utterances), np.random.default_rng(seed)
     fitting = [i for i in range(len(utterances)) if ticks_of(utterances[i]) <= LONGEST_TICKS]
 
     def draw() -> Lesson:
@@ -197,12 +197,48 @@ def train(bank: Path, folder: Path, minutes: float, head: SpeechHead, width: int
             longest = max(longest, ticks_of(some[-1][0]))
         return lesson(some, width, rng)
 
+    return draw
+
+
+def train(bank: Path, folder: Path, minutes: float, head: SpeechHead, width: int) -> None:
+    torch.manual_seed(0)
+    learning = torch.nn.ModuleDict({"durations": head.durations, "decoder": head.decoder, "flow": head.flow})
+    both = optimizers(learning, 1e-3, 4e-3)
+    course = Course(folder, {"head": learning}, both, minutes)
+    draw = drawer(bank, width, course.step)
+
     def learn(step: int) -> dict[str, float]:
         done = course.minutes / course.planned
         sampled = SAMPLED * (done > SAMPLED_FROM) * (step % 2)  # it costs a third of a step
         found = losses(head, draw(), sampled, done > FLOW_FROM, done < FLOW_FROM + 0.1)
         descend(torch.stack(list(found.values())).sum(), both)
         return {name: loss.item() for name, loss in found.items()}
+
+    course.go(learn)
+
+
+def distil(bank: Path, folder: Path, minutes: float, head: SpeechHead, width: int) -> None:
+    """The flow learns to reach in one step what it reached in several. The rest of the head stays as it is."""
+    torch.manual_seed(0)
+    several = copy.deepcopy(head.flow).requires_grad_(False)
+    steps, heat = max(head.config.flow_steps, STEPS), head.config.temperature
+    parts = {"durations": head.durations, "decoder": head.decoder, "flow": head.flow}
+    mine = optimizers(head.flow, 5e-4, 2e-3)
+    course = Course(folder, {"head": torch.nn.ModuleDict(parts)}, mine, minutes)
+    draw = drawer(bank, width, course.step)
+
+    def learn(step: int) -> dict[str, float]:
+        given = draw()
+        with torch.no_grad():
+            frames = given.frames(head.durations.around(given.window))
+            _, made = head(given.hidden, frames, given.patches)
+            made = made[given.real]
+            noise = torch.randn(len(made), GROUPS, GROUP) * heat
+            end = several.moved(noise, several.context(made), steps)
+        once = head.flow.moved(noise, head.flow.context(made), 1)
+        loss = F.mse_loss(once, end)
+        descend(loss, mine)
+        return {"apart": loss.item()}
 
     course.go(learn)
 
