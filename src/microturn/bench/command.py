@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 
 from microturn.bench import kept
+from microturn.bench.harness import BEST, Harness
 from microturn.bench.imports import KINDS, suite
 from microturn.bench.page import page
 from microturn.bench.report import Report, to_json
@@ -43,6 +44,7 @@ class Task:
     baselines: bool
     folder: Path | None  # to keep cases and result in
     sound: bool = False
+    harnesses: tuple[Harness, ...] = ()
     threads: int | None = None
 
     @property
@@ -61,6 +63,7 @@ class Task:
             "voices": self.voices,
             "baselines": self.baselines,
             "sound": self.sound,
+            "harnesses": [str(harness) for harness in self.harnesses],
         }
 
     def run(self, progress: Callable[[int], None] | None = None) -> Result:
@@ -77,6 +80,7 @@ class Task:
             target=self.target,
             keep=kept.Cases(self.folder) if self.folder else None,
             sound=self.sound,
+            harnesses=self.harnesses,
         )
         if self.folder:
             kept.write(self.folder, self.key, result)
@@ -105,6 +109,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
     parser.add_argument(
         "--sound", action="store_true", help="score it once more by what Whisper hears of its sound"
+    )
+    parser.add_argument(
+        "--harness",
+        default="",
+        metavar="KIND,…",
+        help="beside it, in real time, a pipeline of voice activity, Whisper, a language model and a synthesiser: "
+        "vad, smart or both",
     )
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes for all (a core each)"
@@ -147,6 +158,8 @@ def run(args: argparse.Namespace) -> int:
 def _tasks(args: argparse.Namespace) -> list[Task]:
     if args.n < 1 or args.jobs < 1 or args.together < 1:
         raise ValueError("--n, --jobs and --together must be 1 or more")
+    if unknown := sorted(set(args.harness.split(",")) - {*BEST, ""}):
+        raise ValueError(f"no harness {unknown[0]!r}: there are {', '.join(BEST)}")
     if args.html and not args.save:
         raise ValueError("--html shows cases that were kept: name a folder for them with --save")
     if args.real and args.suite != "repcount":
@@ -156,6 +169,7 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         raise ValueError("name a suite, or all, or data with --import")
     names = [data] if data else [*SUITES, LOSS] if args.suite == "all" else [args.suite]
     target = Target.parse(args.target, os.environ.get(KEY, ""), args.together) if args.target else None
+    harnesses = tuple(BEST[kind] for kind in args.harness.split(",") if kind)
     shared = (
         args.model,
         target,
@@ -165,6 +179,7 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         not args.no_baselines,
         args.save,
         args.sound,
+        harnesses,
     )
     return [Task(name, *shared) for name in names]
 

