@@ -144,17 +144,18 @@ class Harness:
 
         silence = [SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=self.wait_s)]
         turns = UserTurnStrategies(stop=silence if self.turns == "vad" else None)
-        told = [PROMPT, instructions(case)]
         history = [r.text for r in case.episode.reads if r.tick < 0 and r.channel is Channel.TYPED]
-        context = LLMContext(
-            [{"role": "system", "content": "\n".join(filter(None, told))}]
-            + [{"role": "user", "content": text} for text in history]
-        )
+        context = LLMContext([{"role": "user", "content": text} for text in history])
         vad = SileroVADAnalyzer(params=VADParams(stop_secs=self.stop_s, confidence=self.sure))
         both = LLMContextAggregatorPair(
             context, user_params=LLMUserAggregatorParams(vad_analyzer=vad, user_turn_strategies=turns)
         )
-        settings = OpenAILLMService.Settings(model=model, temperature=0.0, max_tokens=LONGEST_ANSWER)
+        settings = OpenAILLMService.Settings(
+            model=model,
+            temperature=0.0,
+            max_tokens=LONGEST_ANSWER,
+            system_instruction=f"{PROMPT}\n{instructions(case)}".strip(),
+        )
         transcript = parts.Transcript()
         pipeline = Pipeline(
             [
