@@ -34,9 +34,9 @@ from microturn.train.mouth.course import Course, descend, optimizers
 
 SIZES = (2048, 1024, 512, 256)  # of spectra
 MEL_SIZE = 1024
-WARM, STRETCH = 20, 60  # frames that count for nothing, frames in all
-BATCH = 12
-ADVERSARIAL_FROM = 0.65  # share of the minutes after which critics join
+WARM, STRETCH = 20, 100  # frames that count for nothing, frames in all
+BATCH = 9
+ADVERSARIAL_FROM = 0.85  # share of the minutes after which critics join
 REMADE = 0.5  # share of the stretches whose mels a head makes
 Remake = Callable[[Utterance], Utterance]
 MEL_WORTH, COMPLEX_WORTH, CRITIC_WORTH, FEATURE_WORTH = 2.0, 0.3, 0.15, 0.3
