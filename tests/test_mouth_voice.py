@@ -13,6 +13,7 @@ from microturn.bench import speech as bench
 from microturn.cli import main
 from microturn.engine import Engine, play_all
 from microturn.engine.offline import Stream
+from microturn.media import audio_ticks, examine
 from microturn.model.checkpoint import load_model, save_weights
 from microturn.model.config import tiny
 from microturn.model.interaction import Interaction
@@ -21,6 +22,7 @@ from microturn.model.phonemes import to_phonemes
 from microturn.model.voicefile import join, network_of, read_voice, write_voice
 from microturn.say import Reader, read_aloud, sound_of
 from microturn.streams import Decision, Floats
+from microturn.train.mouth import look
 from microturn.train.mouth.minds import hidden_of
 
 TEXT = "At 3:45 we met 12 dogs, honestly."
@@ -78,6 +80,14 @@ def test_the_backbone_thinks_while_it_says_something(weights: str) -> None:
     one, other = hidden_of(network, [[[5, 6], [], [7]], [[9], [8]]])
     assert one.shape == (2, network.c.d_model)
     assert not torch.allclose(one[0], other[0])
+
+
+def test_a_sample_can_be_listened_to(tmp_path: Path) -> None:
+    hum = np.asarray(0.3 * np.sin(np.arange(24_000) * 0.06), np.float32)
+    look.opus(tmp_path / "hum.opus", hum)
+    ticks = list(audio_ticks(examine(tmp_path / "hum.opus")))
+    assert len(ticks) == 5
+    assert all(tick is not None and np.abs(tick).max() > 0.2 for tick in ticks)
 
 
 def test_a_text_is_read_to_its_end_and_then_it_listens(reader: Reader) -> None:

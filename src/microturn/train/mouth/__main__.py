@@ -8,7 +8,7 @@
     distil   the flow of a head learns to reach in one step what it reached in four
     voice    vocoder and head → one voice file
     join     a voice file and weights → weights that speak
-    look     spectrograms of the teacher, the vocoder and the model, and the curves of both runs, as pictures
+    look     spectrograms of the teacher, the vocoder and the model, the curves of both runs, and samples to listen to
 
 Everything goes on where it stopped; --minutes counts over all resumptions.
 """
@@ -30,6 +30,11 @@ from microturn.model.phonemes import SYMBOLS, from_ipa
 from microturn.model.speech import SpeechHead
 from microturn.train.mouth import course, head, minds, sentences, sound
 
+SAMPLES = (
+    "Hello! You can stop me whenever you like.",
+    "It is seven thirty, and the train to Copenhagen leaves at ten past eight.",
+    "One, two, three, four, five. Mm-hm. That will be twelve dollars and fifty cents.",
+)
 WEAK = {"a": "ɐ", "the": "ðə", "to": "tə"}  # as they are said inside a sentence
 
 
@@ -87,11 +92,15 @@ def pictures(args: argparse.Namespace, mouth: SpeechHead) -> None:
     u = max((held[i] for i in range(min(40, len(held)))), key=lambda one: one.seconds)
     reader = Reader(args.model, voicefile.read_voice(args.voice))
     engine = Engine(reader, slots=1)
+    args.out.mkdir(parents=True, exist_ok=True)
     own = sound_of(read_aloud(reader, engine, u.text))
+    for number, text in enumerate(SAMPLES):
+        look.opus(
+            args.out / f"{reader.spec.voices[0]}-{number}.opus", sound_of(read_aloud(reader, engine, text))
+        )
     engine.close()
     teacher = (u.samples / 32768).astype("float32")
     named = {"teacher: " + u.text: teacher, "vocoder": look.vocoded(mouth.vocoder, u), "model": own}
-    args.out.mkdir(parents=True, exist_ok=True)
     look.spectrograms(named).save(args.out / "voice.png")
     for run in (args.vocoder, args.head):
         look.curves(run).save(args.out / f"curves-{run.name}.png")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from microturn.clock import SPEAK_RATE
 from microturn.model.vocoder import DELAY, FRAME, PITCH, Vocoder, log_mel
 from microturn.streams import Floats
 from microturn.train.mouth.bank import Utterance
@@ -41,6 +43,16 @@ def spectrograms(named: dict[str, Floats]) -> Image.Image:
         picture.paste(Image.fromarray(ink.repeat(TALL, 0).repeat(WIDE, 1)), (EDGE, EDGE + row * each))
         pen.text((EDGE, row * each + 3), name, fill=0)
     return picture
+
+
+def opus(path: Path, sound: Floats) -> None:
+    """A small file that anything plays."""
+    with av.open(str(path), "w", format="ogg") as out:
+        stream = out.add_stream("libopus", rate=SPEAK_RATE, layout="mono", options={"b": "24000"})
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), "flt", "mono")
+        frame.sample_rate = SPEAK_RATE
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
 
 
 def curves(folder: Path) -> Image.Image:
