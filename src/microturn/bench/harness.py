@@ -173,7 +173,7 @@ class Harness:
 
 
 # what `main` found, on `turns`
-BEST = {"vad": Harness("vad"), "smart": Harness("smart", stop_s=0.2)}
+BEST = {"vad": Harness("vad", 0.2, 0.6), "smart": Harness("smart", stop_s=0.2)}
 SEARCHED = (
     *(Harness("vad", stop_s, wait_s) for stop_s, wait_s in ((0.2, 0.1), (0.2, 0.6), (0.5, 0.3), (0.8, 0.1))),
     *(Harness("smart", stop_s) for stop_s in (0.2, 0.5)),
