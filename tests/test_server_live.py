@@ -87,6 +87,9 @@ def test_a_session_speaks_with_the_voice_that_it_asks_for() -> None:
                 conversation = server.lobby.open[started["session"]["id"]]
                 assert conversation.session is not None
                 assert model.slots.voice[conversation.session.slot] == (given == "other")
+                if asked is None:
+                    sdk = OpenAI(api_key="any", base_url=f"{server.http}/v1")
+                    assert next(iter(sdk.models.list())).model_extra["voices"] == ["heart", "other"]  # type: ignore[index]
                 if asked == "marin":
                     assert "Voices here: heart, other" in client.next("info")["message"]
 

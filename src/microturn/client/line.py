@@ -80,12 +80,18 @@ async def duplex(
     rate: int = SPEAK_RATE,
     pace: str = "live",
     eagerness: float = 0.0,
+    voice: str = "",
     key: str = "",
 ) -> AsyncIterator[Line]:
     """A conversation that is nothing but sound. There is nothing to come back to when the line is lost."""
-    where = address(
-        url, "/v1/microturn/duplex", rate=rate, pace=pace, instructions=instructions, eagerness=eagerness
-    )
+    options = {
+        "rate": rate,
+        "pace": pace,
+        "instructions": instructions,
+        "eagerness": eagerness,
+        "voice": voice,
+    }
+    where = address(url, "/v1/microturn/duplex", **options)
     socket = await open_socket(where, key)
     try:
         yield Line(socket)

@@ -156,6 +156,7 @@ async def live(
     store: bool = False,
     ticks: bool = False,
     eagerness: float = 0.0,
+    voice: str = "",
     delegation: str = "client",
     key: str = "",
 ) -> AsyncIterator[Session]:
@@ -165,7 +166,8 @@ async def live(
     config = {
         "model": model,
         "instructions": instructions,
-        "audio": {"format": {"type": "audio/pcm", "rate": rate}},
+        "audio": {"format": {"type": "audio/pcm", "rate": rate}}
+        | ({"output": {"voice": voice}} if voice else {}),
         "delegation": {"type": delegation},
         "store": store,
         "microturn": {"ticks": ticks, "eagerness": eagerness},

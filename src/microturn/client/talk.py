@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("url", nargs="?", default="ws://localhost:8000", metavar="URL", help="default: %(default)s")
     add("--wav", type=Path, metavar="FILE", help="speak a recording instead of using the microphone")
     add("--instructions", default="", metavar="TEXT", help="what the model is told before it begins")
+    add("--voice", default="", metavar="NAME", help="one of the server's; by default the usual one")
     add("--eagerness", type=float, default=0.0, metavar="X", help="added to the log-odds of speaking")
     add("--no-background", action="store_true", help="for servers without a background model")
 
@@ -64,7 +65,8 @@ async def talk(args: argparse.Namespace) -> None:
         if isinstance(sound, Headset) and not sound.echo_control:
             view.note("no echo control without livekit: use headphones")
         async with live(
-            args.url, instructions=args.instructions, rate=sound.rate, ticks=True, eagerness=args.eagerness,
+            args.url, instructions=args.instructions, rate=sound.rate, ticks=True,
+            eagerness=args.eagerness, voice=args.voice,
             delegation="client" if args.no_background else "responses", key=os.environ.get(KEY, ""),
         ) as session:  # fmt: skip
             typing = asyncio.create_task(keyboard(session, sound, view))

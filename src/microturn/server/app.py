@@ -100,7 +100,9 @@ class Routes:
     async def _models(self, request: Request, key: Key) -> Response:
         names = (self._lobby.model, *NAMES)
         more = {"object": "model", "created": 0, "owned_by": "microturn"}
-        data = [{"id": name, **more, "background": self._lobby.background is not None} for name in names]
+        offer = self._lobby.offer
+        more |= {"background": offer.responses, "voices": list(offer.voices)}
+        data = [{"id": name, **more} for name in names]
         return JSONResponse({"object": "list", "data": data})
 
     async def _content(self, request: Request, key: Key) -> Response:
