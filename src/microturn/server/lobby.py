@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from microturn.background.connect import NewBackground
 from microturn.clock import TICK_MS, calendar_s
 from microturn.engine import Engine
+from microturn.server import traces
 from microturn.server.access import ANYBODY, Access, Denied, Key
 from microturn.server.conversation import Closed, Conversation, Start
 from microturn.server.journal import LAST, Journal, Stored
@@ -115,6 +116,8 @@ class Lobby:
             journal.begin(id, start, self.model, parent, born, state)
         self.open[id] = conversation
         conversation.watch(self.meters.watch(conversation))
+        if traced := traces.watch(conversation, self.model):
+            conversation.watch(traced)
         expiry = asyncio.get_running_loop().call_later(seconds, conversation.close, "expired")
 
         def gone(note: object) -> None:
