@@ -36,6 +36,7 @@ SIZES = (2048, 1024, 512, 256)  # of spectra
 MEL_SIZE = 1024
 WARM, STRETCH = 20, 100  # frames that count for nothing, frames in all
 BATCH = 9
+BEGINNINGS = 0.35  # share of the stretches in which an utterance begins: its first sound is the hardest
 ADVERSARIAL_FROM = 0.85  # share of the minutes after which critics join
 REMADE = 0.5  # share of the stretches whose mels a head makes
 Remake = Callable[[Utterance], Utterance]
@@ -127,6 +128,8 @@ class Stretches:
             if self.remake and self.rng.random() < REMADE:
                 u = self.remake(u)
             start = int(self.rng.integers(-WARM, max(1 - WARM, len(u.frames) - STRETCH // 2)))
+            if self.rng.random() < BEGINNINGS:
+                start = int(self.rng.integers(WARM - STRETCH, -WARM))
             self._cut(u, start, row, frames, sounds, state)
         return frames, state, sounds
 
