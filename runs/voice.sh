@@ -23,16 +23,21 @@ else
   mouth bank --bank "$BANK" --name "$NAME" --minutes "$((HOURS * 60))"
 fi
 mouth minds --bank "$BANK" --model "$MODEL"
-mouth vocoder --bank "$BANK" --model "$MODEL" --out "$OUT/vocoder" --minutes "${VOCODER_MINUTES:-60}"
-mouth head --bank "$BANK" --model "$MODEL" --out "$OUT/head" --minutes "${HEAD_MINUTES:-180}"
-# the vocoder once more, on what the head makes: a copy, so that both can be compared
-[ -d "$OUT/vocoder-own" ] || cp -r "$OUT/vocoder" "$OUT/vocoder-own"
-mouth vocoder --bank "$BANK" --model "$MODEL" --out "$OUT/vocoder-own" --head "$OUT/head" \
-  --minutes "$((${VOCODER_MINUTES:-60} + ${TUNE_MINUTES:-20}))"
-mouth voice --model "$MODEL" --name "$NAME" --vocoder "$OUT/vocoder-own" --head "$OUT/head" --out "$OUT/$NAME.voice"
+mouth vocoder --bank "$BANK" --model "$MODEL" --out "$OUT/vocoder" --minutes "${VOCODER_MINUTES:-80}"
+mouth head --bank "$BANK" --model "$MODEL" --out "$OUT/head" --minutes "${HEAD_MINUTES:-70}"
+VOCODER=$OUT/vocoder
+if [ "${TUNE_MINUTES:-0}" -gt 0 ]; then
+  # the vocoder once more, on what the head makes: a copy, so that both can be compared
+  [ -d "$OUT/vocoder-own" ] || cp -r "$OUT/vocoder" "$OUT/vocoder-own"
+  VOCODER=$OUT/vocoder-own
+  mouth vocoder --bank "$BANK" --model "$MODEL" --out "$VOCODER" --head "$OUT/head" \
+    --minutes "$((${VOCODER_MINUTES:-80} + TUNE_MINUTES))"
+fi
+mouth voice --model "$MODEL" --name "$NAME" --vocoder "$VOCODER" --head "$OUT/head" \
+  --flow-steps "${FLOW_STEPS:-0}" --out "$OUT/$NAME.voice"
 mouth join --model "$MODEL" --voice "$OUT/$NAME.voice" --out "$OUT/weights" --packed
 
 .venv/bin/microturn say "Hello. At 7:30 PM it was 20°C, and we had \$12.50 left." "$OUT/hello.wav" --model "$OUT/weights"
-mouth look --bank "$BANK" --model "$MODEL" --voice "$OUT/$NAME.voice" --vocoder "$OUT/vocoder-own" --head "$OUT/head" \
+mouth look --bank "$BANK" --model "$MODEL" --voice "$OUT/$NAME.voice" --vocoder "$VOCODER" --head "$OUT/head" \
   --out "$OUT/pictures"
 .venv/bin/microturn bench speech --n 300 --model "$OUT/weights" --json "$OUT/speech.json"
