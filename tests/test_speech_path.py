@@ -26,6 +26,7 @@ D = 64  # width of the backbone in these tests
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+    to_phonemes("a")  # the lexicon is read once
 
 
 def scrambled(module: torch.nn.Module) -> None:
@@ -85,6 +86,27 @@ def test_words_sound_as_their_spelling_tells(word: str, sounds: str) -> None:
 def test_words_that_are_known_do_not_go_by_their_spelling() -> None:
     assert to_phonemes("yacht") == ids("Y AA1 T |")
     assert to_phonemes("zorbit's") == ph.Lexicon().phonemes("zorbit's")
+
+
+@pytest.mark.parametrize(
+    ("word", "sounds"),
+    [
+        ("watched.", "W AA1 CH T pause"),
+        ("watching", "W AA1 CH IH0 NG |"),
+        ("stopped", "S T AA1 P T |"),
+        ("tries", "T R AY1 Z |"),
+        ("baked", "B EY1 K T |"),
+        ("needed", "N IY1 D IH0 D |"),
+        ("boxes", "B AA1 K S IH0 Z |"),
+        ("cat's", "K AE1 T S |"),
+        ("PM,", "P IY1 EH1 M pause"),
+        ("burter", "B ER1 R T AH0 R |"),
+    ],
+)
+def test_endings_of_known_words_are_known(word: str, sounds: str) -> None:
+    known = {"watch": "W AA1 CH", "stop": "S T AA1 P", "try": "T R AY1", "bake": "B EY1 K", "need": "N IY1 D"}
+    known |= {"box": "B AA1 K S", "cat": "K AE1 T"}
+    assert ph.Lexicon(known).phonemes(word) == ids(sounds)
 
 
 def test_a_synthesisers_alphabet_is_read() -> None:

@@ -164,7 +164,28 @@ def spell(word: str) -> list[int]:
             stressed = True
         else:
             named.append(sound)
-    return [_ID[s] for s in named]
+    # as lexicons write it: a stressed vowel of its own, else a plain one, and the R after it
+    return [i for s in named for i in ids({"ER1": "ER1 R", "ER0": "AH0 R"}.get(s, s))]
+
+
+# Endings and what may stand for the rest of the word in a lexicon; "-" is one consonant less.
+_ENDINGS = (("'s", ("",)), ("ies", ("y",)), ("es", ("", "e")), ("s", ("",)), ("ied", ("y",)), ("ed", ("", "e", "-")),
+            ("ing", ("", "e", "-")), ("'ll", ("",)), ("'d", ("",)), ("'ve", ("",)), ("'re", ("",)))  # fmt: skip
+_HISSING, _VOICELESS = {"S", "Z", "SH", "ZH", "CH", "JH"}, {"P", "T", "K", "F", "TH", "S", "SH", "CH"}
+
+
+def _ending(ending: str, last: str) -> list[int]:
+    """How an ending sounds after the last sound of a word."""
+    match ending[-1]:
+        case "s":
+            return ids("IH0 Z" if last in _HISSING else "S" if last in _VOICELESS else "Z")
+        case "d":
+            return ids("IH0 D" if last in {"T", "D", "DX"} else "T" if last in _VOICELESS else "D")
+    return ids({"ing": "IH0 NG", "'ll": "AH0 L", "'ve": "AH0 V", "'re": "AH0 R"}[ending])
+
+
+def _named(letters: str) -> list[int]:
+    return [i for letter in letters for i in ids(_LETTERS[letter])]
 
 
 class Lexicon:
@@ -178,6 +199,8 @@ class Lexicon:
 
         Empty only where there is nothing to pronounce.
         """
+        if re.fullmatch(r"[A-Z]{2,3}\W*", word):  # an abbreviation: AM, TV, USA
+            return [*_named(re.sub(r"\W", "", word).lower()), PAUSE if word[-1] in ",.;:!?" else BOUNDARY]
         bare = (c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))
         plain = "".join(bare).lower().replace("’", "'")
         found: list[int] = []
@@ -187,6 +210,9 @@ class Lexicon:
         if not found:
             return [PAUSE] if pause else []
         return [*found, PAUSE if pause else BOUNDARY]
+
+    def knows(self, word: str) -> bool:
+        return word in self._known or bool(self._inflected(word))
 
     def _part(self, part: str) -> list[int]:
         if part in _SIGNS:
@@ -198,9 +224,23 @@ class Lexicon:
             # A letter of another alphabet is named as a vowel sound rather than passed over in silence.
             name = _LETTERS.get(letters)
             return ids(name) if name else ids(f"{VOWELS[ord(letters) % len(VOWELS)]}1")
-        if letters and not re.search("[aeiouy]", letters):  # an abbreviation
-            return [i for letter in letters for i in ids(_LETTERS[letter])]
-        return spell(part) if letters else []
+        if letters and not re.search("[aeiouy]", letters):
+            return _named(letters)
+        return self._inflected(part) or spell(part) if letters else []
+
+    def _inflected(self, part: str) -> list[int]:
+        """A known word with an ending; nothing where none is known."""
+        for ending, stems in _ENDINGS:
+            if part.endswith(ending):
+                stem = part[: -len(ending)]
+                forms = [stem + more for more in stems]
+                if "-" in stems:  # a doubled consonant: stopped, running
+                    forms[stems.index("-")] = stem[:-1] if stem[-2:-1] == stem[-1:] else ""
+                for form in forms:
+                    if len(form) > 1 and form in self._known:
+                        found = ids(self._known[form])
+                        return found + _ending(ending, SYMBOLS[found[-1]])
+        return []
 
 
 @lru_cache(maxsize=1)

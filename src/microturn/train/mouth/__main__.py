@@ -65,6 +65,10 @@ def lexicon(args: argparse.Namespace) -> None:
         word: " ".join(SYMBOLS[i] for i in from_ipa(sounds))
         for word, sounds in sorted((teacher.lexicon() | WEAK).items())
     }
+    ours = phonemes.Lexicon(known)
+    for word in sentences.names():  # the teacher's own guess is what the head has heard
+        if not ours.knows(word):
+            known[word] = " ".join(SYMBOLS[i] for i in from_ipa(teacher.pronounced(word)))
     phonemes.LEXICON.write_bytes(gzip.compress(json.dumps(known).encode(), 9, mtime=0))
     print(f"{len(known)} words, {phonemes.LEXICON.stat().st_size / 1e6:.1f} MB")
 

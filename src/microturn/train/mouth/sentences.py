@@ -163,6 +163,21 @@ KINDS: dict[str, tuple[float, Callable[[random.Random], str]]] = {
 }  # fmt: skip
 
 
+def names() -> list[str]:
+    """Names and other words of these sentences that may be in no lexicon, in lower case."""
+    written = [
+        *FAMILIES,
+        *CITIES,
+        *MONTHS,
+        *NAMES,
+        *SINGLE,
+        *JOBS,
+        *" ".join((*TALK, *NEWS, *FIGURES, *LISTS)).split(),
+    ]
+    found = {part for text in written for part in re.split(r"[\W_]+", text.lower()) if part.isalpha()}
+    return sorted(word for word in found if len(word) > 2)
+
+
 def split_of(text: str) -> str:
     """Backchannels and single words are too few to hold any back."""
     reserved = text.count(" ") > 1 and zlib.crc32(text.lower().encode()) % TEST_SHARE == 0
