@@ -213,6 +213,17 @@ def test_released_weights_are_read_back_by_name(tmp_path: Path) -> None:
     assert story_of(tmp_path / "released" / "small")["minutes"] == "3"
 
 
+def test_new_skills_keep_the_voice_of_the_weights_before(tmp_path: Path) -> None:
+    before, after = Network(tiny(flow_steps=0)), Network(tiny())
+    save_weights(before, tmp_path / "released" / "small", {"voiced": "heart"}, packed=True)
+    save_weights(after, tmp_path / "run" / "weights", {"minutes": "3"})
+    release(tmp_path / "run", "small", tmp_path / "released")
+    model = load_model(str(tmp_path / "released" / "small"))
+    assert model.spec.voices == ("heart",)
+    assert (model.config.flow_steps, model.network.voice.config.flow_steps) == (0, 0)
+    assert torch.equal(model.network.voice.decoder.place, before.voice.decoder.place)
+
+
 def test_the_package_carries_nano_and_less_than_it_may() -> None:
     model = load_model()
     assert model.config.name == "nano"

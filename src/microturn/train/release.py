@@ -6,9 +6,12 @@ Their story (recipe, minutes, hours heard) travels inside; docs/model-card.md sa
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from microturn.model.checkpoint import RELEASED, load_weights, save_weights
+import torch
+
+from microturn.model.checkpoint import RELEASED, VOICE, VOICED, load_weights, read_tensors, save_weights
 from microturn.model.config import ModelConfig
 from microturn.model.network import Network
 
@@ -22,11 +25,26 @@ def release(run: Path, name: str = RELEASED, folder: Path = WEIGHTS) -> int:
     network = Network(config)
     story = load_weights(network, run / "weights")
     story.pop("format", None)
+    if (folder / f"{name}.safetensors").exists():
+        story = _with_voice(network, story, folder / name)
     save_weights(network, folder / name, story, packed=True)
     size = sum(path.stat().st_size for path in folder.iterdir())
     if size > LARGEST_MB << 20:
         raise ValueError(f"{folder} would hold {size >> 20} MB; the package carries at most {LARGEST_MB}")
     return size
+
+
+def _with_voice(network: Network, story: dict[str, str], old: Path) -> dict[str, str]:
+    """New skills keep the voice that the weights before had (train/mouth), if the run has none of its own."""
+    tensors, before = read_tensors(old.with_suffix(".safetensors"))
+    if VOICED in story or VOICED not in before:
+        return story
+    voice = {name: weight for name, weight in tensors.items() if name.startswith(VOICE)}
+    network.load_state_dict(voice, strict=False)
+    torch.nn.init.zeros_(network.sounded.weight)
+    steps = ModelConfig.from_json(old.with_suffix(".json").read_text("utf-8")).flow_steps
+    network.c = replace(network.c, flow_steps=steps)
+    return {**story, VOICED: before[VOICED]}
 
 
 if __name__ == "__main__":
