@@ -50,7 +50,7 @@ FLOW_FROM = 0.7  # of the minutes: the flow begins, on top of averages that have
 PITCH_WORTH = 2.0
 STEPS = 4  # of the flow that one step is to do for
 LISTENING = ("mm-hm", "mhm", "uh-huh", "hmm")
-SOFTER = math.log(2.0) / MEL_STEP  # 6 dB
+SOFTER = math.log(3.2) / MEL_STEP  # 10 dB
 
 
 @dataclass(frozen=True)
