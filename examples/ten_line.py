@@ -2,8 +2,8 @@
 
     python examples/ten_line.py [URI [RECORDING]]
 
-Turn-taking, interruptions, pauses: all of it happens at the other end; here only the URI says where that is. nano
-today: it listens and decides when to speak, and its voice is not trained yet, so what is played is silence.
+Turn-taking, interruptions, pauses: all of it happens at the other end; here only the URI says where that is.
+nano today: it hears you, answers aloud, and is often wrong.
 """
 
 import asyncio
