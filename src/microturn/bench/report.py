@@ -203,6 +203,8 @@ microturn bench all --n 20 --json scores.json --save cases --html report.html  #
 microturn bench report scores.json > docs/benchmarks.md                        # this page
 microturn bench cuespeak --target live:ws://localhost:8000                     # another system, over its socket
 microturn bench turns --target wav:cases                                       # cases/turns/000/out.wav …
+microturn bench turns --sound                                                  # scored once more from its sound
+microturn bench turns --harness vad,smart                                      # beside a pipeline, in real time
 microturn bench --import fdb:FOLDER                                            # data of others
 ```
 
@@ -212,4 +214,8 @@ said so. Imports: `fdb` (Full-Duplex-Bench v1 and v1.5), `repcount-a`, `proactiv
 definitions of others, to the letter, are in `published.py` and `watching.py`: off by one, PAUC (silence is 25.0),
 temporal IoU, takeover, latency clamped as theirs and unclamped, overlaps and gaps. Others' figures are on their data:
 context, not a comparison.
+
+The harness is a running pipecat pipeline of real parts: Silero's voice activity (and pipecat's smart-turn model),
+faster-whisper tiny.en, SmolLM2-135M in llama.cpp, hibari. `python -m microturn.bench.harness` looks for its best
+settings. It is heard through the same loudspeaker, and what it said is what Whisper hears of it.
 """
