@@ -26,6 +26,8 @@ from microturn.train.voices.hibari import PAUSES, VOICED_HZ, teacher
 from microturn.train.voices.phones import PhoneAligner, _walk, view
 
 GAIN = 1.8  # hibari is soft
+EARLIEST = 12  # frames before a first phoneme in which it may be heard already
+AUDIBLE = 0.003  # root mean square
 LOUDNESS = 0.09  # root mean square of a recording
 LEAD_S, TAIL_S = 0.02, 0.15  # kept around what is aligned in a recording
 
@@ -52,10 +54,19 @@ def synthesised(text: str, seed: int = 0, pace: float = 1.0) -> tuple[str, list[
 def say(text: str, seed: int = 0) -> Utterance:
     """A sentence by the teacher."""
     symbols, frames, sound, f0 = synthesised(text, seed)
+    early = _early(sound, frames[0])
     voiced = np.append(f0 > VOICED_HZ, False)
     # hibari's frame k is centred at (k + ½) · 300 samples, ours ends at (k + 1) · 300
     hz = np.where(voiced[:-1] & voiced[1:], (f0 + np.append(f0[1:], 0)) / 2, 0.0)
-    return utterance(text, symbols, frames[1:-1], frames[0], sound, hz)
+    lasts = [frames[1] + early, *frames[2:-1]]
+    return utterance(text, symbols, lasts, frames[0] - early, sound, hz)
+
+
+def _early(sound: Floats, lead: int) -> int:
+    """Frames by which a sentence is heard before its first phoneme is said to begin: an S has half its hiss there."""
+    before = sound[max(0, lead - EARLIEST) * FRAME : lead * FRAME].reshape(-1, FRAME)
+    loud = np.flatnonzero(np.sqrt(np.square(before).mean(1)) > AUDIBLE)
+    return len(before) - int(loud[0]) if len(loud) else 0
 
 
 def fill(builder: Builder, numbered: Iterable[tuple[int, str]], minutes: float) -> None:
