@@ -158,7 +158,7 @@ class TestScenes:
 
     def test_the_model_breaks_off_its_own_words_to_tell_what_happens(self) -> None:
         cut = 0
-        for seed in range(120):
+        for seed in range(240):
             made = episode("notice", seed, seconds=32.0)
             long = [s for s in made.says if len(s.text.split()) > 6]
             cut += bool(long and made.says[-1] is not long[-1])
