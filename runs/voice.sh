@@ -24,7 +24,7 @@ else
 fi
 mouth minds --bank "$BANK" --model "$MODEL"
 mouth vocoder --bank "$BANK" --model "$MODEL" --out "$OUT/vocoder" --minutes "${VOCODER_MINUTES:-80}"
-mouth head --bank "$BANK" --model "$MODEL" --out "$OUT/head" --minutes "${HEAD_MINUTES:-70}"
+mouth head --bank "$BANK" --model "$MODEL" --out "$OUT/head" --minutes "${HEAD_MINUTES:-80}"
 VOCODER=$OUT/vocoder
 if [ "${TUNE_MINUTES:-0}" -gt 0 ]; then
   # the vocoder once more, on what the head makes: a copy, so that both can be compared

