@@ -12,9 +12,11 @@ heard.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from microturn.clock import TICK_MS, start_ms, tick_of
@@ -22,6 +24,7 @@ from microturn.streams import LEAD_TICKS, Bytes, Channel, Decision, Floats
 
 HEARD_MS = 80  # a word counts as heard this long after its end
 LAST_MS = 240  # by which the last word of all is held longer, if nothing follows
+PACES = Path(__file__).with_name("paces.json")  # ms of words; `python -m microturn.train.mouth paces` makes it
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,9 @@ class Scene(Protocol):
     ) -> Episode: ...
 
 
+_PACES: dict[str, int] = json.loads(PACES.read_text("utf-8")) if PACES.is_file() else {}
+
+
 def react(heard_ms: float) -> int:
     """When (ms) the first word can be played that answers something whose last sound ends at `heard_ms`."""
     return start_ms(tick_of(heard_ms + HEARD_MS) + LEAD_TICKS)
@@ -174,7 +180,9 @@ def on_tick(ms: float) -> int:
 
 
 def spoken_ms(word: str) -> int:
-    """About how long a calm voice takes to say a word that others follow."""
+    """How long the model's voice takes to say a word that others follow; by its letters if scenes do not say it."""
+    if word in _PACES:
+        return _PACES[word]
     vowels = sum(a in "aeiouy" and b not in "aeiouy" for a, b in zip(word, " " + word[:-1], strict=True))
     return max(120, 40 * len(word.replace("'", "")) + 60 * max(1, vowels))
 

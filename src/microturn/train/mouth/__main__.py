@@ -6,6 +6,7 @@
     vocoder  learns to make sound of frames; with --head, also of that head's frames
     head     learns durations and frames
     distil   the flow of a head learns to reach in one step what it reached in four
+    paces    how long it takes for the words of scenes → scenes/paces.json
     voice    vocoder and head → one voice file
     join     a voice file and weights → weights that speak
     look     spectrograms of the teacher, the vocoder and the model, the curves of both runs, and samples to listen to
@@ -28,7 +29,7 @@ from microturn.model import phonemes, voicefile
 from microturn.model.checkpoint import RELEASED
 from microturn.model.phonemes import SYMBOLS, from_ipa
 from microturn.model.speech import SpeechHead
-from microturn.train.mouth import course, head, minds, sentences, sound
+from microturn.train.mouth import course, head, minds, paces, sentences, sound
 
 SAMPLES = (
     "Hello! You can stop me whenever you like.",
@@ -117,7 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "part", choices=("bank", "minds", "lexicon", "vocoder", "head", "distil", "voice", "join", "look")
+        "part",
+        choices=(
+            "bank", "minds", "lexicon", "vocoder", "head", "distil", "paces", "voice", "join", "look",
+        ),  # fmt: skip
     )
     parser.add_argument("--bank", type=Path, default=Path("voicebank"))
     parser.add_argument("--out", type=Path, help="the run folder, voice file or weights to make")
@@ -140,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
-    if args.part not in ("bank", "minds", "lexicon") and args.out is None:
+    if args.part not in ("bank", "minds", "lexicon", "paces") and args.out is None:
         parser.error(f"{args.part} needs --out")
     if args.part == "bank":
         bank(args)
@@ -148,6 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lexicon(args)
     elif args.part == "minds":
         minds.think(args.bank, voicefile.network_of(args.model)[0])
+    elif args.part == "paces":
+        print(f"{paces.measure(part_head(args)[0].durations)} words")
     elif args.part == "join":
         voicefile.join(args.model, args.voice, args.out, args.packed)
     else:
