@@ -230,3 +230,13 @@ def test_what_is_heard_of_a_sound_is_heard_utterance_by_utterance(monkeypatch: p
     assert [w.start_ms for w in found] == [300, 500, 700, 850, 1700, 1900, 2100, 2250]
     assert whisper._plain(",654") == ["six", "five", "four"]
     assert whisper.overheard([None, quiet]) == ()
+
+
+def test_a_sound_is_spelled_like_what_was_written() -> None:
+    heard = [Word(t, a, a + 150) for t, a in (("right", 0), ("good", 300), ("bye", 460), ("fall", 900))]
+    assert [w.text for w in whisper.spelled(heard, ["write", "goodbye", "ball"])] == [
+        "write",
+        "goodbye",
+        "fall",
+    ]
+    assert whisper.spelled(heard, []) == tuple(heard)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from microturn.clock import VirtualClock
 from microturn.engine import Engine, Pace, Stream, play, play_all
 from microturn.model.config import tiny
 from microturn.model.interaction import Interaction, random_model
+from microturn.model.packed import Packed, can_pack
 from microturn.streams import Action, Channel, Perception, TextIn
 from test_engine import Kept, same
 
@@ -69,3 +71,16 @@ def test_restored_in_another_slot_it_goes_on_bit_identically(model: Interaction)
         neighbour.push(perception)
     engine.drain()
     assert same(kept.actions, expected)
+
+
+def test_packed_rows_do_not_know_of_each_other() -> None:
+    if not can_pack():
+        pytest.skip("this processor has no products of half precision")
+    torch.manual_seed(0)
+    plain = torch.nn.Linear(96, 130)
+    packed = Packed(plain.weight, plain.bias)
+    x = torch.randn(70, 96)
+    whole = packed(x)
+    assert all(torch.equal(packed(x[:count]), whole[:count]) for count in range(1, 70))
+    assert torch.equal(packed(x[5, None, None])[0], whole[5:6])
+    assert torch.allclose(whole, plain(x), atol=2e-3)

@@ -200,6 +200,15 @@ def test_a_click_is_found_and_a_tone_is_none() -> None:
     clicked = clean.copy()
     clicked[7_000] += 0.5
     assert (bench.clicks(clean), bench.clicks(clicked)) == (0, 1)
+    torn = np.concatenate([clean[:7_006], clean[7_040:]])
+    assert abs(torn[7_006] - torn[7_005]) > 0.1
+    assert bench.clicks(torn) == 1
+
+
+def test_a_plosive_is_no_click() -> None:
+    rng = np.random.default_rng(0)
+    burst = np.concatenate([np.zeros(2_400), rng.normal(0, 0.2, 2_400) * np.exp(-np.arange(2_400) / 200)])
+    assert bench.clicks(np.tile(burst, 5).astype(np.float32)) == 0
 
 
 def test_a_gap_counts_where_no_pause_was_to_be() -> None:

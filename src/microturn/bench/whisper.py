@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
@@ -18,6 +19,7 @@ import soxr
 
 from microturn.bench.metrics import normalise
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS
+from microturn.model.phonemes import SYMBOLS, to_phonemes
 from microturn.scenes.episode import Word
 from microturn.streams import Floats
 
@@ -66,8 +68,11 @@ def words(samples: Floats) -> tuple[Word, ...]:
     )
 
 
-def overheard(speech: Sequence[Floats | None]) -> tuple[Word, ...]:
-    """What is said in ticks of sound at 24 kHz (None: silence): each utterance by itself, numbers in words."""
+def overheard(speech: Sequence[Floats | None], written: Sequence[str] = ()) -> tuple[Word, ...]:
+    """What is said in ticks of sound at 24 kHz (None: silence): each utterance by itself, numbers in words.
+
+    A sound has no spelling: words that sound like some of those `written` are spelled like them.
+    """
     said: list[Word] = []
     for first, last in _utterances(speech):
         silence = np.zeros(SPEAK_SAMPLES, np.float32)
@@ -80,7 +85,24 @@ def overheard(speech: Sequence[Floats | None]) -> tuple[Word, ...]:
             each = max(0, word.end_ms - start) / max(1, len(parts))
             at = first * TICK_MS + start
             said += [Word(p, round(at + i * each), round(at + (i + 1) * each)) for i, p in enumerate(parts)]
-    return tuple(said)
+    return spelled(said, written)
+
+
+def _sounds(word: str) -> tuple[str, ...]:
+    return tuple(SYMBOLS[i].rstrip("012") for i in to_phonemes(word) if SYMBOLS[i].isupper())
+
+
+def spelled(heard: Sequence[Word], written: Sequence[str]) -> tuple[Word, ...]:
+    """ "right" as "write" and "good bye" as "goodbye", where that is what was written."""
+    known = {_sounds(word): word for text in written for word in normalise(text)}
+    out: list[Word] = []
+    for word in heard:
+        last = out[-1] if out and word.start_ms - out[-1].end_ms < TICK_MS else None
+        if last and (both := known.get(_sounds(last.text) + _sounds(word.text))):
+            out[-1] = Word(both, last.start_ms, word.end_ms)
+        else:
+            out.append(replace(word, text=known.get(_sounds(word.text), word.text)))
+    return tuple(out)
 
 
 def _plain(text: str) -> list[str]:

@@ -34,7 +34,7 @@ from microturn.model.speech import SpeechConfig, SpeechHead, SpeechState
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, TickOutput
 
-SNAPSHOT_FORMAT = 2
+SNAPSHOT_FORMAT = 3
 OWN = "own"  # the name of a voice that has none
 PHONEMES_A_PIECE = 12
 MEMORIES = ("names", "keys", "values", "spans")  # of associations: the axis of slots comes second
@@ -45,7 +45,7 @@ class Slots:
     """What a session carries from tick to tick beside the backbone's memory."""
 
     samples: Tensor  # [S, CONTEXT] the last samples heard: the first frame of a tick needs them
-    ears: Tensor  # [S, blocks, kernel−1, ear_dim]
+    ears: Tensor  # [S, numbers that the ears carry on]
     said: Tensor  # [S, T] what it said, heard and decided in the last tick
     heard: Tensor  # [S, T]
     decided: Tensor  # [S]
@@ -118,7 +118,7 @@ class Interaction:
 
         self.slots = Slots(
             samples=zeros(s, CONTEXT),
-            ears=zeros(s, c.ear_blocks, c.ear_kernel - 1, c.ear_dim),
+            ears=zeros(s, self.network.ears.size),
             said=zeros(s, c.say_pieces, dtype=torch.long),
             heard=zeros(s, c.say_pieces, dtype=torch.long),
             decided=torch.full((s,), NO_DECISION, device=self.device),

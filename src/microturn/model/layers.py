@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LARGEST_BATCH = 128  # rows of a serving step
+FEW = (
+    16  # frames of a tick at most: there, one operation on all taps is several times as fast as one for each
+)
 
 
 class RMSNorm(nn.Module):
@@ -118,8 +121,13 @@ class CausalBlock(nn.Module):
         """Frames and the kernel−1 frames before them → frames and the last kernel−1 of the input."""
         frames = x_BFD.shape[1]
         padded = torch.cat([past_BKD, x_BFD], 1)
-        mixed = sum(
-            (padded[:, k : k + frames] * self.taps[k] for k in range(self.kernel)), torch.zeros_like(x_BFD)
-        )
+        if frames <= FEW:
+            b, _, d = x_BFD.shape
+            shifted = padded.as_strided((b, self.kernel, frames, d), (padded.stride(0), d, d, 1))
+            mixed = (shifted * self.taps[:, None]).sum(1)
+        else:
+            mixed = padded[:, :frames] * self.taps[0]
+            for k in range(1, self.kernel):
+                mixed = torch.addcmul(mixed, padded[:, k : k + frames], self.taps[k])
         out = x_BFD + self.down(F.gelu(self.up(self.norm(mixed))))
         return out, padded[:, frames:]

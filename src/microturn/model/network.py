@@ -22,7 +22,7 @@ from microturn.model.heads import DepthDecoder
 from microturn.model.layers import RMSNorm, SwiGLU
 from microturn.model.phonemes import SOUNDS
 from microturn.model.recall import Recall
-from microturn.model.senses import Ears, Eyes, Pieces
+from microturn.model.senses import PAIR, Ears, Eyes, Heard, Pieces
 from microturn.model.speech import FRAMES, SpeechConfig, SpeechHead
 from microturn.model.vocoder import CHANNELS
 from microturn.streams import Channel, Decision
@@ -62,7 +62,7 @@ class Own:
 class Studied:
     hidden: Tensor  # [B, S+N, D] of set-up and ticks
     listening: Tensor  # [B, N, D] from which the words of each tick are spelled
-    frames: Tensor  # 20 ms frames of the ears
+    sound: Heard  # by the ears
 
 
 class Network(nn.Module):
@@ -86,7 +86,7 @@ class Network(nn.Module):
         self.mix = SwiGLU(c.d_model, c.d_model)
         self.backbone = Backbone(c)
         self.associations = Associations(c, self.pieces) if c.associate else None
-        self.sounds = nn.Linear(c.ear_dim, len(SOUNDS))  # only for learning: what the ears tell apart
+        self.sounds = nn.Linear(c.syllable_dim, PAIR * len(SOUNDS))  # only lessons use it
         self.decision = nn.Linear(c.d_model, len(Decision))
         self.say = DepthDecoder(c, self.pieces)
         self.recall = Recall(c, self.pieces) if c.recall else None
@@ -114,8 +114,8 @@ class Network(nn.Module):
 
     def sense(self, p: Percept, ears_past: Tensor) -> tuple[Tensor, Tensor]:
         """What the world brought in [B, N] ticks → [B, N, D], and the frames that the ears carry on."""
-        frames, carried = self.ears.frames(p.levels, p.has_audio[: len(p.levels)], ears_past[: len(p.levels)])
-        folded = self.ears.fold(frames).expand(len(p.has_audio), -1, -1)
+        heard, carried = self.ears(p.levels, p.has_audio[: len(p.levels)], ears_past[: len(p.levels)])
+        folded = self.ears.fold(heard).expand(len(p.has_audio), -1, -1)
         return self._sense(p, folded), carried
 
     def _sense(self, p: Percept, x: Tensor) -> Tensor:
@@ -152,13 +152,13 @@ class Network(nn.Module):
 
     def study(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own, heard: Tensor) -> Studied:
         """Ticks behind set-up pieces [B, S, R], which take no time."""
-        frames, _ = self.ears.frames(p.levels, p.has_audio[: len(p.levels)], self.ears.past(len(p.levels)))
-        x = self.compose(self._sense(p, self.ears.fold(frames).expand(len(p.has_audio), -1, -1)), own)
+        sound, _ = self.ears(p.levels, p.has_audio[: len(p.levels)], self.ears.past(len(p.levels)))
+        x = self.compose(self._sense(p, self.ears.fold(sound).expand(len(p.has_audio), -1, -1)), own)
         if setup.shape[1]:
             x = torch.cat([self.set_up(setup, setup_channel), x], 1)
         known = Known(self, Words.of(setup, heard, own.said, p.text), heard, own.said)
         hidden = self.backbone(x, (setup != 0).any(-1), p.keep(), known)
-        return Studied(hidden, known.listening, frames)
+        return Studied(hidden, known.listening, sound)
 
     def live(
         self,

@@ -1,13 +1,16 @@
 """What arrived in a tick, as vectors: sound, picture and text. Encoder-free: every weight is trained with the rest.
 
-Sound: each 10 ms frame is the sum of one table row per (bin, level), the tables shared by all frames; a few causal
-convolutions over 20 ms frames then make a word look the same wherever in a tick it falls. Picture: tiles of 40×40
-pixels through a hierarchical MLP.
+Sound: each 10 ms frame is the sum of one table row per (bin, level), the tables shared by all frames; causal
+convolutions over 20 ms frames, and over syllables of 40 ms that look back more than a second, make a word look the
+same wherever in a tick it falls. Picture: tiles of 40×40 pixels through a hierarchical MLP.
 
-Shape suffixes: B episodes or sessions, N ticks, K frames of the past, D width.
+Shape suffixes: B episodes or sessions, N ticks, F frames, K frames of the past, D width.
 """
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -20,48 +23,79 @@ from microturn.model.layers import CausalBlock, RMSNorm
 PAIR = 2  # 10 ms frames in one 20 ms frame
 
 
+class Floor(nn.Module):
+    """Causal blocks over frames."""
+
+    def __init__(self, dim: int, blocks: int, kernel: int) -> None:
+        super().__init__()
+        self.shape = blocks, kernel - 1, dim  # of the frames of the past
+        self.blocks = nn.ModuleList(CausalBlock(dim, kernel) for _ in range(blocks))
+        self.norm = RMSNorm(dim)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def forward(self, x_BFD: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """What the frames become, and the past [B, size] to carry on from."""
+        past_BLKD, carried = past.view(-1, *self.shape), []
+        for i, block in enumerate(self.blocks):
+            x_BFD, kept = block(x_BFD, past_BLKD[:, i])
+            carried.append(kept)
+        return self.norm(x_BFD), torch.stack(carried, 1).flatten(1)
+
+
+@dataclass
+class Heard:
+    frames: Tensor  # [B, F, D] of 20 ms
+    syllables: Tensor  # [B, F/2, D] of 40 ms
+
+
 class Ears(nn.Module):
     def __init__(self, c: ModelConfig) -> None:
         super().__init__()
-        self.levels = c.mel_levels
-        self.dim, self.blocks_n, self.kernel = c.ear_dim, c.ear_blocks, c.ear_kernel
         half = c.ear_dim // 2
         self.table = nn.Embedding(BINS * c.mel_levels, half)
         self.missing = nn.Parameter(torch.zeros(half))
         self.pair = nn.Linear(PAIR * half, c.ear_dim)
-        self.blocks = nn.ModuleList(CausalBlock(c.ear_dim, c.ear_kernel) for _ in range(c.ear_blocks))
-        self.norm = RMSNorm(c.ear_dim)
+        self.floor = Floor(c.ear_dim, c.ear_blocks, c.ear_kernel)
         self.out = nn.Linear(FRAMES // PAIR * c.ear_dim, c.d_model)
+        self.join = nn.Linear(PAIR * c.ear_dim, c.syllable_dim)
+        self.upper = Floor(c.syllable_dim, c.syllable_blocks, c.syllable_kernel)
+        self.out_upper = nn.Linear(FRAMES // PAIR**2 * c.syllable_dim, c.d_model, bias=False)
+        self.size = self.floor.size + self.upper.size  # numbers to carry from tick to tick
         self.register_buffer("offsets", torch.arange(BINS) * c.mel_levels, persistent=False)
         if self.table.weight.device.type != "meta":
             # Levels are ordered, so start as a random line through them: neighbours begin alike.
             slope = torch.randn(BINS, 1, half) * BINS**-0.5
             level = torch.linspace(-1, 1, c.mel_levels)[None, :, None]
             self.table.weight.data.copy_((slope * level).view(BINS * c.mel_levels, half))
+            nn.init.zeros_(self.out_upper.weight)  # sounds first, then what they make up
 
     offsets: Tensor
 
     def past(self, batch: int) -> Tensor:
-        """Frames before the beginning: none, zero. [B, blocks, kernel−1, D]"""
-        return self.missing.new_zeros(batch, self.blocks_n, self.kernel - 1, self.dim)
+        """Frames before the beginning: none, zero."""
+        return self.missing.new_zeros(batch, self.size)
 
-    def frames(self, levels: Tensor, present_BN: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Levels [B, N, FRAMES, BINS] → 20 ms frames [B, F, D], and those to carry on from."""
+    def forward(self, levels: Tensor, present_BN: Tensor, past: Tensor) -> tuple[Heard, Tensor]:
+        """Levels [B, N, FRAMES, BINS] → what is heard, and what to carry on from."""
         b, n = present_BN.shape
         index = (levels.reshape(-1, BINS).long() + self.offsets).contiguous()
         frames = F.embedding_bag(index, self.table.weight, mode="sum").view(b, n, FRAMES, -1)
         frames = torch.where(present_BN[..., None, None], frames, self.missing)
         x = self.pair(frames.reshape(b, n * FRAMES // PAIR, -1))
-        carried = []
-        for i, block in enumerate(self.blocks):
-            x, kept = block(x, past[:, i])
-            carried.append(kept)
-        return self.norm(x), torch.stack(carried, 1)
+        heard, carried = self.floor(x, past[:, : self.floor.size])
+        joined = self.join(heard.reshape(b, n * FRAMES // PAIR**2, -1))
+        syllables, later = self.upper(joined, past[:, self.floor.size :])
+        return Heard(heard, syllables), torch.cat([carried, later], 1)
 
-    def fold(self, frames_BFD: Tensor) -> Tensor:
+    def fold(self, heard: Heard) -> Tensor:
         """The frames of each tick as one vector [B, N, d_model]."""
-        b, f, d = frames_BFD.shape
-        vector: Tensor = self.out(frames_BFD.reshape(b, f * PAIR // FRAMES, FRAMES // PAIR * d))
+        b, f, d = heard.frames.shape
+        ticks = f * PAIR // FRAMES
+        low = self.out(heard.frames.reshape(b, ticks, FRAMES // PAIR * d))
+        vector: Tensor = low + self.out_upper(heard.syllables.reshape(b, ticks, -1))
         return vector
 
 

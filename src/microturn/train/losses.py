@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from microturn.model.network import Network, Studied
+from microturn.model.senses import Heard
 from microturn.streams import Decision
 from microturn.train.batch import Batch
 
@@ -36,12 +37,12 @@ HEAR_NOTHING = 0.25
 SOUND = 0.5
 
 
-def sound_loss(network: Network, frames_BFD: Tensor, words: Tensor) -> Tensor:
-    """Each word's sounds in their order somewhere within its frames (CTC)."""
+def sound_loss(network: Network, heard: Heard, words: Tensor) -> Tensor:
+    """Each word's sounds in their order somewhere within its 20 ms frames (CTC)."""
     if not len(words):
-        return frames_BFD.new_zeros(())
+        return heard.frames.new_zeros(())
     row, first, count, sounds = words[:, 0], words[:, 1], words[:, 2], words[:, 3:]
-    odds_BFS = network.sounds(frames_BFD).log_softmax(-1)
+    odds_BFS = network.sounds(heard.syllables).view(*heard.frames.shape[:2], -1).log_softmax(-1)
     at_WF = (first[:, None] + torch.arange(int(count.max()), device=words.device)).clamp_max(
         odds_BFS.shape[1] - 1
     )
@@ -80,5 +81,5 @@ def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> L
         (each * weight).sum() / weight.sum(),
         say / say_count.clamp_min(1),
         hear / hear_count.clamp_min(1),
-        sound_loss(network, studied.frames, batch.sounds),
+        sound_loss(network, studied.sound, batch.sounds),
     )

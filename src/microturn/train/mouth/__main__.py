@@ -120,8 +120,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "part",
         choices=(
-            "bank", "minds", "lexicon", "vocoder", "head", "distil", "paces", "voice", "join", "look",
-        ),  # fmt: skip
+            "bank",
+            "minds",
+            "lexicon",
+            "vocoder",
+            "head",
+            "distil",
+            "paces",
+            "voice",
+            "join",
+            "look",
+        ),
     )
     parser.add_argument("--bank", type=Path, default=Path("voicebank"))
     parser.add_argument("--out", type=Path, help="the run folder, voice file or weights to make")

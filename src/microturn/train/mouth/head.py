@@ -50,6 +50,7 @@ FLOW_FROM = 0.7  # of the minutes: the flow begins, on top of averages that have
 PITCH_WORTH = 2.0
 STEPS = 4  # of the flow that one step is to do for
 LISTENING = ("mm-hm", "mhm", "uh-huh", "hmm")
+LISTENED = 0.05  # share of lessons that are those
 SOFTER = math.log(3.2) / MEL_STEP  # 10 dB
 
 
@@ -106,11 +107,15 @@ def windows(phonemes: Ints, rng: np.random.Generator | None = None) -> Ints:
     return found
 
 
+def listens(u: Utterance) -> bool:
+    return u.text.lower().strip(".,!?") in LISTENING
+
+
 def patches_of(u: Utterance) -> Floats:
     """[T, 16, 82]; beyond its end an utterance is silence. What only says "I listen" is said softly."""
     ticks = ticks_of(u)
     frames = np.pad(u.frames, ((0, ticks * FRAMES - len(u.frames)), (0, 0)))
-    if u.text.lower().strip(".,!?") in LISTENING:
+    if listens(u):
         frames[:, :PITCH] = np.maximum(frames[:, :PITCH] - SOFTER, 0.0)
     return frames.reshape(ticks, FRAMES, CHANNELS)
 
@@ -187,12 +192,14 @@ def drawer(bank: Path, width: int, seed: int) -> Callable[[], Lesson]:
     utterances = VoiceBank(bank)
     minds, rng = Minds(bank, utterances), np.random.default_rng(seed)
     fitting = [i for i in range(len(utterances)) if ticks_of(utterances[i]) <= LONGEST_TICKS]
+    soft = [i for i in fitting if listens(utterances[i])] or fitting
 
     def draw() -> Lesson:
         some: list[tuple[Utterance, Floats | None]] = []
         longest = 0
         while longest * (len(some) + 1) < BATCH_TICKS:
-            number = fitting[int(rng.integers(len(fitting)))]
+            pool = soft if rng.random() < LISTENED else fitting
+            number = pool[int(rng.integers(len(pool)))]
             some.append((utterances[number], minds[number]))
             longest = max(longest, ticks_of(some[-1][0]))
         return lesson(some, width, rng)
@@ -248,6 +255,8 @@ def remaker(head: SpeechHead, width: int) -> Remake:
 
     @torch.no_grad()
     def remake(u: Utterance) -> Utterance:
+        if listens(u):  # softer than its sound
+            return u
         given = lesson([(u, None)], width)
         last = F.pad(given.patches[0, :-1], (0, 0, 0, 0, 1, 0))
         whole = given.frames(head.durations.around(given.window))

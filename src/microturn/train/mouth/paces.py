@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -15,24 +14,19 @@ import torch
 
 from microturn.model.phonemes import to_phonemes
 from microturn.model.speech import BEHIND, NEIGHBOURS, Durations
-from microturn.scenes import TRAIN_WEIGHTS, compose, write
 from microturn.scenes.episode import PACES
 from microturn.scenes.words import ALL
-from microturn.train.examples import unspoken
+from microturn.train.mouth.sentences import scene_says
 
 FRAME_MS = 12.5
-SCRIPTS, SECONDS = 6000, 30.0
+SCRIPTS = 6000
 STEP = 10  # ms to which paces are rounded
 
 
 def sayings() -> Iterator[list[str]]:
-    """The words of all that is to be said in many scripts, and each word that scenes know, twice: the first is timed."""
-    scenes = sorted(TRAIN_WEIGHTS)
-    for seed in range(SCRIPTS):
-        script = write(random.Random(seed).choice(scenes), seed, "train", SECONDS)
-        clips = [unspoken(line.text, 1.0) for line in script.lines]
-        for say in compose(script, clips, SECONDS, take=seed).says:
-            yield [word.rstrip(",.") for word in say.text.split()]
+    """What many scripts let the model say, in words, and each word that scenes know, twice: the first is timed."""
+    for text in scene_says(SCRIPTS):
+        yield [word.rstrip(",.") for word in text.split()]
     for word in ALL:
         yield [word, word]
 

@@ -1,7 +1,8 @@
 """What the teacher says: sentences of every kind, without end, each a function of its number.
 
 A tenth of the texts, by a hash, is never trained on: `wanted(split)` holds them for tests. People's own sentences
-(chitchat-dataset, PyPI, MIT) make up the conversation where they are installed; the rest is composed.
+(chitchat-dataset, PyPI, MIT) make up the conversation where they are installed; the rest is composed, or what scenes
+let the model say.
 """
 
 # ruff: noqa: SIM905 — word lists read better as running text
@@ -16,9 +17,12 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 from microturn.model.normal import MONTHS, spoken
+from microturn.scenes import TRAIN_WEIGHTS, compose, write
 from microturn.scenes.words import ANIMALS, COLOURS, FOODS, JOBS, NAMES, OBJECTS, PLACES, VERBS
+from microturn.train.examples import unspoken
 
 TEST_SHARE = 10  # one text in so many is for tests
+REPLY_SCRIPTS = 3000  # of scenes, whose replies are said
 BACKCHANNELS = (
     "mm-hm", "mhm", "right", "oh", "okay", "yeah", "yes", "no", "sure", "I see", "uh-huh", "really?", "wow", "ah",
     "hmm", "of course", "exactly", "go on", "got it", "true", "well", "great", "thanks", "sorry", "oh no",
@@ -152,13 +156,29 @@ def _conversation(rng: random.Random) -> str:
     return said + ("?" if asks else rng.choice("...!"))
 
 
+def scene_says(scripts: int, seconds: float = 30.0) -> Iterator[str]:
+    """All that is to be said in so many scripts for training."""
+    scenes = sorted(TRAIN_WEIGHTS)
+    for seed in range(scripts):
+        script = write(random.Random(seed).choice(scenes), seed, "train", seconds)
+        clips = [unspoken(line.text, 1.0) for line in script.lines]
+        for say in compose(script, clips, seconds, take=seed).says:
+            yield say.text
+
+
+@lru_cache(maxsize=1)
+def _replies() -> tuple[str, ...]:
+    return tuple(sorted(set(scene_says(REPLY_SCRIPTS))))
+
+
 KINDS: dict[str, tuple[float, Callable[[random.Random], str]]] = {
-    "conversation": (0.45, _conversation),
+    "conversation": (0.37, _conversation),
     "prose": (0.15, lambda rng: _filled(NEWS, rng)),
     "numbers": (0.16, lambda rng: _filled(FIGURES, rng)),
     "names": (0.06, lambda rng: _filled(("FULL", "FULL called.", "FULL lives in CITY.", "Hi FULL."), rng)),
     "lists": (0.06, lambda rng: _filled(LISTS, rng)),
     "words": (0.07, lambda rng: rng.choice(SINGLE)),
+    "replies": (0.08, lambda rng: rng.choice(_replies())),
     "backchannels": (0.05, lambda rng: rng.choice(BACKCHANNELS) + rng.choice(("", ".", ","))),
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ Shape suffixes: B stretches, N samples, F frames, C channels, K bins, H hops.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ from microturn.model.vocoder import (
     CHANNELS,
     DELAY,
     FRAME,
+    MEL_STEP,
     NOISE_HOPS,
     PITCH,
     Vocoder,
@@ -38,6 +40,7 @@ WARM, STRETCH = 20, 100  # frames that count for nothing, frames in all
 BATCH = 9
 BEGINNINGS = 0.35  # share of the stretches in which an utterance begins: its first sound is the hardest
 ADVERSARIAL_FROM = 0.85  # share of the minutes after which critics join
+QUIETER, QUIETEST = 0.4, 0.2  # share of the stretches that are played more softly, and how much at most
 REMADE = 0.5  # share of the stretches whose mels a head makes
 Remake = Callable[[Utterance], Utterance]
 MEL_WORTH, COMPLEX_WORTH, CRITIC_WORTH, FEATURE_WORTH = 2.0, 0.3, 0.15, 0.3
@@ -131,6 +134,10 @@ class Stretches:
             if self.rng.random() < BEGINNINGS:
                 start = int(self.rng.integers(WARM - STRETCH, -WARM))
             self._cut(u, start, row, frames, sounds, state)
+            if self.rng.random() < QUIETER:  # else a vocoder takes every voice to be equally loud
+                part = float(np.exp(self.rng.uniform(np.log(QUIETEST), 0)))
+                sounds[row] *= part
+                frames[row, :, :PITCH] = (frames[row, :, :PITCH] + math.log(part) / MEL_STEP).clamp_min(0)
         return frames, state, sounds
 
     def _cut(
