@@ -28,6 +28,7 @@ MATRIX = (
     "timespeak", "cuespeak", "interrupt", "backchannel", "pause", "turns", "listening", "false", "hear",
     "translate", "weave", "repcount", "videoqa", "charades", "commentary",
 )  # fmt: skip
+CASES = {"videoqa": 32}  # few of its questions are about numbers or have a reply; 4 of the others
 Fault = Callable[[Episode, Played], Played]
 
 
@@ -44,7 +45,7 @@ class Reader(Cast):
 
 @cache
 def perfect(name: str) -> tuple[list[Case], list[Played], float]:
-    cases = make_cases(SUITES[name], 4, 7, Reader())
+    cases = make_cases(SUITES[name], CASES.get(name, 4), 7, Reader())
     played = baselines.oracle(cases)
     return cases, played, score(name, cases, played)
 
@@ -190,7 +191,7 @@ FAULTS: dict[Fault, str] = {
     dropped_speech: SPEECH + " repcount",
     after_the_window: "timespeak cuespeak interrupt backchannel pause turns listening false weave videoqa",
     echo: SPEECH,
-    doubled_counts: "timespeak backchannel pause turns false weave repcount videoqa",
+    doubled_counts: "timespeak interrupt backchannel pause turns false weave repcount videoqa",
     never_stops: "timespeak cuespeak interrupt",
     gives_way_to_uh_huh: "backchannel",
     takes_over_in_pauses: "pause turns listening weave",
