@@ -97,3 +97,16 @@ def test_python_m_microturn_is_the_same_command() -> None:
     argv = [sys.executable, "-m", "microturn", "--version"]
     told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     assert told == f"microturn {microturn.__version__}\n"
+
+
+def test_a_command_whose_libraries_are_missing_names_the_extra(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("microturn.bench", "microturn.train"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "scipy.signal", None)
+    monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
+    assert main(["bench", "speech", "--n", "1"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "pip install 'microturn[train]'" in told

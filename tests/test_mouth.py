@@ -254,6 +254,35 @@ def test_a_stretch_of_a_bank_is_the_sound_that_the_vocoder_gives(tmp_path: Path)
         assert abs(lag(a[voiced], b[voiced])) < 0.8
 
 
+def test_a_vocoder_hears_that_voices_can_be_soft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = Builder(tmp_path, "own")
+    builder.add(said(100), 0)
+    builder.write()
+    monkeypatch.setattr(sound, "QUIETER", 0.0)
+    loud = sound.Stretches(VoiceBank(tmp_path), 3).draw(vocoder := Vocoder(32, 2), 1)
+    monkeypatch.setattr(sound, "QUIETER", 1.0)
+    soft = sound.Stretches(VoiceBank(tmp_path), 3).draw(vocoder, 1)
+    part = float(soft[2].abs().max() / loud[2].abs().max())
+    assert sound.QUIETEST <= part < 0.99
+    voiced = soft[0][0, :, :PITCH] > 0
+    fell = (loud[0] - soft[0])[0, :, :PITCH][voiced]
+    assert torch.allclose(fell, torch.full_like(fell, -np.log(part) / MEL_STEP), atol=1e-3)
+
+
+def test_words_take_as_long_as_the_mouth_does() -> None:
+    from microturn.scenes.episode import _PACES, spoken_ms
+    from microturn.train.mouth import paces, sentences
+
+    head = SpeechHead(SpeechConfig(), 16)
+    with torch.no_grad():
+        three = paces.lasting(head.durations, ["one", "seven", "two"])
+        assert paces.lasting(head.durations, ["one", "seven", "two", "two"])[0] == three[0]
+    assert all(ms > 0 and ms % paces.FRAME_MS == 0 for ms in three)
+    assert spoken_ms("seven") == _PACES["seven"] != spoken_ms("sevne")
+    known = [word for text in sentences.scene_says(60) for word in text.split()[:-1]]
+    assert sum(word.rstrip(",.") in _PACES for word in known) > 0.97 * len(known)
+
+
 def test_the_loss_of_the_vocoder_falls_and_a_course_goes_on(tmp_path: Path) -> None:
     builder = Builder(tmp_path, "own")
     builder.add(said(100), 0)

@@ -52,10 +52,14 @@ SUITES = "microturn.bench.command"  # `bench NAME` of any other name: what the m
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(given)
-    args = parser.parse_args(given)
     try:
+        args = _parser(given).parse_args(given)
         return int(args.run(args) or 0)
+    except ModuleNotFoundError as error:
+        if (error.name or "microturn").partition(".")[0] == "microturn":
+            raise
+        print(f"microturn: {error.name} is not installed: pip install 'microturn[train]'", file=sys.stderr)
+        return 2
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # whoever read the output has heard enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
