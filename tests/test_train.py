@@ -23,9 +23,10 @@ from microturn.scenes.episode import Clip, Episode, Placed, Read, Say, Word
 from microturn.streams import Channel, Decision
 from microturn.train import given, sound
 from microturn.train.batch import Batch, fed_back, stack
+from microturn.train.lexicon import Lexicon
 from microturn.train.loop import feedback, slips
 from microturn.train.losses import losses
-from microturn.train.muon import optimizers, orthogonal
+from microturn.train.muon import Muon, optimizers, orthogonal
 from microturn.train.recipe import Recipe
 from microturn.train.release import LARGEST_MB, WEIGHTS, release
 from microturn.train.rollout import Rollout, played, roll_out
@@ -50,7 +51,7 @@ def episode(scene: str, seed: int, seconds: float = 20.0) -> Episode:
 
 def batch_of(count: int, seconds: float = 6.0) -> Batch:
     episodes = [episode("converse", seed, seconds) for seed in range(count)]
-    return stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
+    return stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship(), Lexicon())
 
 
 @pytest.mark.parametrize("scene", SUITES)
@@ -134,8 +135,19 @@ def test_a_few_steps_lower_every_loss() -> None:
         for optimizer in made:
             optimizer.step()
             optimizer.zero_grad()
-        history.append((each.decision.item(), each.say.item(), each.hear.item()))
+        history.append(tuple(loss.item() for loss in vars(each).values()))
     assert all(last < first for first, last in zip(history[0], history[-1], strict=True))
+
+
+def test_every_matrix_between_vectors_of_the_ears_is_kept_orthogonal() -> None:
+    network = Network(tiny())
+    muon = next(o for o in optimizers(network, 1e-3, 1e-3) if isinstance(o, Muon))
+    held = {id(weight) for group in muon.param_groups for weight in group["params"]}
+    floors = [p for n, p in network.ears.named_parameters() if p.ndim == 2 and n.endswith("weight")]
+    assert {p.shape for p in floors if id(p) not in held} <= {
+        network.ears.table.weight.shape,
+        network.ears.out_upper.weight.shape,
+    }
 
 
 def test_orthogonal_brings_singular_values_near_one() -> None:
@@ -183,7 +195,7 @@ def test_weights_survive_the_disk_exactly_and_packed_nearly(tmp_path: Path) -> N
         other = Network(tiny())
         load_weights(other, tmp_path / name)
         for (key, a), b in zip(network.state_dict().items(), other.state_dict().values(), strict=True):
-            if not key.startswith(("voice.", "sounds.")):
+            if not key.startswith(("voice.", "sounds.", "lexis.")):
                 assert float((a - b).abs().max()) <= slack * float(a.abs().max())
     assert not load_model(str(tmp_path / "whole")).voiced
 

@@ -1,4 +1,4 @@
-"""What comes out of a tick: the decision, the pieces said and the pieces heard.
+"""What comes out of a tick: the decision, the pieces said and the pieces heard. And a lesson for the ears.
 
 Pieces are spelled by a small recurrent depth decoder, at most T a tick, ended by piece 0. The decision is taken
 first and by itself: folding silence into the vocabulary costs small models their turn-taking.
@@ -102,3 +102,30 @@ class DepthDecoder(nn.Module):
             going = going & (piece != 0)
             x = self._table[0](piece)
         return out
+
+
+class Lexis(nn.Module):
+    """Which of some words ended here, told by how they sound: every sound at its place from both ends of the word.
+
+    A lesson only. It makes a word look the same wherever in a tick it ends, before ticks are put together.
+    """
+
+    def __init__(self, dim: int, sounds: int, width: int = 256, places: int = 10) -> None:
+        super().__init__()
+        self.sounds, self.places = sounds, places
+        self.at = nn.Embedding(2 * places * sounds, width)
+        self.ask = nn.Linear(dim, width)
+        self.sharp = nn.Parameter(torch.full((1,), 10.0))
+        if self.at.weight.device.type != "meta":
+            nn.init.normal_(self.at.weight, std=0.15)
+
+    def forward(self, heard_RD: Tensor, words_AP: Tensor) -> Tensor:
+        """Logits [R, A]: rows of sounds, zeros behind them, are the words to choose from."""
+        there = words_AP != 0
+        place = torch.arange(words_AP.shape[1], device=words_AP.device)
+        first = place.clamp_max(self.places - 1)
+        last = (there.sum(1, keepdim=True) - 1 - place).clamp(0, self.places - 1) + self.places
+        both = self.at(words_AP + self.sounds * first) + self.at(words_AP + self.sounds * last)
+        named = F.normalize((both * there[..., None]).sum(1), dim=-1)
+        logits: Tensor = self.sharp * F.normalize(self.ask(heard_RD), dim=-1) @ named.T
+        return logits

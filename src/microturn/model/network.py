@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from microturn.model.association import Associations, AssociationState, Words
 from microturn.model.backbone import After, Backbone
 from microturn.model.config import ModelConfig
-from microturn.model.heads import DepthDecoder
+from microturn.model.heads import DepthDecoder, Lexis
 from microturn.model.layers import RMSNorm, SwiGLU
 from microturn.model.phonemes import SOUNDS
 from microturn.model.recall import Recall
@@ -86,7 +86,8 @@ class Network(nn.Module):
         self.mix = SwiGLU(c.d_model, c.d_model)
         self.backbone = Backbone(c)
         self.associations = Associations(c, self.pieces) if c.associate else None
-        self.sounds = nn.Linear(c.syllable_dim, PAIR * len(SOUNDS))  # only lessons use it
+        self.sounds = nn.Linear(c.syllable_dim, PAIR * len(SOUNDS))  # only lessons use these two
+        self.lexis = Lexis(c.syllable_dim, len(SOUNDS))
         self.decision = nn.Linear(c.d_model, len(Decision))
         self.say = DepthDecoder(c, self.pieces)
         self.recall = Recall(c, self.pieces) if c.recall else None

@@ -84,6 +84,7 @@ def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str
         "say": each.say.item(),
         "hear": each.hear.item(),
         "sound": each.sound.item(),
+        "word": each.word.item(),
         "rolled": float(rolled),
     }
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from microturn.model.network import Network, Studied
-from microturn.model.senses import Heard
+from microturn.model.senses import PAIR, Heard
 from microturn.streams import Decision
 from microturn.train.batch import Batch
 
@@ -24,9 +24,10 @@ class Losses:
     say: Tensor
     hear: Tensor
     sound: Tensor  # per sound of the user's words, as the ears tell them apart
+    word: Tensor  # per word of the user's, as the ears tell them apart
 
     def total(self) -> Tensor:
-        return DECISION * self.decision + self.say + self.hear + SOUND * self.sound
+        return DECISION * self.decision + self.say + self.hear + SOUND * self.sound + WORD * self.word
 
 
 DECISION = 2.0
@@ -35,6 +36,8 @@ AROUND = 2  # ticks on either side
 SPEAK_NOTHING = 0.5  # weight of a speaking tick that begins no piece
 HEAR_NOTHING = 0.25
 SOUND = 0.5
+WORD = 0.3
+LATER = 3  # 20 ms frames, one of which is where a word is told from the others of its batch
 
 
 def sound_loss(network: Network, heard: Heard, words: Tensor) -> Tensor:
@@ -55,6 +58,17 @@ def sound_loss(network: Network, heard: Heard, words: Tensor) -> Tensor:
         zero_infinity=True,
     )
     return each / (sounds != 0).sum()
+
+
+def word_loss(network: Network, heard: Heard, words: Tensor) -> Tensor:
+    """Where a word has ended it is told from all others of the batch."""
+    if not len(words):
+        return heard.frames.new_zeros(())
+    row, first, count = words[:, 0], words[:, 1], words[:, 2]
+    others, which = words[:, 3:].unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
+    end = (first + count - 1 + first % LATER) // PAIR
+    heard_WD = heard.syllables[row, end.clamp_max(heard.syllables.shape[1] - 1)]
+    return F.cross_entropy(network.lexis(heard_WD, others), which)
 
 
 def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> Losses:
@@ -82,4 +96,5 @@ def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> L
         say / say_count.clamp_min(1),
         hear / hear_count.clamp_min(1),
         sound_loss(network, studied.sound, batch.sounds),
+        word_loss(network, studied.sound, batch.sounds),
     )

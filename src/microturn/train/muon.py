@@ -68,7 +68,7 @@ class Muon(torch.optim.Optimizer):
 
 GATES = ("sharp", "nothing", "no_age", "no_span", "no_around", "certain", "salient", "late", "beside")
 FASTER = 10.0  # they are scores: a step that suits a weight is nothing to them
-HIDDEN = ("backbone.blocks", "ears.blocks", "ears.out", "ears.pair", "mix.")
+HIDDEN = ("backbone.blocks", "ears.pair", "ears.floor", "ears.join", "ears.upper", "ears.out", "mix.")
 
 
 def optimizers(network: nn.Module, rate: float, muon_rate: float) -> list[torch.optim.Optimizer]:

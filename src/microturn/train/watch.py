@@ -24,7 +24,7 @@ from microturn.model.tokenizer import PieceTokenizer
 
 PRINT_SECONDS = 30
 CASES = 16
-HEADS = {"decision": "#2a6f97", "say": "#bc4749", "hear": "#6a994e", "sound": "#7d5ba6"}
+HEADS = {"decision": "#2a6f97", "say": "#bc4749", "hear": "#6a994e", "sound": "#7d5ba6", "word": "#c08552"}
 BARS = " ▁▂▃▄▅▆▇█"
 HIGHEST = 4.0  # nats in the picture
 SHOWN = 60  # steps in the moving view
