@@ -24,7 +24,7 @@ from microturn.streams import Channel, Decision
 from microturn.train import given, sound
 from microturn.train.batch import Batch, fed_back, stack
 from microturn.train.lexicon import Lexicon
-from microturn.train.loop import feedback, slips
+from microturn.train.loop import feedback, learn, slips
 from microturn.train.losses import losses
 from microturn.train.muon import Muon, optimizers, orthogonal
 from microturn.train.recipe import Recipe
@@ -137,6 +137,21 @@ def test_a_few_steps_lower_every_loss() -> None:
             optimizer.zero_grad()
         history.append(tuple(loss.item() for loss in vars(each).values()))
     assert all(last < first for first, last in zip(history[0], history[-1], strict=True))
+
+
+def test_ears_can_learn_alone() -> None:
+    torch.manual_seed(0)
+    network, batch, alone = Network(tiny(d_model=64)), batch_of(4), Recipe(only="ears")
+    made, history = optimizers(network, 3e-3, 3e-3), []
+    before = network.backbone.norm.scale.clone()
+    for step in range(12):
+        history.append(learn(network, batch, alone, step))
+        for optimizer in made:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert history[-1]["sound"] < history[0]["sound"]
+    assert history[-1]["word"] < history[0]["word"]
+    assert torch.equal(network.backbone.norm.scale, before)
 
 
 def test_every_matrix_between_vectors_of_the_ears_is_kept_orthogonal() -> None:

@@ -24,7 +24,7 @@ from microturn.model.tokenizer import PieceTokenizer
 from microturn.train.batch import Batch, fed_back
 from microturn.train.crew import APART, Crew
 from microturn.train.examples import batches
-from microturn.train.losses import losses
+from microturn.train.losses import SOUND, WORD, losses, sound_loss, word_loss
 from microturn.train.muon import optimizers
 from microturn.train.oracle import corrected
 from microturn.train.recipe import Recipe
@@ -74,6 +74,8 @@ def slips(hear: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str, float]:
     """The gradients of one batch."""
+    if recipe.only == "ears":
+        return learn_ears(network, batch)
     rolled = step >= recipe.rolled_from and (step * 7919 % 1000) < recipe.rolled * 1000
     past, heard, batch = feedback(network, batch, rolled, recipe.holes)
     studied = network.study(batch.setup, batch.setup_channel, batch.percept, past, heard)
@@ -87,6 +89,15 @@ def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str
         "word": each.word.item(),
         "rolled": float(rolled),
     }
+
+
+def learn_ears(network: Network, batch: Batch) -> dict[str, float]:
+    """A word is rare and its sounds are many: small batches of nothing but sound teach the ears soonest."""
+    p = batch.percept
+    heard, _ = network.ears(p.levels, p.has_audio, network.ears.past(len(p.levels)))
+    sound, word = sound_loss(network, heard, batch.sounds), word_loss(network, heard, batch.sounds)
+    (SOUND * sound + WORD * word).backward()  # type: ignore[no-untyped-call]
+    return {"sound": sound.item(), "word": word.item()}
 
 
 class Run:

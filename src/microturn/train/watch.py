@@ -81,7 +81,9 @@ def _moving(step: int, minutes: float, last: Iterable[dict[str, float]]) -> Tabl
     table = Table(title=f"step {step}   {minutes:.1f} min", box=None)
     rows = list(last)
     for head, colour in HEADS.items():
-        values = [row[head] for row in rows]
+        values = [row[head] for row in rows if head in row]
+        if not values:
+            continue
         low, high = min(values), max(values)
         scale = (len(BARS) - 1) / max(high - low, 1e-6)
         bars = "".join(BARS[round((value - low) * scale)] for value in values)
@@ -92,7 +94,7 @@ def _moving(step: int, minutes: float, last: Iterable[dict[str, float]]) -> Tabl
 def draw_curves(folder: Path) -> None:
     """Losses per head against minutes, as curves.png."""
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
-    rows = [row for row in rows if "hear" in row]
+    rows = [row for row in rows if "norm" in row]
     if len(rows) < 2:
         return
     last = rows[-1]["minutes"] or 1.0
