@@ -20,6 +20,8 @@ from microturn.train import sound
 from microturn.train.lexicon import Lexicon
 from microturn.train.targets import Sounding, Targets, targets
 
+OTHERS = 800  # words from which those of a batch are told, besides each other
+
 
 @dataclass
 class Batch:
@@ -33,6 +35,7 @@ class Batch:
     hear_known: Tensor  # [B, N]
     told: Tensor  # [B] words are given, not heard
     sounds: Tensor  # [W, 3 + P] words of users: row, first 20 ms frame, frames, and numbers of sounds
+    others: Tensor  # [A, P] more words that it might have been
 
     def to(self, device: torch.device) -> Batch:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
@@ -50,12 +53,14 @@ def fed_back(said: Tensor, heard: Tensor, decided: Tensor) -> Own:
 
 
 def _soundings(rows: Sequence[tuple[Sounding, ...]]) -> Tensor:
-    words = [(row, word) for row, said in enumerate(rows) for word in said]
-    out = torch.zeros(
-        len(words), 3 + max((len(word.sounds) for _, word in words), default=0), dtype=torch.int64
-    )
-    for w, (row, word) in enumerate(words):
-        out[w, : 3 + len(word.sounds)] = torch.tensor((row, word.first, word.count, *word.sounds))
+    words = [(row, w.first, w.count, *w.sounds) for row, said in enumerate(rows) for w in said]
+    return _padded(words, 3)
+
+
+def _padded(rows: Sequence[tuple[int, ...]], least: int = 0) -> Tensor:
+    out = torch.zeros(len(rows), max(map(len, rows), default=least), dtype=torch.int64)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = torch.tensor(row)
     return out
 
 
@@ -106,4 +111,5 @@ def stack(
         whole([m.hear_known for m in made]),
         torch.tensor([e.told for e in episodes]),
         _soundings([m.sounds for m in made]),
+        _padded(lexicon.some(rng, OTHERS) if lexicon else []),
     )

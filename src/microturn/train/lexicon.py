@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from microturn.model.phonemes import SOUNDS, SYMBOLS, from_ipa, to_phonemes
 
 FILE = "lexicon.json"
@@ -34,6 +36,11 @@ class Lexicon:
         if word not in self._known:
             self._known[word] = _numbers(to_phonemes(word))
         return self._known[word]
+
+    def some(self, rng: np.random.Generator, count: int) -> list[tuple[int, ...]]:
+        """Any of the words that were ever asked for."""
+        known = [sounds for sounds in self._known.values() if sounds]
+        return [known[i] for i in rng.integers(0, len(known), count)] if known else []
 
 
 def write_lexicon(folder: Path, words: Iterable[str]) -> None:

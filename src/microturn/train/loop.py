@@ -95,7 +95,8 @@ def learn_ears(network: Network, batch: Batch) -> dict[str, float]:
     """A word is rare and its sounds are many: small batches of nothing but sound teach the ears soonest."""
     p = batch.percept
     heard, _ = network.ears(p.levels, p.has_audio, network.ears.past(len(p.levels)))
-    sound, word = sound_loss(network, heard, batch.sounds), word_loss(network, heard, batch.sounds)
+    sound = sound_loss(network, heard, batch.sounds)
+    word = word_loss(network, heard, batch.sounds, batch.others)
     (SOUND * sound + WORD * word).backward()  # type: ignore[no-untyped-call]
     return {"sound": sound.item(), "word": word.item()}
 

@@ -37,7 +37,7 @@ SPEAK_NOTHING = 0.5  # weight of a speaking tick that begins no piece
 HEAR_NOTHING = 0.25
 SOUND = 0.5
 WORD = 0.3
-LATER = 3  # 20 ms frames, one of which is where a word is told from the others of its batch
+LATER = 3  # 20 ms frames, one of which is where a word is told from others
 
 
 def sound_loss(network: Network, heard: Heard, words: Tensor) -> Tensor:
@@ -60,15 +60,17 @@ def sound_loss(network: Network, heard: Heard, words: Tensor) -> Tensor:
     return each / (sounds != 0).sum()
 
 
-def word_loss(network: Network, heard: Heard, words: Tensor) -> Tensor:
-    """Where a word has ended it is told from all others of the batch."""
+def word_loss(network: Network, heard: Heard, words: Tensor, others: Tensor) -> Tensor:
+    """Where a word has ended it is told from all others of the batch, and from `others`."""
     if not len(words):
         return heard.frames.new_zeros(())
     row, first, count = words[:, 0], words[:, 1], words[:, 2]
-    others, which = words[:, 3:].unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
+    wide = max(words.shape[1] - 3, others.shape[1])
+    every = torch.cat([F.pad(w, (0, wide - w.shape[1])) for w in (words[:, 3:], others)])
+    names, which = every.unique(dim=0, return_inverse=True)  # type: ignore[no-untyped-call]
     end = (first + count - 1 + first % LATER) // PAIR
     heard_WD = heard.syllables[row, end.clamp_max(heard.syllables.shape[1] - 1)]
-    return F.cross_entropy(network.lexis(heard_WD, others), which)
+    return F.cross_entropy(network.lexis(heard_WD, names), which[: len(words)])
 
 
 def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> Losses:
@@ -96,5 +98,5 @@ def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> L
         say / say_count.clamp_min(1),
         hear / hear_count.clamp_min(1),
         sound_loss(network, studied.sound, batch.sounds),
-        word_loss(network, studied.sound, batch.sounds),
+        word_loss(network, studied.sound, batch.sounds, batch.others),
     )
