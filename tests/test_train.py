@@ -122,6 +122,23 @@ def test_words_are_recalled_alike_in_a_whole_episode_and_tick_by_tick() -> None:
     assert torch.equal(said.view_as(done.say), done.say)
 
 
+def test_what_stood_beside_an_earlier_mention_is_recalled() -> None:
+    """Before anything is learned: "five" was beside "milk", and milk is heard again."""
+    torch.manual_seed(0)
+    recall = Network(tiny(recall=64)).recall
+    assert recall is not None
+    said = ["milk", "five", *["and"] * 12, "coat", "banana", *["and"] * 12, *[""] * 4, "milk"]
+    heard = torch.zeros(1, len(said), recall.reading, dtype=torch.long)
+    heard[0, :, 0] = torch.tensor([PIECES.encode(" " + word)[0] if word else 0 for word in said])
+    hidden, nothing = torch.zeros(1, len(said), tiny().d_model), torch.zeros(1, 0, 4, dtype=torch.long)
+    with torch.no_grad():
+        last = torch.tensor([0]), torch.tensor([len(said) - 1])
+        found = recall(hidden, nothing, heard, torch.zeros_like(heard), *last)[0, 0]
+        five, banana, milk = (recall._table[0](heard[0, at, 0]) for at in (1, 15, 0))
+    assert found @ five > found @ banana
+    assert found @ five > found @ milk
+
+
 def test_a_few_steps_lower_every_loss() -> None:
     torch.manual_seed(0)
     network, batch = Network(tiny(d_model=64)), batch_of(4)

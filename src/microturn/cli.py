@@ -32,6 +32,9 @@ class Command:
 
 COMMANDS = (
     Command("run", "microturn.run", "run recordings through the model, as fast as the machine allows"),
+    Command(
+        "demo", "microturn.demo", "recordings of a few skills through the model, to be watched and heard"
+    ),
     Command("say", "microturn.say", "the model reads a text aloud, with its own voice"),
     Command("plan", "microturn.plan", "what a model costs, and how many sessions a device holds"),
     Command("train", "microturn.train.loop", "train a model"),

@@ -6,7 +6,11 @@ be learned through every layer. What is kept of a word is its pieces and a short
 them the last `c.recall` words. Several words may come in one tick: a key tells which of them it is, by its place in
 the tick and by its first piece. Only the NEAREST words count.
 
-Shape suffixes: B episodes or slots of a step, N ticks, E places, T pieces, R rows, D width of a piece.
+Words that stood beside an earlier mention of what was heard just now score more: when "milk" is heard after "when I
+say milk say five", that is where "five" is.
+
+Shape suffixes: B episodes or slots of a step, N ticks, E places, T pieces, R rows, D width of a piece, L the latest
+places.
 """
 
 from __future__ import annotations
@@ -22,6 +26,10 @@ from microturn.model.tokenizer import PieceTokenizer
 
 NEAREST = 16
 KEY = 64
+LATEST = 32  # places that may hold what was heard just now
+FRESH = 4  # ticks that are just now
+BESIDE = 8  # places on either side
+BRIGHT = 2.0  # score of standing beside an earlier mention, at the start
 
 
 @dataclass
@@ -30,6 +38,9 @@ class RecallState:
 
     keys: Tensor  # [S, E, KEY]
     pieces: Tensor  # [S, E, T]
+    tick: Tensor  # [S, E] in which each came; −1: in the set-up
+    name: Tensor  # [S, E] a number for each word
+    now: Tensor  # [S] tick of the latest look around
     pinned: Tensor  # [S] places of the set-up used
     count: Tensor  # [S] words put into the ring so far
 
@@ -47,9 +58,15 @@ class Recall(nn.Module):
         self.slot = nn.Embedding(2 * self.room, KEY)
         self.gain = nn.Parameter(torch.tensor([6.0]))  # the size of a state that is about to be spelled is 16
         self.nothing = nn.Parameter(torch.zeros(1))  # score of pointing nowhere
+        self.telling = nn.Linear(c.piece_dim, 1)  # how much a word says about what stands beside it
+        self.fresh = nn.Parameter(torch.full((FRESH,), 2 * BRIGHT))
+        self.beside = nn.Parameter(torch.ones(2 * BESIDE + 1))
         if self.gain.device.type != "meta":
             nn.init.zeros_(self.which.weight)
             nn.init.zeros_(self.slot.weight)
+            nn.init.zeros_(self.telling.weight)
+            nn.init.zeros_(self.telling.bias)
+            self.beside.data[BESIDE] = 0.0
         self.register_buffer("begins", PieceTokenizer.load().begins(c.vocabulary), persistent=False)
 
     begins: Tensor  # [V] pieces with which a word begins
@@ -89,6 +106,26 @@ class Recall(nn.Module):
     def _score(self, query: Tensor, keys: Tensor) -> Tensor:
         score: Tensor = (query * keys).sum(-1) * KEY**-0.5
         return score
+
+    def _name(self, words: Tensor) -> Tensor:
+        """Pieces of words […, T] → a number for each […]; words that differ in the first four differ."""
+        base = len(self.begins) ** torch.arange(4, device=words.device)
+        return (words[..., :4] * base[: words.shape[-1]]).sum(-1)
+
+    def _bright(self, pieces_RLT: Tensor, age_RL: Tensor) -> Tensor:
+        """How much each of the latest words says about what is to be said now; nothing if it is not fresh."""
+        telling = torch.sigmoid(self.telling(self._table[0](pieces_RLT[..., 0])))[..., 0]
+        fresh = (age_RL >= 0) & (age_RL < FRESH) & (pieces_RLT[..., 0] != 0)
+        return torch.where(fresh, telling * self.fresh[age_RL.clamp(0, FRESH - 1)], 0.0)
+
+    def _met(self, name_RE: Tensor, name_RL: Tensor, bright_RL: Tensor) -> Tensor:
+        """What the same word in other places is worth [R, E]."""
+        same = name_RE[:, :, None] == name_RL[:, None, :]
+        return torch.where(same, bright_RL[:, None, :], 0.0).amax(-1)
+
+    def _near(self, met_RE: Tensor) -> Tensor:
+        around: Tensor = F.pad(met_RE, (BESIDE, BESIDE)).unfold(-1, 2 * BESIDE + 1, 1) * self.beside
+        return around.sum(-1)
 
     # ---- a whole episode at once ----
 
@@ -131,6 +168,17 @@ class Recall(nn.Module):
         )
         kept = (when < 0)[row_R] | (number[row_R] > so_far[row_R, tick_R][:, None] - self.ring)
         seen = there[row_R] & kept & (when[row_R] <= tick_R[:, None])
+        opened = (there & (when < 0)).sum(1)[row_R, None]
+        came_last = so_far[row_R, tick_R][:, None] - 1 - torch.arange(LATEST, device=pieces.device)
+        at_RL = (opened + came_last).clamp(0, pieces.shape[1] - 1)
+        some = (came_last >= 0) & (came_last >= so_far[row_R, tick_R][:, None] - self.ring)
+        latest = torch.where(some[..., None], pieces[row_R[:, None], at_RL], 0)
+        bright = self._bright(latest, tick_R[:, None] - when[row_R[:, None], at_RL])
+        old = (when[row_R] < 0) | (tick_R[:, None] - when[row_R] >= FRESH)
+        met = self._met(self._name(pieces)[row_R], self._name(latest), bright) * (seen & old)
+        pinned = (when < 0)[row_R]
+        near = torch.where(pinned, self._near(met * pinned), self._near(met * ~pinned))
+        score = score + near
         return self._mix(score.masked_fill(~seen, float("-inf")), pieces, row_R)
 
     # ---- tick by tick ----
@@ -144,6 +192,9 @@ class Recall(nn.Module):
         return RecallState(
             keys=weights.new_zeros(slots, places, KEY),
             pieces=whole(slots, places, self.room),
+            tick=whole(slots, places),
+            name=whole(slots, places),
+            now=whole(slots),
             pinned=whole(slots),
             count=whole(slots),
         )
@@ -154,6 +205,7 @@ class Recall(nn.Module):
         at = int(state.pinned[slot])
         places = slice(at, at + int(some.sum()))
         state.keys[slot, places], state.pieces[slot, places] = keys[some], words[some]
+        state.tick[slot, places], state.name[slot, places] = -1, self._name(words[some])
         state.pinned[slot] += some.sum()
 
     def remember(self, state: RecallState, slots_B: Tensor, hidden_BD: Tensor, *kinds: Tensor) -> None:
@@ -163,6 +215,8 @@ class Recall(nn.Module):
         place = self.pinned + (state.count[slots_B, None] + some.long().cumsum(1) - some.long()) % self.ring
         place = torch.where(some, place, self.pinned + self.ring)
         row = slots_B[:, None]
+        state.now[slots_B] += 1
+        state.tick[row, place], state.name[row, place] = state.now[row], self._name(words)
         state.keys[row, place], state.pieces[row, place] = self._keys(hidden_BD, words), words
         state.count[slots_B] += some.sum(1)
 
@@ -174,4 +228,16 @@ class Recall(nn.Module):
             (place - self.pinned < state.count[slots_R, None]) & (place < self.pinned + self.ring),
         )
         score = self._score(self.query(hidden_RD)[:, None], state.keys[slots_R])
+        # from the oldest to the latest
+        order = self.pinned + (state.count[slots_R, None] + place[: self.ring]) % self.ring
+        last, slot_R = order[:, -LATEST:], slots_R[:, None]
+        latest = torch.where(used.gather(1, last)[..., None], state.pieces[slot_R, last], 0)
+        bright = self._bright(latest, state.now[slot_R] - state.tick[slot_R, last])
+        tick = state.tick[slots_R]
+        old = used & ((tick < 0) | (state.now[slot_R] - tick >= FRESH))
+        met = self._met(state.name[slots_R], self._name(latest), bright) * old
+        near = torch.zeros_like(score)
+        near[:, : self.pinned] = self._near(met[:, : self.pinned])
+        near.scatter_(1, order, self._near(met.gather(1, order)))
+        score = score + near
         return self._mix(score.masked_fill(~used, float("-inf")), state.pieces[slots_R])

@@ -76,7 +76,9 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
         recalled = None
         if recall and words:
             recall.remember(words, slots, hidden, live.heard, p.text[:, t])
-            recalled = recall.look(words, slots, hidden)
+            rows = (choice == Decision.SPEAK).nonzero()[:, 0]
+            recalled = hidden.new_zeros(b, recall.room, network.c.piece_dim)
+            recalled[rows] = recall.look(words, slots[rows], hidden[rows])
         say = network.say.spell(hidden, choice == Decision.SPEAK, recalled=recalled)
         steps.append((choice, say, live.heard))
         said, heard, decided = say[:, None], live.heard[:, None], choice[:, None]

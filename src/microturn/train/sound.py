@@ -20,6 +20,7 @@ from microturn.streams import Bytes, Flags, Floats
 from microturn.train.targets import schedule
 
 POWER = np.power(10.0, np.arange(256) / CLIP_LEVELS * (HIGH - LOW) + LOW).astype(np.float32)
+BEND = 1.0  # bins by which each part of the spectrum may move by itself
 BAND_TOPS = {3400: 47, 4000: 51, 5500: 58, 7000: 63}  # Hz → first mel bin that is gone
 
 
@@ -31,7 +32,7 @@ class Hardship:
 
 
 def vary(clip: Clip, rng: np.random.Generator) -> Clip:
-    """The same words by a longer or shorter throat, faster or slower: warps bins and stretches time."""
+    """The same words by a longer or shorter throat of another shape, faster or slower: warps bins, stretches time."""
     rate = float(np.exp(rng.normal(0, 0.1)))
     warp = float(np.exp(rng.normal(0, 0.08)))
     mel = clip.mel.astype(np.float32)
@@ -41,7 +42,8 @@ def vary(clip: Clip, rng: np.random.Generator) -> Clip:
     high = np.minimum(low + 1, len(mel) - 1)
     part = (at - low)[:, None].astype(np.float32)
     mel = mel[low] * (1 - part) + mel[high] * part
-    at = np.clip((np.arange(BINS) + 2) * warp - 2, 0, BINS - 1)
+    bend = np.interp(np.arange(BINS), np.linspace(0, BINS - 1, 6), rng.normal(0, BEND, 6))
+    at = np.clip((np.arange(BINS) + 2) * warp - 2 + bend, 0, BINS - 1)
     low = at.astype(np.int64)
     part = (at - low).astype(np.float32)
     mel = mel[:, low] * (1 - part) + mel[:, np.minimum(low + 1, BINS - 1)] * part
@@ -108,6 +110,15 @@ def _echo(episode: Episode, mouth: Sequence[Bytes], frames: int, rng: np.random.
     return out
 
 
+def _holes(power: Floats, rng: np.random.Generator) -> None:
+    """Bands that a microphone does not pass, and moments that got lost."""
+    for _ in range(int(rng.integers(0, 3))):
+        first = int(rng.integers(0, BINS - 4))
+        power[:, first : first + int(rng.integers(2, 9))] *= 1e-3
+    for at in np.flatnonzero(rng.random(len(power)) < rng.uniform(0, 0.01)):
+        power[at : at + int(rng.integers(2, 8))] *= 1e-3
+
+
 def _clip(power: Floats, loud: float, rng: np.random.Generator) -> Floats:
     """A microphone driven too far: loud frames are capped, and what is cut off smears over the spectrum."""
     whole = power.sum(1, keepdims=True)
@@ -163,6 +174,8 @@ def mix(
             total += echo * np.float32(level / max(1e-6, float(np.percentile(echo.sum(1), 98))))
         if rng.random() < 0.3:
             total += _events(frames, rng) * speech_power * np.float32(10 ** rng.uniform(-3, -1))
+        if rng.random() < 0.4:
+            _holes(total, rng)
         if rng.random() < 0.25:
             total[:, rng.choice(list(BAND_TOPS.values())) :] *= 1e-4
         total *= _colour(rng, 3.0)

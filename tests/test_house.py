@@ -1,0 +1,96 @@
+"""The rooms of the house and who may know whom: docs/architecture.md draws it."""
+
+from __future__ import annotations
+
+import ast
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from microturn.bench.metrics import Played, Run
+from microturn.bench.suites import SUITES
+from microturn.scenes.episode import pace
+from microturn.train.examples import unspoken
+
+HOUSE = Path(__file__).parents[1] / "src" / "microturn"
+GROUND = {"clock", "streams"}
+KNOWS = {
+    "clock": set[str](),
+    "streams": {"clock"},
+    "model": GROUND,
+    "engine": GROUND,
+    "background": GROUND | {"events"},
+    "server": GROUND | {"background", "engine", "events", "media", "model"},
+    "client": {"clock", "media"},
+    "scenes": GROUND | {"drawing"},
+    "drawing": GROUND | {"model"},
+    "train": GROUND | {"bench", "engine", "model", "say", "scenes"},
+    # the one that measures may look into every room
+    "bench": GROUND
+    | {"background", "client", "engine", "media", "model", "say", "scenes", "server", "train"},
+}
+MEASURES_THE_SERVER = {"server.py", "targets.py", "harness.py"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Rooms that a file asks for, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (
+                (
+                    [a.name for a in node.names]
+                    if node.module == "microturn"
+                    else [node.module[len("microturn.") :]]
+                )
+                if node.module.startswith("microturn")
+                else ()
+            )
+        elif isinstance(node, ast.Import):
+            yield from (a.name[len("microturn.") :] for a in node.names if a.name.startswith("microturn."))
+
+
+def test_arrows_between_rooms_point_one_way() -> None:
+    known: dict[str, set[str]] = defaultdict(set)
+    for path in HOUSE.rglob("*.py"):
+        room = path.relative_to(HOUSE).parts[0].removesuffix(".py")
+        known[room] |= {name.split(".")[0] for name in imports(path)} - {room}
+    assert known["model"], "the house was not read"
+    for room, may in KNOWS.items():
+        assert known[room] <= may, f"{room} knows {sorted(known[room] - may)}"
+
+
+def test_only_what_measures_or_starts_the_server_imports_it() -> None:
+    asking = {
+        path.name
+        for path in HOUSE.rglob("*.py")
+        if "server" not in path.relative_to(HOUSE).parts[0]
+        and any(name.split(".")[0] == "server" for name in imports(path))
+    }
+    assert asking <= MEASURES_THE_SERVER
+
+
+def test_what_the_model_is_made_of_needs_no_training_extra() -> None:
+    heavy = {"scipy", "onnxruntime", "onnx", "hibari", "faster_whisper", "pyworld", "soundfile"}
+    for room in ("model", "engine", "server", "background", "client"):
+        for path in (HOUSE / room).rglob("*.py"):
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    names = (
+                        [node.module or ""]
+                        if isinstance(node, ast.ImportFrom)
+                        else [a.name for a in node.names]
+                    )
+                    assert not heavy & {name.split(".")[0] for name in names}, path
+
+
+def test_the_scene_of_the_docs_is_one() -> None:
+    text = (HOUSE.parents[1] / "docs" / "scenes.md").read_text("utf-8")
+    made: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], made)
+    echo, rng = made["Echo"](), random.Random(1)
+    script = echo.script(rng, "test", 6.0)
+    episode = echo.compose(script, [unspoken(line.text, 1.0) for line in script.lines], rng, 6.0)
+    done = Played(tuple(word for say in episode.says for word in pace(say)))
+    assert SUITES["turns"].score([Run(episode, done)], 1)[0].value == 1.0
