@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from websockets.sync.client import connect
 from microturn.cli import main
 from microturn.clock import VirtualClock
 from microturn.server.access import ANYBODY, Access, Bucket, Denied, Key, digest, new_key, read_keys
-from microturn.server.serve import JsonLines
+from microturn.server.serve import JsonLines, listen
 from serving import Served, served
 
 KEYS = (Key("ann", digest("a-secret")), Key("bob", digest("b-secret"), sessions=1, minutes=1.0, starts=2))
@@ -137,6 +138,11 @@ def test_it_listens_to_other_machines_only_with_keys(capsys: pytest.CaptureFixtu
     assert "--new-key NAME" in capsys.readouterr().err
     assert main(["serve", "--cert", "a.pem"]) == 2
     assert main(["serve", "--keys", "/nowhere/keys"]) == 2
+
+
+def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ValueError, match="--port"):
+        listen("127.0.0.1", taken.getsockname()[1])
 
 
 def test_what_is_large_is_refused() -> None:
