@@ -54,10 +54,11 @@ def fed_back(said: Tensor, heard: Tensor, decided: Tensor) -> Own:
 
 def _soundings(rows: Sequence[tuple[Sounding, ...]]) -> Tensor:
     words = [(row, w.first, w.count, *w.sounds) for row, said in enumerate(rows) for w in said]
-    return _padded(words, 3)
+    return padded(words, 3)
 
 
-def _padded(rows: Sequence[tuple[int, ...]], least: int = 0) -> Tensor:
+def padded(rows: Sequence[tuple[int, ...]], least: int = 0) -> Tensor:
+    """Rows of numbers with zeros behind them."""
     out = torch.zeros(len(rows), max(map(len, rows), default=least), dtype=torch.int64)
     for i, row in enumerate(rows):
         out[i, : len(row)] = torch.tensor(row)
@@ -111,5 +112,5 @@ def stack(
         whole([m.hear_known for m in made]),
         torch.tensor([e.told for e in episodes]),
         _soundings([m.sounds for m in made]),
-        _padded(lexicon.some(rng, OTHERS) if lexicon else []),
+        padded(lexicon.some(rng, OTHERS) if lexicon else []),
     )

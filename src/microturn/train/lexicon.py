@@ -37,6 +37,10 @@ class Lexicon:
             self._known[word] = _numbers(to_phonemes(word))
         return self._known[word]
 
+    def words(self) -> list[str]:
+        """English ones: others are marked with their language."""
+        return [word for word in self._known if ":" not in word]
+
     def some(self, rng: np.random.Generator, count: int) -> list[tuple[int, ...]]:
         """Any of the words that were ever asked for."""
         known = [sounds for sounds in self._known.values() if sounds]
