@@ -9,6 +9,7 @@ import pytest
 from microturn import demo
 from microturn.cli import main
 from microturn.media import examine
+from microturn.runner import Job
 
 
 def test_a_scene_is_shown_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,7 +31,7 @@ def test_every_scene_has_a_recording_that_is_short() -> None:
 
 def test_both_voices_lie_side_by_side(tmp_path: Path) -> None:
     assert main(["demo", "time", "--fast", "--out", str(tmp_path)]) == 0
-    job = demo.Job(demo.HERE / "time.opus", tmp_path / "time.wav")
+    job = Job(demo.HERE / "time.opus", tmp_path / "time.wav")
     both = demo.side_by_side(job)
     assert both.shape[1] == 2
     assert abs(both[:, 0]).max() > 0.05

@@ -1,6 +1,7 @@
 """`microturn demo`: recordings of a few skills run through the model, then played back as they were lived.
 
-The recordings are cases that the released weights get right; how often they do is in docs/model-card.md. No microphone is needed. What the model heard, decided and said is printed in the tick in which it did, with both
+The recordings are cases that the released weights get right; how often they do is in docs/model-card.md. No
+microphone is needed. What the model heard, decided and said is printed in the tick in which it did, with both
 voices on the loudspeaker if there is one (`microturn[talk]`), and kept as a sound file, a picture and events.
 """
 
