@@ -73,15 +73,19 @@ def hear(network: Network, clips: Iterator[Clip], lexicon: Lexicon) -> tuple[flo
         p = batch.percept
         heard, _ = network.ears(p.levels, p.has_audio, network.ears.past(1))
         found_F = network.sounds(heard.syllables).view(heard.frames.shape[1], -1).argmax(-1)
+        ends, known = [], []
         for _, first, count, *rest in batch.sounds.tolist():
             true = tuple(s for s in rest if s)
             spelled = torch.unique_consecutive(found_F[first : first + count]).tolist()
             wrong += distance([str(s) for s in true], [str(s) for s in spelled if s])
             sounds_in_all += len(true)
             if true in number:
-                at = heard.syllables[:, min((first + count - 1) // PAIR, heard.syllables.shape[1] - 1)]
-                right += int(network.lexis(at, table).argmax()) == number[true]
-                words_in_all += 1
+                ends.append(min((first + count - 1) // PAIR, heard.syllables.shape[1] - 1))
+                known.append(number[true])
+        if known:
+            likeliest = network.lexis(heard.syllables[0, ends], table).argmax(-1)
+            right += int((likeliest == torch.tensor(known)).sum())
+            words_in_all += len(known)
     return wrong / sounds_in_all, right / words_in_all
 
 
