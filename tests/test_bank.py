@@ -140,6 +140,17 @@ class TestVoices:
         pause = power[spoken.words[3].end_ms * 16 + 400 : spoken.words[4].start_ms * 16 - 800]
         assert pause.mean() < power.mean() / 20  # the comma is quiet, between the words it should be between
 
+    @pytest.mark.parametrize("name", ["pico-en-US-00", "festival-ked-00", "rhvoice-bdl-00"])
+    def test_engines_that_do_not_tell_when_are_aligned(self, name: str) -> None:
+        from microturn.train.voices import load_voice
+
+        try:
+            spoken = load_voice(name).speak("the weather is lovely today")
+        except ValueError as error:
+            pytest.skip(str(error))
+        assert [w.text for w in spoken.words] == ["the", "weather", "is", "lovely", "today"]
+        assert 1000 < spoken.words[-1].end_ms < 3500
+
     def test_alignment_finds_the_words_of_a_voice_with_known_times(self) -> None:
         from microturn.train.voices import load_voice
         from microturn.train.voices.align import align

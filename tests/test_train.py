@@ -288,16 +288,18 @@ def test_what_is_told_is_known_in_its_tick_and_never_has_to_be_heard() -> None:
     assert torch.equal(rolled.heard[0, 1:], batch.hear[0, :-1])
 
 
-def test_skills_can_be_looked_at_without_ears() -> None:
+@pytest.mark.parametrize("scene", ["cue", "reps"])
+def test_skills_can_be_looked_at_without_ears(scene: str) -> None:
     """The words are given in their ticks, whatever the network hears; what it does with them is its own."""
-    lived = given.episodes("cue", "say", 2)
-    assert all(e.told for e in lived)
-    assert [e.says for e in lived] == [e.says for e in given.episodes("cue", "say", 2)]
+    suite, kind = given.SKILLS[scene]
+    lived = given.episodes(scene, kind, 2)
+    assert all(e.told and bool(e.film) == (scene == "reps") for e in lived)
+    assert [e.says for e in lived] == [e.says for e in given.episodes(scene, kind, 2)]
     torch.manual_seed(0)
     runs = given.live(Network(tiny()), lived)
     for episode, run in zip(lived, runs, strict=True):
         assert [h.text for h in run.played.heard] == [w.text for p in episode.placed for w in p.clip.words]
-    assert BENCH["cuespeak"].score(runs, 1)[0].value == 0
+    assert BENCH[suite].score(runs, 1)[0].value == 0
 
 
 def test_a_word_that_was_early_is_not_to_be_heard_again() -> None:

@@ -47,6 +47,7 @@ class ModelConfig:
     syllable_dim: int = 320  # 40 ms frames
     syllable_blocks: int = 6
     syllable_kernel: int = 7
+    word_dim: int = 256  # of what a syllable tells about the word that ends with it
     tile: int = 40  # pixels
     tiles: tuple[int, int] = (3, 4)  # rows, columns of tiles in a frame
     tile_dim: int = 128

@@ -63,6 +63,8 @@ class Ears(nn.Module):
         self.join = nn.Linear(PAIR * c.ear_dim, c.syllable_dim)
         self.upper = Floor(c.syllable_dim, c.syllable_blocks, c.syllable_kernel)
         self.out_upper = nn.Linear(FRAMES // PAIR**2 * c.syllable_dim, c.d_model, bias=False)
+        self.tell = nn.Linear(c.syllable_dim, 2 * c.word_dim)  # which word, and whether it ends here
+        self.out_words = nn.Linear(FRAMES // PAIR**2 * c.word_dim, c.d_model, bias=False)
         self.size = self.floor.size + self.upper.size  # numbers to carry from tick to tick
         self.register_buffer("offsets", torch.arange(BINS) * c.mel_levels, persistent=False)
         if self.table.weight.device.type != "meta":
@@ -70,7 +72,8 @@ class Ears(nn.Module):
             slope = torch.randn(BINS, 1, half) * BINS**-0.5
             level = torch.linspace(-1, 1, c.mel_levels)[None, :, None]
             self.table.weight.data.copy_((slope * level).view(BINS * c.mel_levels, half))
-            nn.init.zeros_(self.out_upper.weight)  # sounds first, then what they make up
+            for later in (self.out_upper, self.out_words):  # sounds first, then what they make up
+                nn.init.zeros_(later.weight)
 
     offsets: Tensor
 
@@ -95,7 +98,8 @@ class Ears(nn.Module):
         b, f, d = heard.frames.shape
         ticks = f * PAIR // FRAMES
         low = self.out(heard.frames.reshape(b, ticks, FRAMES // PAIR * d))
-        vector: Tensor = low + self.out_upper(heard.syllables.reshape(b, ticks, -1))
+        words = F.glu(self.tell(heard.syllables)).reshape(b, ticks, -1)
+        vector: Tensor = low + self.out_upper(heard.syllables.reshape(b, ticks, -1)) + self.out_words(words)
         return vector
 
 

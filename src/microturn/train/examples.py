@@ -19,7 +19,7 @@ from microturn.clock import TICKS_PER_SECOND
 from microturn.model.config import ModelConfig
 from microturn.model.ears import BINS
 from microturn.model.tokenizer import PieceTokenizer
-from microturn.scenes import TRAIN_WEIGHTS, compose, write
+from microturn.scenes import LATER_WEIGHTS, TRAIN_WEIGHTS, compose, write
 from microturn.scenes.episode import Clip, Episode, Expected, Placed, Word, spoken_ms
 from microturn.train import sound
 from microturn.train.bank import Bank
@@ -31,10 +31,12 @@ from microturn.train.recipe import Recipe
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
 TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")} | {"time": 0.3}
+SEEN = ("reps", "notice", "look", "charades")  # eyes begin from nothing, and so they come first
+LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in SEEN}
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
-    **{"tape": 0.2, "hibari": 0.18, "kokoro": 0.12, "flite": 0.12, "espeak": 0.06},
-    **{"pico": 0.2, "festival": 0.12},
+    **{"tape": 0.14, "hibari": 0.16, "kokoro": 0.22, "flite": 0.12, "espeak": 0.06},
+    **{"pico": 0.12, "festival": 0.08, "rhvoice": 0.1},
 }
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
 TOLD_LENGTHS = {16.0: 0.25, 25.0: 0.35, 40.0: 0.4}
@@ -72,12 +74,22 @@ class Examples:
 
     `told` is the share of batches in which nobody has to be heard: any words can be used there, so that skills are
     learned from more scripts than a bank can hold, and hearing from what it holds. In a share `aside` of the other
-    batches' episodes other people talk while words are given: what is given counts. `plain` is the share of the rest
-    that is only hearing, `real` the share of those by recorded people.
+    batches' episodes other people talk while words are given: what is given counts. `later` is the share of these
+    scripts that come from the later scenes. `plain` is the share of the rest that is only hearing, `real` the share
+    of those by recorded people.
     """
 
-    def __init__(self, bank: Bank, plain: float, real: float, told: float = 0.0, aside: float = 0.0) -> None:
+    def __init__(
+        self,
+        bank: Bank,
+        plain: float,
+        real: float,
+        told: float = 0.0,
+        aside: float = 0.0,
+        later: float = 0.0,
+    ) -> None:
         self.bank, self.plain, self.real, self.told, self.aside = bank, plain, real, told, aside
+        self.later = later
         self.scripts = bank.scripts()
         voices = bank.voices()
         known = {family for family in FAMILIES if any(family_of(v) == family for v in voices)}
@@ -115,7 +127,8 @@ class Examples:
 
     def _told(self, rng: random.Random, seconds: float) -> Episode:
         """A new script, its words given."""
-        scene = rng.choices(list(TOLD), list(TOLD.values()))[0]
+        shares = LATER if rng.random() < self.later else TOLD
+        scene = rng.choices(list(shares), list(shares.values()))[0]
         script = write(scene, rng.randrange(1 << 40, 1 << 41), "train", seconds)
         pace = rng.uniform(0.8, 1.3)
         clips = [unspoken(line.text, pace) for line in script.lines]
@@ -159,12 +172,13 @@ class Examples:
 
 def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> None:
     torch.set_num_threads(1)
-    examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real, recipe.told, recipe.aside)
     pieces = PieceTokenizer.load()
     trainer = mp.parent_process()
+    examples: Examples | None = None
     while True:
-        if step % REREAD == 0:  # it may be growing
-            examples = Examples(Bank(recipe.bank), recipe.plain, recipe.real, recipe.told, recipe.aside)
+        if examples is None or step % REREAD == 0:  # it may be growing
+            r = recipe
+            examples = Examples(Bank(r.bank), r.plain, r.real, r.told, r.aside, r.later)
         batch = examples.batch(recipe.seed * 1_000_000 + step, recipe.seconds, c, pieces)
         step += 1
         while True:

@@ -26,7 +26,12 @@ from microturn.train.batch import stack
 from microturn.train.examples import unspoken
 from microturn.train.rollout import played, roll_out
 
-SKILLS = {"time": ("timespeak", "say"), "cue": ("cuespeak", "say"), "converse": ("turns", "reply")}
+SKILLS = {  # scene: its suite, and what must be expected in an episode (nothing named: that something is said)
+    **{"time": ("timespeak", "say"), "cue": ("cuespeak", "say"), "converse": ("turns", "reply")},
+    **{"translate": ("translate", ""), "codeswitch": ("codeswitch", ""), "weave": ("weave", "delegate")},
+    **{"instructions": ("instructions", "reply"), "reps": ("repcount", "say"), "notice": ("videoqa", "say")},
+    **{"charades": ("charades", "say"), "commentary": ("commentary", "say"), "look": ("look", "reply")},
+}
 FIRST = 1 << 42  # seeds that no training draws
 SECONDS = 24.0
 ROWS = 50
@@ -38,7 +43,7 @@ def episodes(scene: str, kind: str, n: int, split: str = "test") -> list[Episode
     for seed in range(FIRST, FIRST + 100 * n):
         script = write(scene, seed, split, SECONDS)
         episode = compose(script, [unspoken(line.text, 1.0) for line in script.lines], SECONDS, take=seed)
-        if any(expected.kind == kind for expected in episode.expected):
+        if any(expected.kind == kind for expected in episode.expected) if kind else episode.says:
             found.append(replace(episode, told=True))
         if len(found) == n:
             break
@@ -69,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m microturn.train.given")
     parser.add_argument("weights", nargs="?", type=Path, default=Path(RELEASED))
     parser.add_argument("--n", type=int, default=100, help="episodes of each skill (100)")
+    parser.add_argument("--scenes", default="time,cue,converse", help=f"of {', '.join(SKILLS)}")
     parser.add_argument("--reminders", action="store_true", help="only when reminders come, number by number")
     args = parser.parse_args()
     network = load_model(str(args.weights)).network
@@ -76,7 +82,8 @@ def main() -> None:
         for text, times in reminders(network):
             print(f"{text}: {times}", flush=True)
         return
-    for scene, (suite, kind) in SKILLS.items():
+    for scene in args.scenes.split(","):
+        suite, kind = SKILLS[scene]
         scores = SUITES[suite].score(live(network, episodes(scene, kind, args.n)), 1)
         told = (f"{s.name} {s.value:.2f}" for s in scores if s.value is not None)
         print(f"{scene:9s}", " · ".join(told), flush=True)

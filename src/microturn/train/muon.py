@@ -79,7 +79,7 @@ GATES = (
     "fresh",
 )
 FASTER = 10.0  # they are scores: a step that suits a weight is nothing to them
-HIDDEN = ("backbone.blocks", "ears.pair", "ears.floor", "ears.join", "ears.upper", "ears.out", "mix.")
+HIDDEN = ("backbone.blocks", "ears.", "eyes.", "mix.")
 
 
 def optimizers(network: nn.Module, rate: float, muon_rate: float) -> list[torch.optim.Optimizer]:
@@ -91,7 +91,7 @@ def optimizers(network: nn.Module, rate: float, muon_rate: float) -> list[torch.
         if name.startswith(VOICE):
             continue  # the mouth learns by itself
         hidden = weight.ndim == 2 and any(part in name for part in HIDDEN)
-        is_matrix = hidden and not name.endswith(("worth", "taps")) and muon_rate > 0
+        is_matrix = hidden and not name.endswith(("worth", "taps", "ears.table.weight")) and muon_rate > 0
         is_gate = name.startswith(("associations.", "recall.")) and name.endswith(GATES)
         (matrices if is_matrix else gates if is_gate else rest).append(weight)
     groups: list[dict[str, Any]] = [{"params": rest}]

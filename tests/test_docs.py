@@ -1,0 +1,82 @@
+"""Every command that README and docs name is one that the command line takes; what needs nothing else is run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from microturn import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.M | re.S)
+INLINE = re.compile(r"`([^`\n]+)`")
+OURS = re.compile(r"^(?:\.venv/bin/)?(?:microturn (?!needs)[a-z]|python -m microturn)")
+
+
+def commands() -> dict[str, str]:
+    """Each command as it stands there, and the page on which it does."""
+    found: dict[str, str] = {}
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+        for line in [*lines, *INLINE.findall(BLOCK.sub("", text))]:
+            command = line.split(" #")[0].split(" > ")[0].strip().removeprefix("$ ")
+            if OURS.match(command) and "…" not in command and "|" not in command:
+                found.setdefault(command, page.name)
+    return found
+
+
+COMMANDS = commands()
+
+
+def arguments(command: str) -> list[str]:
+    words = shlex.split(re.sub(r"[\[\]]", "", command))
+    return words[3:] if "python -m " in command else words[1:]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "python -m " not in c])
+def test_command_line_takes_it(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is only named may lack what it needs to be run."""
+    given = arguments(command)
+    try:
+        args = cli._parser(given).parse_args(given)
+    except SystemExit as ended:
+        code = ended.code
+    else:
+        assert callable(args.run)
+        return
+    named = not any(word.startswith("-") for word in given)
+    assert code == 0 or (named and "are required" in capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "python -m " in c])
+def test_module_takes_its_options(command: str) -> None:
+    spec = find_spec(command.split("python -m ")[1].split()[0])
+    assert spec
+    assert spec.origin
+    source = Path(spec.origin)
+    main = source.with_name("__main__.py") if source.name == "__init__.py" else source
+    text = main.read_text("utf-8")
+    assert main.stem == "__main__" or '"__main__"' in text
+    options = [word for word in arguments(command) if word.startswith("--")]
+    assert all(f'"{option}"' in text for option in options)
+
+
+def test_what_needs_nothing_else_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """README's order: something is said, and what was said is heard."""
+    monkeypatch.chdir(tmp_path)
+    readme = [arguments(c) for c, page in COMMANDS.items() if page == "README.md" and "python -m" not in c]
+    told = {given[0]: given for given in reversed(readme)}
+    assert cli.main(told["say"]) == 0
+    (tmp_path / "hello.wav").rename("question.wav")
+    assert cli.main(told["run"]) == 0
+    assert {"answer.wav", "answer.jsonl", "answer.png"} <= {p.name for p in tmp_path.iterdir()}
+    assert cli.main([word for word in told["plan"] if word != "--measure"]) == 0
+    assert "sessions" in capsys.readouterr().out
