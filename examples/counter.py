@@ -4,7 +4,7 @@
 
 Five pictures a second go out, one a tick; the counting is the model's. A film takes the place of the camera.
 
-nano today: its eyes are not trained yet, so it will not count.
+nano today: its eyes have only begun to learn, so it will not count.
 """
 
 import asyncio
