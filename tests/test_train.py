@@ -132,6 +132,8 @@ def test_what_stood_beside_an_earlier_mention_is_recalled() -> None:
     heard[0, :, 0] = torch.tensor([PIECES.encode(" " + word)[0] if word else 0 for word in said])
     hidden, nothing = torch.zeros(1, len(said), tiny().d_model), torch.zeros(1, 0, 4, dtype=torch.long)
     with torch.no_grad():
+        words = torch.tensor(sorted(set(heard[0, :, 0].tolist())))  # each unlike the others
+        recall._table[0].weight[words] = torch.eye(tiny().piece_dim)[: len(words)]
         last = torch.tensor([0]), torch.tensor([len(said) - 1])
         found = recall(hidden, nothing, heard, torch.zeros_like(heard), *last)[0, 0]
         five, banana, milk = (recall._table[0](heard[0, at, 0]) for at in (1, 15, 0))
