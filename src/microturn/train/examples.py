@@ -75,8 +75,8 @@ class Examples:
     `told` is the share of batches in which nobody has to be heard: any words can be used there, so that skills are
     learned from more scripts than a bank can hold, and hearing from what it holds. In a share `aside` of the other
     batches' episodes other people talk while words are given: what is given counts. `later` is the share of these
-    scripts that come from the later scenes. `plain` is the share of the rest that is only hearing, `real` the share
-    of those by recorded people.
+    scripts in which there is something to see. `plain` is the share of the rest that is only hearing, `real` the
+    share of those by recorded people.
     """
 
     def __init__(

@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m microturn.train.given")
     parser.add_argument("weights", nargs="?", type=Path, default=Path(RELEASED))
     parser.add_argument("--n", type=int, default=100, help="episodes of each skill (100)")
-    parser.add_argument("--scenes", default="time,cue,converse", help=f"of {', '.join(SKILLS)}")
+    parser.add_argument("--scenes", nargs="+", choices=SKILLS, default=["time", "cue", "converse"])
     parser.add_argument("--reminders", action="store_true", help="only when reminders come, number by number")
     args = parser.parse_args()
     network = load_model(str(args.weights)).network
@@ -82,7 +82,7 @@ def main() -> None:
         for text, times in reminders(network):
             print(f"{text}: {times}", flush=True)
         return
-    for scene in args.scenes.split(","):
+    for scene in args.scenes:
         suite, kind = SKILLS[scene]
         scores = SUITES[suite].score(live(network, episodes(scene, kind, args.n)), 1)
         told = (f"{s.name} {s.value:.2f}" for s in scores if s.value is not None)

