@@ -12,7 +12,7 @@ from typing import Any
 from microturn.bench.metrics import Played, Run
 from microturn.bench.suites import SUITES
 from microturn.scenes.episode import pace
-from microturn.train.examples import unspoken
+from microturn.train.sound import unspoken
 
 HOUSE = Path(__file__).parents[1] / "src" / "microturn"
 GROUND = {"clock", "streams"}

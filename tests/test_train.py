@@ -14,7 +14,7 @@ import torch
 from microturn.bench import scores
 from microturn.bench.metrics import Run
 from microturn.bench.suites import SUITES as BENCH
-from microturn.model.checkpoint import load_model, load_weights, save_weights, story_of
+from microturn.model.checkpoint import LESSONS, VOICE, load_model, load_weights, save_weights, story_of
 from microturn.model.config import NANO, tiny
 from microturn.model.network import Network
 from microturn.model.tokenizer import PieceTokenizer
@@ -229,7 +229,7 @@ def test_weights_survive_the_disk_exactly_and_packed_nearly(tmp_path: Path) -> N
         other = Network(tiny())
         load_weights(other, tmp_path / name)
         for (key, a), b in zip(network.state_dict().items(), other.state_dict().values(), strict=True):
-            if not key.startswith(("voice.", "sounds.", "lexis.")):
+            if not key.startswith((VOICE, *LESSONS)):
                 assert float((a - b).abs().max()) <= slack * float(a.abs().max())
     assert not load_model(str(tmp_path / "whole")).voiced
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from microturn.model import association, speech
+from microturn.model import association, eyes, speech
 from microturn.model.config import ModelConfig
 from microturn.model.ears import CONTEXT, FRAMES
 from microturn.model.layers import Routed
@@ -63,11 +63,11 @@ def cost_of(c: ModelConfig) -> Cost:
     voice_flops = frame_flops = 0
     uses = _uses(c, network)
     for name, module in network.named_modules():
-        if not isinstance(module, nn.Linear):
+        if not isinstance(module, nn.Linear | nn.Conv2d):
             continue
         times = next((n for start, n in uses.items() if name.startswith(start)), 1)
         products = 2 * times * module.weight.numel()
-        if name.startswith("eyes."):
+        if isinstance(module, nn.Conv2d) or name.startswith("eyes.join"):
             frame_flops += products
             continue
         weights += module.weight.numel()
@@ -75,6 +75,7 @@ def cost_of(c: ModelConfig) -> Cost:
             voice_flops += products
         else:
             flops += products
+    frame_flops += 2 * c.eye_maps * len(network.eyes.places) * (eyes.VALUES + eyes.PLACE)
     routed = [m for m in network.modules() if isinstance(m, Routed)]
     expert = sum((m.up_EFD.numel() + m.down_EDF.numel()) // c.experts for m in routed)
     flops += 2 * c.experts_active * expert + 4 * c.layers * c.heads * c.head_dim * c.keys
@@ -93,14 +94,17 @@ def cost_of(c: ModelConfig) -> Cost:
         experts=c.experts,
         experts_active=c.experts_active,
         remembered=2 * c.layers * c.kv_heads * c.head_dim * c.keys,
-        state=sum(t.numel() for t in held if t.is_floating_point()) // 2 + CONTEXT + network.ears.size,
+        state=sum(t.numel() for t in held if t.is_floating_point()) // 2
+        + CONTEXT
+        + network.ears.size
+        + network.eyes.size,
         state_flags=sum(t.nbytes for t in held if not t.is_floating_point()) // 2
         + 8 * (2 * c.say_pieces + 1),
         growth=2 * c.layers * c.kv_heads * c.head_dim,
         operators=FIXED_OPERATORS
         + c.layers * BLOCK_OPERATORS
         + len(routed) * (ROUTE_OPERATORS + EXPERT_OPERATORS * c.experts_active)
-        + (c.ear_blocks + c.syllable_blocks) * EAR_OPERATORS
+        + (c.ear_blocks + c.syllable_blocks + c.sight_blocks) * EAR_OPERATORS
         + VOICE_OPERATORS
         + c.vocoder_blocks * VOCODER_OPERATORS,
     )
@@ -108,10 +112,12 @@ def cost_of(c: ModelConfig) -> Cost:
 
 def _uses(c: ModelConfig, network: Network) -> dict[str, int]:
     """How often a matrix is used in a tick, by the beginning of its name, where that is not once."""
-    cells, tiles = (c.tile // 8) ** 2, c.tiles[0] * c.tiles[1]
+    height, width = c.frame_size
+    cells, coarse = height * width // eyes.CELL**2, -(-height // eyes.CELL // 2) * -(-width // eyes.CELL // 2)
     uses = {"ears.pair": FRAMES // PAIR, "ears.floor": FRAMES // PAIR}
     uses |= {"ears.join": FRAMES // PAIR**2, "ears.upper": FRAMES // PAIR**2}
-    uses |= {"eyes.patch": tiles * cells * 4, "eyes.merge": tiles * cells, "eyes.join": tiles}
+    uses |= {"eyes.patch": 4 * cells, "eyes.coarse": coarse, "eyes.back": coarse}
+    uses |= dict.fromkeys(("eyes.fine", "eyes.last", "eyes.maps", "eyes.values"), cells)
     for head in ("say", "hear"):
         uses |= {f"{head}.from_piece": c.say_pieces, f"{head}.from_state": c.say_pieces}
     words = c.say_pieces + c.read_pieces

@@ -7,7 +7,7 @@ each tick. `python -m microturn.drawing` says how long a frame takes and draws a
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -78,6 +78,17 @@ class Shot:
         self.middle = size[1] / 2 + 0.5j * size[0] - (low + high) / 2 * self.focus
 
 
+@dataclass
+class Staged:
+    """Who stands where before which camera."""
+
+    rng: np.random.Generator
+    shot: Shot
+    people: list[tuple[Body, Joints]]
+    things: list[tuple[Thing, Looks]]
+    finish: _Finish
+
+
 @dataclass(frozen=True)
 class Film:
     """`actors` in front, `flaws` 0 (a clean drawing) to 1 (anything)."""
@@ -88,7 +99,37 @@ class Film:
     flaws: float = 1.0
     stage: tuple[float, float] = (0.0, 0.0)  # half width and height (m) that must be in view; 0: what moves
 
-    def frames(self, size: tuple[int, int], ticks: int) -> list[Bytes | None]:
+    def frames(
+        self, size: tuple[int, int], ticks: int, only: Sequence[int] | None = None
+    ) -> list[Bytes | None]:
+        """One for each tick, or for each of `only`; None where the camera lost it."""
+        scene = self.staged(size, ticks)
+        rng, shot, people, things, finish = scene.rng, scene.shot, scene.people, scene.things, scene.finish
+        feet = shot.view(np.array([[[0, 0, -WALL_M]]] * ticks)).centre[:, 0].imag
+        place = furnish(rng, size, float(np.median(feet)), self.split, any(self.stage))
+        light = Light(
+            *_unit(rng.normal(0, 0.6), -rng.uniform(0.1, 0.9), rng.uniform(0.4, 1.2)), rng.uniform(0.35, 0.75)
+        )
+        exposure = rng.uniform(0, 0.25) * self.flaws
+        strokes = [s for who, j in people for s in (*_limbs(j, shot, exposure), *_props(who, j, shot))]
+        strokes += [s for a, look in things for s in _lumps(a, look, shot)]
+        shades = [_shadow(j.a[:, 0], shot) for _, j in people]
+        dark = rng.uniform(0.1, 0.5)
+        pan = shot.shift + 0.35 * size[0] * (shot.yaw - shot.yaw[0]) * (-1 if shot.mirrored else 1)
+        out: list[Bytes | None] = []
+        last: tuple[complex, float] | None = None
+        for k in range(ticks) if only is None else only:
+            if last != (look := (complex(pan[k]), float(shot.zoom[k]))):
+                behind, last = through(place, size, *look), look
+            canvas = Canvas(behind.copy(), light)
+            for centre, radius in shades:
+                canvas.shadow(complex(centre[k]), float(radius[k]), float(radius[k]) * 0.3, dark)
+            for stroke in sorted(strokes, key=lambda s: -float(s.away[k])):
+                stroke.draw(canvas, k)
+            out.append(None if finish.gone[k] else finish.apply(canvas, k))
+        return out
+
+    def staged(self, size: tuple[int, int], ticks: int) -> Staged:
         rng = np.random.default_rng((self.seed, 1))
         times = np.array([end_ms(k) for k in range(ticks)], np.float32)
         shot = self._shot(rng, times)
@@ -108,28 +149,7 @@ class Film:
         else:
             fill = rng.uniform(0.62 if people or any(self.stage) else 0.25, 0.95)
         shot.fit(points, size, room, fill)
-        feet = shot.view(np.array([[[0, 0, -WALL_M]]] * ticks)).centre[:, 0].imag
-        place = furnish(rng, size, float(np.median(feet)), self.split, any(self.stage))
-        light = Light(
-            *_unit(rng.normal(0, 0.6), -rng.uniform(0.1, 0.9), rng.uniform(0.4, 1.2)), rng.uniform(0.35, 0.75)
-        )
-        exposure = rng.uniform(0, 0.25) * self.flaws
-        strokes = [s for who, j in people for s in (*_limbs(j, shot, exposure), *_props(who, j, shot))]
-        strokes += [s for a, look in things for s in _lumps(a, look, shot)]
-        shades = [_shadow(j.a[:, 0], shot) for _, j in people]
-        dark = rng.uniform(0.1, 0.5)
-        pan = shot.shift + 0.35 * size[0] * (shot.yaw - shot.yaw[0]) * (-1 if shot.mirrored else 1)
-        out: list[Bytes | None] = []
-        for k in range(ticks):
-            if k == 0 or pan[k] != pan[k - 1] or shot.zoom[k] != shot.zoom[k - 1]:
-                behind = through(place, size, complex(pan[k]), float(shot.zoom[k]))
-            canvas = Canvas(behind.copy(), light)
-            for centre, radius in shades:
-                canvas.shadow(complex(centre[k]), float(radius[k]), float(radius[k]) * 0.3, dark)
-            for stroke in sorted(strokes, key=lambda s: -float(s.away[k])):
-                stroke.draw(canvas, k)
-            out.append(None if finish.gone[k] else finish.apply(canvas, k))
-        return out
+        return Staged(rng, shot, people, things, finish)
 
     def _shot(self, rng: np.random.Generator, times: Numbers) -> Shot:
         n = len(times)

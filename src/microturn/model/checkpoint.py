@@ -23,7 +23,7 @@ from microturn.model.tokenizer import PieceTokenizer
 
 RELEASED = "nano"
 VOICE = "voice."  # weights whose names begin so are the mouth
-LESSONS = ("sounds.", "lexis.")  # and so, what only learning needs: released weights go without
+LESSONS = ("sounds.", "lexis.", "sights.")  # and so, what only learning needs: released weights go without
 VOICED = "voiced"  # in the story of weights that have learned to speak
 SMALLEST_PACKED = 4096  # numbers; smaller tensors stay as they are
 

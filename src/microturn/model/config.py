@@ -48,9 +48,11 @@ class ModelConfig:
     syllable_blocks: int = 6
     syllable_kernel: int = 7
     word_dim: int = 256  # of what a syllable tells about the word that ends with it
-    tile: int = 40  # pixels
-    tiles: tuple[int, int] = (3, 4)  # rows, columns of tiles in a frame
-    tile_dim: int = 128
+    frame: tuple[int, int] = (120, 160)  # height, width of what it sees
+    eye_dim: int = 96
+    eye_maps: int = 32  # that look for something in a frame
+    sight_dim: int = 256  # a frame, and what moves over ticks
+    sight_blocks: int = 3
     # words
     vocabulary: int = 2048
     piece_dim: int = 256
@@ -77,7 +79,7 @@ class ModelConfig:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        return self.tiles[0] * self.tile, self.tiles[1] * self.tile
+        return self.frame
 
     @property
     def memory(self) -> int:
@@ -110,7 +112,7 @@ class ModelConfig:
             raise ValueError(f"model config has unknown fields: {', '.join(unknown)}")
         if "name" not in raw:
             raise ValueError("model config has no name")
-        raw["tiles"] = tuple(raw.get("tiles", (3, 4)))
+        raw["frame"] = tuple(raw.get("frame", cls.frame))
         raw["associate"] = tuple(raw.get("associate", ()))
         return cls(**raw)
 
@@ -127,7 +129,9 @@ BASE = ModelConfig(
     ear_dim=512,
     ear_blocks=6,
     syllable_dim=768,
-    tile_dim=256,
+    eye_dim=192,
+    eye_maps=64,
+    sight_dim=512,
     piece_dim=512,
     window=512,
     pinned=512,
@@ -159,7 +163,9 @@ TML_INTERACTION_SMALL = ModelConfig(
     ear_dim=1024,
     ear_blocks=8,
     syllable_dim=1536,
-    tile_dim=512,
+    eye_dim=384,
+    eye_maps=128,
+    sight_dim=1024,
     vocabulary=2048,
     piece_dim=1024,
     voice_dim=1024,
@@ -201,8 +207,11 @@ def tiny(**changes: object) -> ModelConfig:
         ear_blocks=2,
         syllable_dim=24,
         syllable_blocks=2,
-        tile_dim=8,
-        tiles=(1, 2),
+        frame=(40, 80),
+        eye_dim=8,
+        eye_maps=24,
+        sight_dim=16,
+        sight_blocks=2,
         piece_dim=16,
         voice_dim=32,
         vocoder_dim=32,

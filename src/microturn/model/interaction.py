@@ -34,7 +34,7 @@ from microturn.model.speech import SpeechConfig, SpeechHead, SpeechState
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, TickOutput
 
-SNAPSHOT_FORMAT = 4
+SNAPSHOT_FORMAT = 5
 OWN = "own"  # the name of a voice that has none
 PHONEMES_A_PIECE = 12
 MEMORIES = ("names", "keys", "values", "spans")  # of associations: the axis of slots comes second
@@ -46,6 +46,7 @@ class Slots:
 
     samples: Tensor  # [S, CONTEXT] the last samples heard: the first frame of a tick needs them
     ears: Tensor  # [S, numbers that the ears carry on]
+    eyes: Tensor  # [S, numbers that the eyes carry on]
     said: Tensor  # [S, T] what it said, heard and decided in the last tick
     heard: Tensor  # [S, T]
     decided: Tensor  # [S]
@@ -119,6 +120,7 @@ class Interaction:
         self.slots = Slots(
             samples=zeros(s, CONTEXT),
             ears=zeros(s, self.network.ears.size),
+            eyes=zeros(s, self.network.eyes.size),
             said=zeros(s, c.say_pieces, dtype=torch.long),
             heard=zeros(s, c.say_pieces, dtype=torch.long),
             decided=torch.full((s,), NO_DECISION, device=self.device),
@@ -268,7 +270,7 @@ class Interaction:
             decided=torch.where(cancelled, CANCELLED, s.decided[index])[:, None],
             sounded=net.voice.feedback(self.speech, index)[:, None] if self.voiced else None,
         )
-        sensed, s.ears[index] = net.sense(percept, s.ears[index])
+        sensed, s.ears[index], s.eyes[index] = net.sense(percept, s.ears[index], s.eyes[index])
         x = net.compose(sensed, own)[:, 0]
         memories = self.associations if net.associations else None
         live = net.live(memories, index, self.backbone.tick[index], own.said[:, 0], text, static=self.static)

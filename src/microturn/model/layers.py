@@ -7,6 +7,8 @@ kept to multiples of four (below that, BLAS libraries switch to other kernels).
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -131,3 +133,25 @@ class CausalBlock(nn.Module):
                 mixed = torch.addcmul(mixed, padded[:, k : k + frames], self.taps[k])
         out = x_BFD + self.down(F.gelu(self.up(self.norm(mixed))))
         return out, padded[:, frames:]
+
+
+class Floor(nn.Module):
+    """Causal blocks over frames."""
+
+    def __init__(self, dim: int, blocks: int, kernel: int) -> None:
+        super().__init__()
+        self.shape = blocks, kernel - 1, dim  # of the frames of the past
+        self.blocks = nn.ModuleList(CausalBlock(dim, kernel) for _ in range(blocks))
+        self.norm = RMSNorm(dim)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def forward(self, x_BFD: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """What the frames become, and the past [B, size] to carry on from."""
+        past_BLKD, carried = past.view(-1, *self.shape), []
+        for i, block in enumerate(self.blocks):
+            x_BFD, kept = block(x_BFD, past_BLKD[:, i])
+            carried.append(kept)
+        return self.norm(x_BFD), torch.stack(carried, 1).flatten(1)

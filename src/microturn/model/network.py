@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from microturn.model.association import Associations, AssociationState, Words
 from microturn.model.backbone import After, Backbone
 from microturn.model.config import ModelConfig
+from microturn.model.eyes import Eyes, Seen, Sights
 from microturn.model.heads import DepthDecoder, Lexis
 from microturn.model.layers import RMSNorm, SwiGLU
 from microturn.model.phonemes import SOUNDS
 from microturn.model.recall import Recall
-from microturn.model.senses import PAIR, Ears, Eyes, Heard, Pieces
+from microturn.model.senses import PAIR, Ears, Heard, Pieces
 from microturn.model.speech import FRAMES, SpeechConfig, SpeechHead
 from microturn.model.vocoder import CHANNELS
 from microturn.streams import Channel, Decision
@@ -63,6 +64,7 @@ class Studied:
     hidden: Tensor  # [B, S+N, D] of set-up and ticks
     listening: Tensor  # [B, N, D] from which the words of each tick are spelled
     sound: Heard  # by the ears
+    sight: Seen | None  # by the eyes
 
 
 class Network(nn.Module):
@@ -86,8 +88,9 @@ class Network(nn.Module):
         self.mix = SwiGLU(c.d_model, c.d_model)
         self.backbone = Backbone(c)
         self.associations = Associations(c, self.pieces) if c.associate else None
-        self.sounds = nn.Linear(c.syllable_dim, PAIR * len(SOUNDS))  # only lessons use these two
+        self.sounds = nn.Linear(c.syllable_dim, PAIR * len(SOUNDS))  # only lessons use these three
         self.lexis = Lexis(c.syllable_dim, len(SOUNDS))
+        self.sights = Sights(c)
         self.decision = nn.Linear(c.d_model, len(Decision))
         self.say = DepthDecoder(c, self.pieces)
         self.recall = Recall(c, self.pieces) if c.recall else None
@@ -113,22 +116,22 @@ class Network(nn.Module):
             if name.endswith(("attention.out.weight", "ff.down.weight")):
                 nn.init.normal_(weight, std=weight.shape[1] ** -0.5 * (2 * self.c.layers) ** -0.5)
 
-    def sense(self, p: Percept, ears_past: Tensor) -> tuple[Tensor, Tensor]:
-        """What the world brought in [B, N] ticks → [B, N, D], and the frames that the ears carry on."""
-        heard, carried = self.ears(p.levels, p.has_audio[: len(p.levels)], ears_past[: len(p.levels)])
-        folded = self.ears.fold(heard).expand(len(p.has_audio), -1, -1)
-        return self._sense(p, folded), carried
+    def sense(self, p: Percept, ears_past: Tensor, eyes_past: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the world brought in [B, N] ticks → [B, N, D], and what ears and eyes carry on."""
+        heard, ears = self.ears(p.levels, p.has_audio[: len(p.levels)], ears_past[: len(p.levels)])
+        seen, eyes = self.eyes(p.frames, p.has_frame, eyes_past)
+        return self._sense(p, heard, seen), ears, eyes
 
-    def _sense(self, p: Percept, x: Tensor) -> Tensor:
-        if p.frames.shape[0] == p.has_frame.numel():  # one for every tick, wanted or not
-            seen = torch.where(p.has_frame[..., None], self.eyes(p.frames).view_as(x), self.no_frame)
-            x = x + seen
-        elif p.frames.shape[0]:
-            seen = self.no_frame.expand_as(x).clone()
-            seen[p.has_frame] = self.eyes(p.frames)
-            x = x + seen
-        else:
-            x = x + self.no_frame
+    def sense_all(self, p: Percept) -> tuple[Tensor, Heard, Seen | None]:
+        """The same for episodes from their beginning on."""
+        heard, _ = self.ears(p.levels, p.has_audio[: len(p.levels)], self.ears.past(len(p.levels)))
+        sight = self.eyes.study(p.frames, p.has_frame) if len(p.frames) else None
+        seen = sight.ticks if sight else self.eyes.over(None, p.has_frame, self.eyes.past(len(p.has_frame)))[0]
+        return self._sense(p, heard, seen), heard, sight
+
+    def _sense(self, p: Percept, heard: Heard, seen: Tensor) -> Tensor:
+        x = self.ears.fold(heard).expand(len(p.has_audio), -1, -1)
+        x = x + torch.where(p.has_frame[..., None], self.eyes.out(seen), self.no_frame)
         reading = (p.text != 0).any(-1, keepdim=True)
         return x + torch.where(reading, self.reads(p.text, p.channel), self.no_text)
 
@@ -154,12 +157,16 @@ class Network(nn.Module):
     def study(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own, heard: Tensor) -> Studied:
         """Ticks behind set-up pieces [B, S, R], which take no time."""
         sound, _ = self.ears(p.levels, p.has_audio[: len(p.levels)], self.ears.past(len(p.levels)))
-        x = self.compose(self._sense(p, self.ears.fold(sound).expand(len(p.has_audio), -1, -1)), own)
+        sight = self.eyes.study(p.frames, p.has_frame) if len(p.frames) else None
+        seen = (
+            sight.ticks if sight else self.eyes.over(None, p.has_frame, self.eyes.past(len(p.has_frame)))[0]
+        )
+        x = self.compose(self._sense(p, sound, seen), own)
         if setup.shape[1]:
             x = torch.cat([self.set_up(setup, setup_channel), x], 1)
         known = Known(self, Words.of(setup, heard, own.said, p.text), heard, own.said)
         hidden = self.backbone(x, (setup != 0).any(-1), p.keep(), known)
-        return Studied(hidden, known.listening, sound)
+        return Studied(hidden, known.listening, sound, sight)
 
     def live(
         self,

@@ -1,15 +1,15 @@
-"""What arrived in a tick, as vectors: sound, picture and text. Encoder-free: every weight is trained with the rest.
+"""What arrived in a tick, as vectors: sound and text (pictures: eyes.py). Encoder-free: every weight is trained with
+the rest.
 
 Sound: each 10 ms frame is the sum of one table row per (bin, level), the tables shared by all frames; causal
 convolutions over 20 ms frames, and over syllables of 40 ms that look back more than a second, make a word look the
-same wherever in a tick it falls. Picture: tiles of 40×40 pixels through a hierarchical MLP.
+same wherever in a tick it falls.
 
 Shape suffixes: B episodes or sessions, N ticks, F frames, K frames of the past, D width.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -18,31 +18,9 @@ from torch import Tensor, nn
 
 from microturn.model.config import ModelConfig
 from microturn.model.ears import BINS, FRAMES
-from microturn.model.layers import CausalBlock, RMSNorm
+from microturn.model.layers import Floor
 
 PAIR = 2  # 10 ms frames in one 20 ms frame
-
-
-class Floor(nn.Module):
-    """Causal blocks over frames."""
-
-    def __init__(self, dim: int, blocks: int, kernel: int) -> None:
-        super().__init__()
-        self.shape = blocks, kernel - 1, dim  # of the frames of the past
-        self.blocks = nn.ModuleList(CausalBlock(dim, kernel) for _ in range(blocks))
-        self.norm = RMSNorm(dim)
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    def forward(self, x_BFD: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """What the frames become, and the past [B, size] to carry on from."""
-        past_BLKD, carried = past.view(-1, *self.shape), []
-        for i, block in enumerate(self.blocks):
-            x_BFD, kept = block(x_BFD, past_BLKD[:, i])
-            carried.append(kept)
-        return self.norm(x_BFD), torch.stack(carried, 1).flatten(1)
 
 
 @dataclass
@@ -101,33 +79,6 @@ class Ears(nn.Module):
         words = F.glu(self.tell(heard.syllables)).reshape(b, ticks, -1)
         vector: Tensor = low + self.out_upper(heard.syllables.reshape(b, ticks, -1)) + self.out_words(words)
         return vector
-
-
-class Eyes(nn.Module):
-    """Frames [M, H, W, 3] in bytes → [M, d_model]: 4×4 patches, 2×2 merges, one vector a tile, all tiles joined."""
-
-    def __init__(self, c: ModelConfig) -> None:
-        super().__init__()
-        self.tile, self.tiles = c.tile, c.tiles
-        first, second = c.tile_dim // 2, c.tile_dim
-        cells = (c.tile // 8) ** 2
-        self.patch = nn.Linear(48, first)
-        self.merge = nn.Linear(4 * first, second)
-        self.join = nn.Linear(cells * second, c.tile_dim)
-        self.place = nn.Parameter(torch.zeros(c.tiles[0] * c.tiles[1], c.tile_dim))
-        self.out = nn.Linear(c.tiles[0] * c.tiles[1] * c.tile_dim, c.d_model)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        m = frames.shape[0]
-        (rows, columns), t = self.tiles, self.tile
-        x = frames.to(self.place.dtype) / 127.5 - 1
-        # [M, rows, t/8, 2, 4, columns, t/8, 2, 4, 3] → tile, cell, quarter, pixels
-        x = x.view(m, rows, t // 8, 2, 4, columns, t // 8, 2, 4, 3).permute(0, 1, 5, 2, 6, 3, 7, 4, 8, 9)
-        x = F.gelu(self.patch(x.reshape(m, rows * columns, (t // 8) ** 2, 4, 48)))
-        x = F.gelu(self.merge(x.flatten(-2)))
-        x = F.gelu(self.join(x.flatten(-2)) + self.place)
-        out: Tensor = self.out(x.flatten(1))
-        return out
 
 
 class Pieces(nn.Module):

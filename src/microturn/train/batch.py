@@ -37,6 +37,10 @@ class Batch:
     sounds: Tensor  # [W, 3 + P] words of users: row, first 20 ms frame, frames, and numbers of sounds
     others: Tensor  # [A, P] more words that it might have been
 
+    @property
+    def ticks(self) -> int:
+        return self.decision.numel()
+
     def to(self, device: torch.device) -> Batch:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         percept = Percept(**{k: v.to(device) for k, v in vars(self.percept).items()})

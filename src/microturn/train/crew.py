@@ -20,8 +20,9 @@ from microturn.model.network import Network
 from microturn.train.batch import Batch
 from microturn.train.examples import batches
 from microturn.train.recipe import Recipe
+from microturn.train.sights import Sight
 
-Learn = Callable[[Network, Batch, Recipe, int], dict[str, float]]  # leaves gradients behind
+Learn = Callable[[Network, Batch | Sight, Recipe, int], dict[str, float]]  # leaves gradients behind
 APART = 1_000_003  # steps between the batches of two learners
 
 
@@ -52,7 +53,7 @@ def _work(learn: Learn, network: Network, share: Share, recipe: Recipe, number: 
         network.zero_grad(set_to_none=True)
         with share.lock:
             share.gradients += found
-            share.count += torch.tensor([1, batch.decision.numel()])
+            share.count += torch.tensor([1, batch.ticks])
 
 
 class Crew:

@@ -17,16 +17,17 @@ import torch
 
 from microturn.clock import TICKS_PER_SECOND
 from microturn.model.config import ModelConfig
-from microturn.model.ears import BINS
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import LATER_WEIGHTS, TRAIN_WEIGHTS, compose, write
-from microturn.scenes.episode import Clip, Episode, Expected, Placed, Word, spoken_ms
+from microturn.scenes.episode import Clip, Episode, Expected, Placed
 from microturn.train import sound
 from microturn.train.bank import Bank
 from microturn.train.batch import Batch, stack
 from microturn.train.lexicon import Lexicon
 from microturn.train.manner import sounding
 from microturn.train.recipe import Recipe
+from microturn.train.sights import Gallery, Sight
+from microturn.train.sound import unspoken
 
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
@@ -40,16 +41,6 @@ FAMILIES = {  # share of drawn voices
 }
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
 TOLD_LENGTHS = {16.0: 0.25, 25.0: 0.35, 40.0: 0.4}
-
-
-def unspoken(text: str, pace: float) -> Clip:
-    """A line with the times that its words would take."""
-    words, now = [], 40
-    for part in text.split():
-        end = now + round(spoken_ms(part) * pace)
-        words.append(Word(part.strip(",.?!"), now, end))
-        now = end + (250 if part[-1] in ",." else 0)
-    return Clip(text, "nobody", tuple(words), np.zeros((now // 10 + 12, BINS), np.uint8))
 
 
 def family_of(voice: str) -> str:
@@ -170,16 +161,22 @@ class Examples:
         return stack(episodes, rng, c, pieces, self.noises, self.mouth, hardship, self.lexicon, quiet)
 
 
-def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> None:
+def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch | Sight]) -> None:
     torch.set_num_threads(1)
     pieces = PieceTokenizer.load()
     trainer = mp.parent_process()
     examples: Examples | None = None
+    gallery = Gallery(recipe.seed, c.frame_size)
     while True:
-        if examples is None or step % REREAD == 0:  # it may be growing
-            r = recipe
-            examples = Examples(Bank(r.bank), r.plain, r.real, r.told, r.aside, r.later)
-        batch = examples.batch(recipe.seed * 1_000_000 + step, recipe.seconds, c, pieces)
+        seed = recipe.seed * 1_000_000 + step
+        batch: Batch | Sight
+        if recipe.only == "eyes":
+            batch = gallery.batch(step)
+        else:
+            if examples is None or step % REREAD == 0:  # it may be growing
+                r = recipe
+                examples = Examples(Bank(r.bank), r.plain, r.real, r.told, r.aside, r.later)
+            batch = examples.batch(seed, recipe.seconds, c, pieces)
         step += 1
         while True:
             try:
@@ -190,10 +187,10 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch]) -> 
                     return
 
 
-def batches(recipe: Recipe, c: ModelConfig, step: int) -> Iterator[Batch]:
+def batches(recipe: Recipe, c: ModelConfig, step: int) -> Iterator[Batch | Sight]:
     """Batches from `step` on, made by a second process while the network trains."""
     context = mp.get_context("spawn")
-    queue: mp.Queue[Batch] = context.Queue(3)
+    queue: mp.Queue[Batch | Sight] = context.Queue(3)
     worker = context.Process(target=_work, args=(recipe, c, step, queue), daemon=True)
     worker.start()
     try:

@@ -23,8 +23,8 @@ from microturn.scenes import compose, write
 from microturn.scenes.episode import Episode, Placed
 from microturn.train import sound
 from microturn.train.batch import stack
-from microturn.train.examples import unspoken
 from microturn.train.rollout import played, roll_out
+from microturn.train.sound import unspoken
 
 SKILLS = {  # scene: its suite, and what must be expected in an episode (nothing named: that something is said)
     **{"time": ("timespeak", "say"), "cue": ("cuespeak", "say"), "converse": ("turns", "reply")},

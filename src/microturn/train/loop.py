@@ -30,6 +30,7 @@ from microturn.train.oracle import corrected
 from microturn.train.recipe import Recipe
 from microturn.train.rollout import roll_out
 from microturn.train.shards import gather, join, own, parts, place, restore, shard, weights, whole
+from microturn.train.sights import Sight, sight_losses
 from microturn.train.watch import Watch
 
 
@@ -72,8 +73,10 @@ def slips(hear: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return left + torch.cat([ahead[:, 1:], torch.zeros_like(ahead[:, :1])], 1), left
 
 
-def learn(network: Network, batch: Batch, recipe: Recipe, step: int) -> dict[str, float]:
+def learn(network: Network, batch: Batch | Sight, recipe: Recipe, step: int) -> dict[str, float]:
     """The gradients of one batch."""
+    if isinstance(batch, Sight):
+        return learn_eyes(network, batch)
     if recipe.only == "ears":
         return learn_ears(network, batch)
     rolled = step >= recipe.rolled_from and (step * 7919 % 1000) < recipe.rolled * 1000
@@ -101,6 +104,13 @@ def learn_ears(network: Network, batch: Batch) -> dict[str, float]:
     return {"sound": sound.item(), "word": word.item()}
 
 
+def learn_eyes(network: Network, sight: Sight) -> dict[str, float]:
+    each = sight_losses(network, network.eyes.study(sight.frames, sight.has_frame), sight)
+    each.total().backward()  # type: ignore[no-untyped-call]
+    moved = {"moves": each.moves.item()} if sight.in_a_row else {}
+    return {"where": each.where.item(), "what": each.what.item(), **moved}
+
+
 class Run:
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe, self.folder = recipe, folder
@@ -112,6 +122,8 @@ class Run:
         self.network = Network(find_config(recipe.model)).to(self.device)
         if recipe.start:
             warm_start(self.network, Path(recipe.start))
+        for name, weight in self.network.named_parameters():
+            weight.requires_grad_(not name.startswith(recipe.still))
         shard(self.network, self.device)
         self.optimizers = optimizers(self.network, recipe.rate, recipe.muon_rate)
         self.step, self.minutes, self.ticks = 0, 0.0, 0
@@ -156,7 +168,7 @@ class Run:
         complete.load_state_dict(weights(self.network))
         return complete
 
-    def advance(self, batch: Batch, crew: Crew) -> dict[str, float]:
+    def advance(self, batch: Batch | Sight, crew: Crew) -> dict[str, float]:
         """One step."""
         r = self.recipe
         share = rate_at(r, self.step, self.minutes)
@@ -164,7 +176,7 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = full * share * group.get("faster", 1.0)
         numbers = learn(self.network, batch, r, self.step)
-        self.ticks += batch.decision.numel() + crew.gather()
+        self.ticks += batch.ticks + crew.gather()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()

@@ -93,10 +93,11 @@ def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> L
     known = batch.hear_known.flatten().nonzero()[:, 0]
     listening, words = studied.listening.flatten(0, 1)[known], batch.hear.flatten(0, 1)[known]
     hear, hear_count = network.hear.loss(listening, words, HEAR_NOTHING)
+    learning = studied.sound.frames.requires_grad
     return Losses(
         (each * weight).sum() / weight.sum(),
         say / say_count.clamp_min(1),
         hear / hear_count.clamp_min(1),
-        sound_loss(network, studied.sound, batch.sounds),
-        word_loss(network, studied.sound, batch.sounds, batch.others),
+        sound_loss(network, studied.sound, batch.sounds) if learning else hidden.new_zeros(()),
+        word_loss(network, studied.sound, batch.sounds, batch.others) if learning else hidden.new_zeros(()),
     )

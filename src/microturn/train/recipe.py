@@ -11,7 +11,10 @@ from pathlib import Path
 class Recipe:
     model: str = "nano"
     start: str | None = None  # weights to start from, of this network or one with fewer blocks
-    only: str = ""  # "ears": nothing but the ears learns, from what words and their sounds are
+    only: str = (
+        ""  # "ears" or "eyes": nothing else learns, from words and their sounds or from what films show
+    )
+    still: tuple[str, ...] = ()  # beginnings of names of weights that do not learn
     bank: str = "bank"
     minutes: float = 60.0  # of training, over all resumptions
     seconds: float = 400.0  # of episodes in a step
@@ -42,6 +45,7 @@ class Recipe:
             raise ValueError(f"{path}: not a training recipe ({error})") from None
         if unknown := sorted(set(raw) - {f.name for f in fields(cls)}):
             raise ValueError(f"{path}: unknown fields {', '.join(unknown)}")
-        if raw.get("only", "") not in ("", "ears"):
-            raise ValueError(f"{path}: only the ears can learn alone, not {raw['only']!r}")
-        return cls(**raw | {"watched": tuple(raw.get("watched", cls.watched))})
+        if raw.get("only", "") not in ("", "ears", "eyes"):
+            raise ValueError(f"{path}: only ears or eyes can learn alone, not {raw['only']!r}")
+        lists = {name: tuple(raw.get(name, getattr(cls, name))) for name in ("watched", "still")}
+        return cls(**raw | lists)

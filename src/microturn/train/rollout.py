@@ -43,7 +43,7 @@ def roll_out(network: Network, batch: Batch) -> Rollout:
     """Also right with the network in training mode: nothing here differs between the two."""
     p = batch.percept
     b, n = p.has_audio.shape
-    sensed, _ = network.sense(p, network.ears.past(len(p.levels)))
+    sensed, _, _ = network.sense_all(p)
     keep = p.keep()
     backbone = _fitted(network, n, batch.setup.shape[1])
     state = backbone.allocate(b)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from microturn.model.ears import BINS, CLIP_LEVELS, FRAMES, HIGH, LOW
-from microturn.scenes.episode import Clip, Episode, Word
+from microturn.scenes.episode import Clip, Episode, Word, spoken_ms
 from microturn.streams import Bytes, Flags, Floats
 from microturn.train.targets import schedule
 
@@ -29,6 +29,16 @@ class Hardship:
     """How hard the world may be, 0 (clean) to 1."""
 
     level: float = 1.0
+
+
+def unspoken(text: str, pace: float) -> Clip:
+    """A line with the times that its words would take."""
+    words, now = [], 40
+    for part in text.split():
+        end = now + round(spoken_ms(part) * pace)
+        words.append(Word(part.strip(",.?!"), now, end))
+        now = end + (250 if part[-1] in ",." else 0)
+    return Clip(text, "nobody", tuple(words), np.zeros((now // 10 + 12, BINS), np.uint8))
 
 
 def vary(clip: Clip, rng: np.random.Generator) -> Clip:

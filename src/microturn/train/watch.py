@@ -25,6 +25,7 @@ from microturn.model.tokenizer import PieceTokenizer
 PRINT_SECONDS = 30
 CASES = 16
 HEADS = {"decision": "#2a6f97", "say": "#bc4749", "hear": "#6a994e", "sound": "#7d5ba6", "word": "#c08552"}
+HEADS |= {"where": "#2a9d8f", "what": "#9b5de5", "moves": "#6c757d"}
 BARS = " ▁▂▃▄▅▆▇█"
 HIGHEST = 4.0  # nats in the picture
 SHOWN = 60  # steps in the moving view
@@ -48,7 +49,11 @@ class Watch:
             self._view.update(_moving(step, minutes, self._last), refresh=True)
         if time.monotonic() - self._printed < PRINT_SECONDS:
             return
-        mean = {k: sum(r[k] for r in self._recent) / len(self._recent) for k in numbers}
+        told = {
+            k: [r[k] for r in self._recent if k in r]
+            for k in dict.fromkeys(k for r in self._recent for k in r)
+        }
+        mean = {k: sum(values) / len(values) for k, values in told.items()}
         self._recent, self._printed = [], time.monotonic()
         shown = "  ".join(f"{k} {v:.3f}" for k, v in mean.items())
         print(f"step {step:6d} {minutes:6.1f} min  {shown}", flush=True)

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from microturn.model.normal import MONTHS, spoken
 from microturn.scenes import TRAIN_WEIGHTS, compose, write
 from microturn.scenes.words import ANIMALS, COLOURS, FOODS, JOBS, NAMES, OBJECTS, PLACES, VERBS
-from microturn.train.examples import unspoken
+from microturn.train.sound import unspoken
 
 TEST_SHARE = 10  # one text in so many is for tests
 REPLY_SCRIPTS = 3000  # of scenes, whose replies are said
