@@ -68,7 +68,7 @@ class TestEyes:
         there = torch.ones(2, 5, dtype=torch.bool)
         there[1, 2] = False
         with torch.no_grad():
-            whole = network.eyes.study(frames, there).ticks
+            whole, _ = network.eyes.study(frames, there)
             past, rows = network.eyes.past(2), []
             order = torch.zeros(2, 5, dtype=torch.long)
             order[there] = torch.arange(9)
@@ -91,7 +91,8 @@ class TestEyes:
         optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
         totals = []
         for _ in range(25):
-            each = sights.sight_losses(network, network.eyes.study(sight.frames, sight.has_frame), sight)
+            _, saw = network.eyes.study(sight.frames, sight.has_frame)
+            each = sights.sight_losses(network, saw, sight)
             each.total().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()

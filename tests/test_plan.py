@@ -44,7 +44,7 @@ def test_the_arithmetic_of_speaking_and_seeing_is_what_a_counter_sees() -> None:
     with torch.no_grad(), FlopCounterMode(display=False) as spoken:
         network.voice.step(state, slots, hidden, speak, phonemes, counts)
     with torch.no_grad(), FlopCounterMode(display=False) as seen:
-        network.eyes.pictures(torch.zeros(4, *NANO.frame_size, 3, dtype=torch.uint8))
+        network.eyes.pictures(network.eyes.look(torch.zeros(4, *NANO.frame_size, 3, dtype=torch.uint8))[1])
     assert COSTS["nano"].voice_flops == pytest.approx(spoken.get_total_flops() / 4, rel=0.02)
     assert COSTS["nano"].frame_flops == seen.get_total_flops() / 4
 

@@ -67,7 +67,7 @@ def cost_of(c: ModelConfig) -> Cost:
             continue
         times = next((n for start, n in uses.items() if name.startswith(start)), 1)
         products = 2 * times * module.weight.numel()
-        if isinstance(module, nn.Conv2d) or name.startswith("eyes.join"):
+        if isinstance(module, nn.Conv2d) or name.startswith(("eyes.join", "eyes.follow")):
             frame_flops += products
             continue
         weights += module.weight.numel()

@@ -1,15 +1,16 @@
 """A picture as a vector: what is where, found by maps that look for one kind of thing each.
 
 Convolutions over cells of 8×8 pixels make a thing look the same wherever it is; each map is a softmax over the
-cells, and what it tells is where it looks (mean and spread), how sure it is, and what it sees there. Causal
-convolutions over ticks then know what moved. All of it is learned with the rest; lessons (`Sights`) name some of the
-maps and of the movements.
+cells, and what it tells is where it looks (mean and spread), how sure it is, and what it sees there. What moves is
+known from places alone, by causal convolutions over ticks: looks would only be learned by heart. Lessons (`Sights`)
+name some of the maps and of the movements; everything is learned with the rest.
 
 Shape suffixes: M frames, B episodes or sessions, N ticks, C cells, K maps, D width.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -65,17 +66,16 @@ class Eyes(nn.Module):
         self.maps = nn.Conv2d(half, c.eye_maps, 1)
         self.values = nn.Conv2d(half, VALUES, 1)
         self.join = nn.Linear(c.eye_maps * (VALUES + PLACE + 1), c.sight_dim)
+        self.follow = nn.Linear(c.eye_maps * (PLACE + 1), c.sight_dim)
         self.missing = nn.Parameter(torch.zeros(c.sight_dim))
         self.floor = Floor(c.sight_dim, c.sight_blocks, TICKS_BACK)
-        self.out = nn.Linear(c.sight_dim, c.d_model)
+        self.out = nn.Linear(2 * c.sight_dim, c.d_model)
         self.size = self.floor.size  # numbers to carry from tick to tick
         y, x = torch.meshgrid(
             (2 * torch.arange(rows) + 1) / rows - 1,
             (2 * torch.arange(columns) + 1) / columns - 1,
             indexing="ij",
         )
-        if self.join.weight.device.type != "meta":  # so that what the floor looks at is of size one
-            nn.init.normal_(self.join.weight, std=5 * self.join.in_features**-0.5)
         self.register_buffer("places", torch.stack([x, y, x * x, y * y], -1).flatten(0, 1), persistent=False)
 
     places: Tensor
@@ -84,8 +84,8 @@ class Eyes(nn.Module):
         """Ticks before the beginning: none, zero."""
         return self.missing.new_zeros(batch, self.size)
 
-    def pictures(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Frames [M, H, W, 3] in bytes → maps, what each tells, and one vector a frame."""
+    def look(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames [M, H, W, 3] in bytes → maps, and what each tells."""
         x = frames.permute(0, 3, 1, 2).to(self.missing.dtype) / 127.5 - 1
         x = self.fine_blocks(self.fine(F.gelu(self.patch(x))))
         wide = self.back(self.coarse_blocks(self.coarse(F.gelu(x))))
@@ -93,35 +93,43 @@ class Eyes(nn.Module):
         maps = self.maps(x).flatten(2)
         cells = self.values(x).flatten(2).transpose(1, 2)
         there = torch.cat([cells, self.places.expand(len(frames), -1, -1)], -1)
-        sure = maps.logsumexp(-1, keepdim=True) - torch.tensor(float(maps.shape[-1])).log()
-        told = torch.cat([maps.softmax(-1) @ there, sure], -1)
-        return maps, told, self.join(told.flatten(1))
+        sure = maps.logsumexp(-1, keepdim=True) - math.log(maps.shape[-1])
+        return maps, torch.cat([maps.softmax(-1) @ there, sure], -1)
 
-    def _each(self, frames: Tensor) -> Tensor:
-        """One after the other while serving on a CPU: what is seen may not depend on who else is looking."""
-        if frames.is_cpu and not torch.is_grad_enabled():
-            return torch.cat([self.pictures(frame[None])[2] for frame in frames])
-        return self.pictures(frames)[2]
+    def pictures(self, told: Tensor) -> Tensor:
+        """Each frame as two vectors [M, 2 D]: what is there, and where things are."""
+        return torch.cat([self.join(told.flatten(1)), self.follow(told[..., VALUES:].flatten(1))], -1)
 
     def forward(self, frames: Tensor, has_frame_BN: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames in row order (or one for every tick, wanted or not) → [B, N, D], and what to carry on from."""
-        pictures = self._each(frames) if len(frames) else None
-        return self.over(pictures, has_frame_BN, past)
+        """Frames in row order (or one for every tick, wanted or not) → [B, N, 2 D], and what to carry on from.
+
+        One after the other while serving on a CPU: what is seen may not depend on who else is looking.
+        """
+        if not len(frames):
+            return self.over(None, has_frame_BN, past)
+        alone = frames.is_cpu and not torch.is_grad_enabled()
+        told = torch.cat([self.look(f)[1] for f in torch.split(frames, 1)]) if alone else self.look(frames)[1]
+        return self.over(self.pictures(told), has_frame_BN, past)
 
     def over(self, pictures: Tensor | None, has_frame_BN: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """What is there, as it is; where it is, over time."""
         b, n = has_frame_BN.shape
-        x = self.missing.expand(b, n, -1)
+        x = F.pad(self.missing, (len(self.missing), 0)).expand(b, n, -1)
         if pictures is not None and len(pictures) == b * n:
             x = torch.where(has_frame_BN[..., None], pictures.view(b, n, -1), x)
         elif pictures is not None:
             x = x.clone()
             x[has_frame_BN] = pictures
-        seen, carried = self.floor(x, past)
-        return seen, carried
+        what, where = x.chunk(2, -1)
+        moved, carried = self.floor(where, past)
+        return torch.cat([what, moved], -1), carried
 
-    def study(self, frames: Tensor, has_frame_BN: Tensor) -> Seen:
-        maps, told, pictures = self.pictures(frames)
-        return Seen(maps, told, pictures, self.over(pictures, has_frame_BN, self.past(len(has_frame_BN)))[0])
+    def study(self, frames: Tensor, has_frame_BN: Tensor) -> tuple[Tensor, Seen]:
+        maps, told = self.look(frames)
+        pictures = self.pictures(told)
+        seen, _ = self.over(pictures, has_frame_BN, self.past(len(has_frame_BN)))
+        half = len(self.missing)
+        return seen, Seen(maps, told, pictures[:, :half], seen[..., half:])
 
 
 class Sights(nn.Module):

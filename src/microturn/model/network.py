@@ -125,8 +125,11 @@ class Network(nn.Module):
     def sense_all(self, p: Percept) -> tuple[Tensor, Heard, Seen | None]:
         """The same for episodes from their beginning on."""
         heard, _ = self.ears(p.levels, p.has_audio[: len(p.levels)], self.ears.past(len(p.levels)))
-        sight = self.eyes.study(p.frames, p.has_frame) if len(p.frames) else None
-        seen = sight.ticks if sight else self.eyes.over(None, p.has_frame, self.eyes.past(len(p.has_frame)))[0]
+        sight: Seen | None = None
+        if len(p.frames):
+            seen, sight = self.eyes.study(p.frames, p.has_frame)
+        else:
+            seen, _ = self.eyes.over(None, p.has_frame, self.eyes.past(len(p.has_frame)))
         return self._sense(p, heard, seen), heard, sight
 
     def _sense(self, p: Percept, heard: Heard, seen: Tensor) -> Tensor:
@@ -156,12 +159,8 @@ class Network(nn.Module):
 
     def study(self, setup: Tensor, setup_channel: Tensor, p: Percept, own: Own, heard: Tensor) -> Studied:
         """Ticks behind set-up pieces [B, S, R], which take no time."""
-        sound, _ = self.ears(p.levels, p.has_audio[: len(p.levels)], self.ears.past(len(p.levels)))
-        sight = self.eyes.study(p.frames, p.has_frame) if len(p.frames) else None
-        seen = (
-            sight.ticks if sight else self.eyes.over(None, p.has_frame, self.eyes.past(len(p.has_frame)))[0]
-        )
-        x = self.compose(self._sense(p, sound, seen), own)
+        sensed, sound, sight = self.sense_all(p)
+        x = self.compose(sensed, own)
         if setup.shape[1]:
             x = torch.cat([self.set_up(setup, setup_channel), x], 1)
         known = Known(self, Words.of(setup, heard, own.said, p.text), heard, own.said)

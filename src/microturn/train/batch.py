@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from microturn.drawing import Film
 from microturn.model.config import ModelConfig
 from microturn.model.network import NO_DECISION, Own, Percept
 from microturn.scenes.episode import Episode
 from microturn.streams import Bytes, Tokenizer
 from microturn.train import sound
 from microturn.train.lexicon import Lexicon
+from microturn.train.sights import Sight, joined, shot_of
 from microturn.train.targets import Sounding, Targets, targets
 
 OTHERS = 800  # words from which those of a batch are told, besides each other
@@ -36,6 +38,7 @@ class Batch:
     told: Tensor  # [B] words are given, not heard
     sounds: Tensor  # [W, 3 + P] words of users: row, first 20 ms frame, frames, and numbers of sounds
     others: Tensor  # [A, P] more words that it might have been
+    sight: Sight | None = None  # what films show
 
     @property
     def ticks(self) -> int:
@@ -44,7 +47,7 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
         percept = Percept(**{k: v.to(device) for k, v in vars(self.percept).items()})
-        return Batch(percept=percept, **moved)
+        return Batch(percept=percept, **moved, sight=self.sight and self.sight.to(device))
 
 
 def fed_back(said: Tensor, heard: Tensor, decided: Tensor) -> Own:
@@ -117,4 +120,21 @@ def stack(
         torch.tensor([e.told for e in episodes]),
         _soundings([m.sounds for m in made]),
         padded(lexicon.some(rng, OTHERS) if lexicon else []),
+        _sight(episodes, films, c) if lexicon and seen else None,
     )
+
+
+def _sight(
+    episodes: Sequence[Episode], films: Sequence[Sequence[Bytes | None]], c: ModelConfig
+) -> Sight | None:
+    """For lessons of the eyes, if all films are drawn ones."""
+    drawn = [(e.film, film) for e, film in zip(episodes, films, strict=True) if e.film is not None]
+    shots = [
+        shot_of(of, c.frame_size, len(film), range(len(film)), film)
+        for of, film in drawn
+        if isinstance(of, Film)
+    ]
+    if len(shots) < len(drawn):
+        return None
+    there = np.array([[frame is not None for frame in film] for film in films])
+    return joined([shot for shot in shots if len(shot.frames)], there, True)

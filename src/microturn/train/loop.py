@@ -84,14 +84,10 @@ def learn(network: Network, batch: Batch | Sight, recipe: Recipe, step: int) -> 
     studied = network.study(batch.setup, batch.setup_channel, batch.percept, past, heard)
     each = losses(network, studied, heard, batch)
     each.total().backward()  # type: ignore[no-untyped-call]
-    return {
-        "decision": each.decision.item(),
-        "say": each.say.item(),
-        "hear": each.hear.item(),
-        "sound": each.sound.item(),
-        "word": each.word.item(),
-        "rolled": float(rolled),
-    }
+    numbers = {name: loss.item() for name, loss in vars(each).items()}
+    if batch.sight is None:
+        del numbers["sight"]
+    return numbers | {"rolled": float(rolled)}
 
 
 def learn_ears(network: Network, batch: Batch) -> dict[str, float]:
@@ -105,7 +101,7 @@ def learn_ears(network: Network, batch: Batch) -> dict[str, float]:
 
 
 def learn_eyes(network: Network, sight: Sight) -> dict[str, float]:
-    each = sight_losses(network, network.eyes.study(sight.frames, sight.has_frame), sight)
+    each = sight_losses(network, network.eyes.study(sight.frames, sight.has_frame)[1], sight)
     each.total().backward()  # type: ignore[no-untyped-call]
     moved = {"moves": each.moves.item()} if sight.in_a_row else {}
     return {"where": each.where.item(), "what": each.what.item(), **moved}

@@ -16,6 +16,7 @@ from microturn.model.network import Network, Studied
 from microturn.model.senses import PAIR, Heard
 from microturn.streams import Decision
 from microturn.train.batch import Batch
+from microturn.train.sights import moves_loss, sight_losses
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,11 @@ class Losses:
     hear: Tensor
     sound: Tensor  # per sound of the user's words, as the ears tell them apart
     word: Tensor  # per word of the user's, as the ears tell them apart
+    sight: Tensor  # of what films show, as the eyes tell it
 
     def total(self) -> Tensor:
-        return DECISION * self.decision + self.say + self.hear + SOUND * self.sound + WORD * self.word
+        sense = SOUND * self.sound + WORD * self.word + SIGHT * self.sight
+        return DECISION * self.decision + self.say + self.hear + sense
 
 
 DECISION = 2.0
@@ -37,6 +40,7 @@ SPEAK_NOTHING = 0.5  # weight of a speaking tick that begins no piece
 HEAR_NOTHING = 0.25
 SOUND = 0.5
 WORD = 0.3
+SIGHT = 0.3
 LATER = 3  # 20 ms frames, one of which is where a word is told from others
 
 
@@ -94,10 +98,16 @@ def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> L
     listening, words = studied.listening.flatten(0, 1)[known], batch.hear.flatten(0, 1)[known]
     hear, hear_count = network.hear.loss(listening, words, HEAR_NOTHING)
     learning = studied.sound.frames.requires_grad
+    seen = hidden.new_zeros(())
+    if batch.sight and studied.sight and studied.sight.pictures.requires_grad:
+        seen = sight_losses(network, studied.sight, batch.sight).total()
+    elif batch.sight and studied.sight and studied.sight.ticks.requires_grad:
+        seen = moves_loss(network, studied.sight, batch.sight)
     return Losses(
         (each * weight).sum() / weight.sum(),
         say / say_count.clamp_min(1),
         hear / hear_count.clamp_min(1),
         sound_loss(network, studied.sound, batch.sounds) if learning else hidden.new_zeros(()),
         word_loss(network, studied.sound, batch.sounds, batch.others) if learning else hidden.new_zeros(()),
+        seen,
     )

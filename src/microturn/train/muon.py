@@ -79,7 +79,7 @@ GATES = (
     "fresh",
 )
 FASTER = 10.0  # they are scores: a step that suits a weight is nothing to them
-HIDDEN = ("backbone.blocks", "ears.", "eyes.join", "eyes.floor", "mix.")
+HIDDEN = ("backbone.blocks", "ears.", "eyes.floor", "mix.")
 
 
 def optimizers(network: nn.Module, rate: float, muon_rate: float) -> list[torch.optim.Optimizer]:

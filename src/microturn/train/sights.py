@@ -67,19 +67,25 @@ class Shot:
     told: dict[str, np.ndarray]  # the fields of Truth, [m, …]
 
 
-def shoot(seed: int, size: tuple[int, int], count: int, in_a_row: bool) -> Shot:
+def shoot(seed: int, size: tuple[int, int], count: int, in_a_row: bool, split: str = "train") -> Shot:
     rng = random.Random(seed)
     scene = rng.choices(list(SCENES), list(SCENES.values()))[0]
-    script = write(scene, rng.randrange(1 << 40, 1 << 41), "train", TICKS / 5)
+    script = write(scene, rng.randrange(1 << 40, 1 << 41), split, TICKS / 5)
     clips = [unspoken(line.text, 1.0) for line in script.lines]
     film = compose(script, clips, TICKS / 5, take=rng.randrange(1 << 30)).film
     assert isinstance(film, Film)
     first = rng.randrange(TICKS - count)
     at = list(range(first, first + count)) if in_a_row else sorted(rng.sample(range(TICKS), count))
-    drawn = film.frames(size, TICKS, at)
+    return shot_of(film, size, TICKS, at, film.frames(size, TICKS, at))
+
+
+def shot_of(
+    film: Film, size: tuple[int, int], ticks: int, at: Sequence[int], drawn: Sequence[Bytes | None]
+) -> Shot:
+    """`drawn`: what the film of so many ticks shows at these."""
     frames = [frame for frame in drawn if frame is not None]
     there = np.array([frame is not None for frame in drawn])
-    told = vars(truth(film, size, TICKS))
+    told = vars(truth(film, size, ticks))
     kept = np.array(at)[there]
     pictures = np.stack(frames) if frames else np.zeros((0, *size, 3), np.uint8)
     return Shot(pictures, there, {name: values[kept] for name, values in told.items()})
@@ -172,10 +178,15 @@ def sight_losses(network: Network, saw: Seen, sight: Sight) -> Lessons:
     what = 2 * (each * (1 + THERE * (sight.count.flatten() > 0))).mean()
     colours = network.sights.colour(saw.told[:, KINDS : KINDS + SHAPES, :VALUES][only])
     what = what + F.cross_entropy(colours, sight.colour[only], reduction="sum") / only.sum().clamp_min(1) / 2
+    return Lessons(where, what, moves_loss(network, saw, sight))
+
+
+def moves_loss(network: Network, saw: Seen, sight: Sight) -> Tensor:
     if not sight.in_a_row:
-        return Lessons(where, what, where.new_zeros(()))
+        return saw.ticks.new_zeros(())
     moves = network.sights.moves(saw.ticks[sight.has_frame])
     ended = F.binary_cross_entropy_with_logits(moves[:, -1], sight.ended, reduction="none")
     act = F.cross_entropy(moves[:, :ACTS], sight.act)
     far = (moves[:, -2] - sight.far).abs().mean()
-    return Lessons(where, what, act + 2 * far + 3 * (ended * (1 + ENDED * sight.ended)).mean())
+    loss: Tensor = act + 2 * far + 3 * (ended * (1 + ENDED * sight.ended)).mean()
+    return loss

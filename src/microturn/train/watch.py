@@ -25,7 +25,7 @@ from microturn.model.tokenizer import PieceTokenizer
 PRINT_SECONDS = 30
 CASES = 16
 HEADS = {"decision": "#2a6f97", "say": "#bc4749", "hear": "#6a994e", "sound": "#7d5ba6", "word": "#c08552"}
-HEADS |= {"where": "#2a9d8f", "what": "#9b5de5", "moves": "#6c757d"}
+HEADS |= {"where": "#2a9d8f", "what": "#9b5de5", "moves": "#6c757d", "sight": "#2a9d8f"}
 BARS = " ▁▂▃▄▅▆▇█"
 HIGHEST = 4.0  # nats in the picture
 SHOWN = 60  # steps in the moving view
