@@ -125,11 +125,17 @@ class Eyes(nn.Module):
         return torch.cat([what, moved], -1), carried
 
     def study(self, frames: Tensor, has_frame_BN: Tensor) -> tuple[Tensor, Seen]:
+        """From the beginning on, with what lessons ask about."""
         maps, told = self.look(frames)
-        pictures = self.pictures(told)
-        seen, _ = self.over(pictures, has_frame_BN, self.past(len(has_frame_BN)))
-        half = len(self.missing)
-        return seen, Seen(maps, told, pictures[:, :half], seen[..., half:])
+        return self.remember(maps, told, told, has_frame_BN)
+
+    def remember(
+        self, maps: Tensor, told: Tensor, followed: Tensor, has_frame_BN: Tensor
+    ) -> tuple[Tensor, Seen]:
+        """`followed`: what maps tell, or what they would of another camera."""
+        seen, _ = self.over(self.pictures(followed), has_frame_BN, self.past(len(has_frame_BN)))
+        what, moved = seen.chunk(2, -1)
+        return seen, Seen(maps, told, what[has_frame_BN], moved)
 
 
 class Sights(nn.Module):

@@ -30,7 +30,7 @@ from microturn.train.oracle import corrected
 from microturn.train.recipe import Recipe
 from microturn.train.rollout import roll_out
 from microturn.train.shards import gather, join, own, parts, place, restore, shard, weights, whole
-from microturn.train.sights import Sight, sight_losses
+from microturn.train.sights import Sight, jostled, sight_losses
 from microturn.train.watch import Watch
 
 
@@ -101,7 +101,10 @@ def learn_ears(network: Network, batch: Batch) -> dict[str, float]:
 
 
 def learn_eyes(network: Network, sight: Sight) -> dict[str, float]:
-    each = sight_losses(network, network.eyes.study(sight.frames, sight.has_frame)[1], sight)
+    maps, told = network.eyes.look(sight.frames)
+    film = sight.has_frame.nonzero()[:, 0]
+    _, saw = network.eyes.remember(maps, told, jostled(told, film), sight.has_frame)
+    each = sight_losses(network, saw, sight)
     each.total().backward()  # type: ignore[no-untyped-call]
     moved = {"moves": each.moves.item()} if sight.in_a_row else {}
     return {"where": each.where.item(), "what": each.what.item(), **moved}

@@ -99,7 +99,7 @@ def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> L
     hear, hear_count = network.hear.loss(listening, words, HEAR_NOTHING)
     learning = studied.sound.frames.requires_grad
     seen = hidden.new_zeros(())
-    if batch.sight and studied.sight and studied.sight.pictures.requires_grad:
+    if batch.sight and studied.sight and studied.sight.maps.requires_grad:
         seen = sight_losses(network, studied.sight, batch.sight).total()
     elif batch.sight and studied.sight and studied.sight.ticks.requires_grad:
         seen = moves_loss(network, studied.sight, batch.sight)

@@ -28,11 +28,12 @@ from microturn.train.sound import unspoken
 
 WHICH = tuple(tuple(dict.fromkeys(PARTS)).index(name) for name in PARTS)  # left and right are of one kind
 THERE = 4.0  # more weight for a shape that is there
+BLIND = 0.08  # share of maps that a film goes without while movements are learned
 ENDED = 5.0  # more weight for the tick in which a repetition ends
 SCENES = {"reps": 0.45, "charades": 0.2, "notice": 0.2, "look": 0.15}
 WHERE, MOVES = 4.0, 0.2
 TICKS = 80  # of a film
-SINGLE, STRETCH = 4, 16  # frames of a film: here and there, or in a row
+SINGLE, STRETCH = 4, 40  # frames of a film: here and there, or in a row
 
 
 @dataclass
@@ -179,6 +180,27 @@ def sight_losses(network: Network, saw: Seen, sight: Sight) -> Lessons:
     colours = network.sights.colour(saw.told[:, KINDS : KINDS + SHAPES, :VALUES][only])
     what = what + F.cross_entropy(colours, sight.colour[only], reduction="sum") / only.sum().clamp_min(1) / 2
     return Lessons(where, what, moves_loss(network, saw, sight))
+
+
+def jostled(told: Tensor, film: Tensor) -> Tensor:
+    """What maps tell [M, K, …], as if each film had been taken from elsewhere; some maps are blind."""
+    count = int(film.max()) + 1
+    x, y, xx, yy, sure = told[..., VALUES:].unbind(-1)
+
+    def drawn(low: float, high: float) -> Tensor:
+        return torch.empty(count, 1, device=told.device).uniform_(low, high)[film]
+
+    mirror = torch.where(drawn(0, 1) < 0.5, -1.0, 1.0)
+    wide, high, right, down = (
+        mirror * drawn(0.7, 1.2),
+        drawn(0.7, 1.2),
+        drawn(-0.25, 0.25),
+        drawn(-0.25, 0.25),
+    )
+    xx, yy = wide**2 * xx + 2 * wide * right * x + right**2, high**2 * yy + 2 * high * down * y + down**2
+    places = torch.stack([wide * x + right, high * y + down, xx, yy, sure + 0.3 * torch.randn_like(sure)], -1)
+    blind = torch.rand(count, told.shape[1], 1, device=told.device)[film] < BLIND
+    return torch.cat([told[..., :VALUES], torch.where(blind, 0, places)], -1)
 
 
 def moves_loss(network: Network, saw: Seen, sight: Sight) -> Tensor:
