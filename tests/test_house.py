@@ -26,7 +26,7 @@ KNOWS = {
     "client": {"clock", "media"},
     "scenes": GROUND | {"drawing"},
     "drawing": GROUND | {"model"},
-    "train": GROUND | {"bench", "engine", "model", "say", "scenes"},
+    "train": GROUND | {"bench", "drawing", "engine", "model", "say", "scenes"},
     # the one that measures may look into every room
     "bench": GROUND
     | {"background", "client", "engine", "media", "model", "say", "scenes", "server", "train"},
