@@ -1,4 +1,4 @@
-"""The Dockerfile and compose.yaml: what they name is there; with MICROTURN_SOAK=1, their steps without a container."""
+"""The Dockerfile and compose.yaml: what they name is there. With MICROTURN_SOAK=1, their steps, no container."""
 
 from __future__ import annotations
 
