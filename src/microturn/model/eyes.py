@@ -24,6 +24,7 @@ CELL = 8  # pixels
 VALUES = 24  # numbers that a map sees in a cell
 PLACE = 4  # x, y and their squares
 TICKS_BACK = 5  # kernel of the convolutions over ticks
+LOUD = 3.0
 PARTS, SHAPES, COLOURS, ACTS, MOST = 9, 12, 10, 40, 5  # what lessons name, see train/sights.py
 
 
@@ -71,6 +72,8 @@ class Eyes(nn.Module):
         self.floor = Floor(c.sight_dim, c.sight_blocks, TICKS_BACK)
         self.out = nn.Linear(2 * c.sight_dim, c.d_model)
         self.size = self.floor.size  # numbers to carry from tick to tick
+        if self.out.weight.device.type != "meta":  # loud enough to be heard beside the ears
+            nn.init.normal_(self.out.weight, std=LOUD * self.out.in_features**-0.5)
         y, x = torch.meshgrid(
             (2 * torch.arange(rows) + 1) / rows - 1,
             (2 * torch.arange(columns) + 1) / columns - 1,
