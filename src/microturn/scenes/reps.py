@@ -20,6 +20,7 @@ from microturn.scenes.episode import Expected, Say, react
 from microturn.scenes.stage import CUE_MS, Stage, heard_end
 from microturn.scenes.watch import (
     SETTLED_MS,
+    SURE_MS,
     Request,
     Watch,
     body,
@@ -86,7 +87,8 @@ class Reps(Watch):
         whole = [rep for rep in reps if rep.depth > 0.6]
         for n, rep in enumerate(whole, 1):
             said = number(n) if aloud else f"that's {number(n)}" if r.kind == "goal" and n == r.n else ""
-            if said and not self._tells(stage, said, rep.end_ms):  # what cannot be told does not happen
+            told = not said or self._tells(stage, said, rep.end_ms, sure_ms=SURE_MS)
+            if not told:  # it does not happen
                 acts = [(name, [p for p in some if p.end_ms < rep.end_ms]) for name, some in acts]
                 reps = [p for p in reps if p.end_ms < rep.end_ms]
                 break

@@ -3,7 +3,8 @@
 Conventions. A request is not acknowledged; it holds from its end on, and nothing that it asks about happens
 before. Something that happens at a moment is visible in the frame at the end of that tick: what is said about
 it is played at `seen` of it, over whoever talks, or behind the model's own word. A repetition counts when its
-movement is back where it began; half of one does not count, nor does anything that was not asked for.
+movement is back where it began, and is told a tick later, when that is certain: who must be sure of a moment that
+nobody can be sure of stays silent; half of one does not count, nor does anything that was not asked for.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from microturn.scenes.words import number
 from microturn.streams import LEAD_TICKS, Channel
 
 SEEN_MS = 2000  # what happened can be told for so long
+SURE_MS = 200  # until it is certain that a repetition is over and that it is not resting on its way
 SETTLED_MS = 400  # without moving, until something has stopped; of moving, until it has started
 
 
@@ -144,9 +146,9 @@ class Watch:
             stage.put(placed)
             now = heard_end(placed) + rng.randrange(200, 2500)
 
-    def _tells(self, stage: Stage, text: str, ms: float, long_ms: int = CUE_MS) -> bool:
-        """Say it as soon as it can be seen, into the model's own words if it must be; False: no room."""
-        say = Say(text, seen(ms))
+    def _tells(self, stage: Stage, text: str, ms: float, long_ms: int = CUE_MS, sure_ms: int = 0) -> bool:
+        """Say it once it is seen for sure, into the model's own words if it must be; False: no room."""
+        say = Say(text, seen(ms + sure_ms))
         if stage.says and said_end(stage.says[-1]) > say.at_ms:
             own = stage.says[-1]
             kept = [w for w in pace(own) if w.start_ms < say.at_ms]
