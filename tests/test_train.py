@@ -14,7 +14,15 @@ import torch
 from microturn.bench import scores
 from microturn.bench.metrics import Run
 from microturn.bench.suites import SUITES as BENCH
-from microturn.model.checkpoint import LESSONS, VOICE, load_model, load_weights, save_weights, story_of
+from microturn.model.checkpoint import (
+    LESSONS,
+    VOICE,
+    load_model,
+    load_weights,
+    save_weights,
+    story_of,
+    warm_start,
+)
 from microturn.model.config import NANO, tiny
 from microturn.model.network import Network
 from microturn.model.tokenizer import PieceTokenizer
@@ -139,6 +147,15 @@ def test_what_stood_beside_an_earlier_mention_is_recalled() -> None:
         five, banana, milk = (recall._table[0](heard[0, at, 0]) for at in (1, 15, 0))
     assert found @ five > found @ banana
     assert found @ five > found @ milk
+
+
+def test_a_way_that_was_closed_begins_anew(tmp_path: Path) -> None:
+    closed, network = Network(tiny()), Network(tiny())
+    torch.nn.init.zeros_(closed.eyes.out.weight)
+    save_weights(closed, tmp_path / "closed", {})
+    warm_start(network, tmp_path / "closed")
+    assert network.eyes.out.weight.any()
+    assert torch.equal(network.eyes.join.weight, closed.eyes.join.weight)
 
 
 def test_a_few_steps_lower_every_loss() -> None:

@@ -24,6 +24,7 @@ from microturn.model.tokenizer import PieceTokenizer
 RELEASED = "nano"
 VOICE = "voice."  # weights whose names begin so are the mouth
 LESSONS = ("sounds.", "lexis.", "sights.")  # and so, what only learning needs: released weights go without
+SIGHT = "eyes.out.weight"  # zero in weights that take no notice of a camera
 VOICED = "voiced"  # in the story of weights that have learned to speak
 SMALLEST_PACKED = 4096  # numbers; smaller tensors stay as they are
 
@@ -83,6 +84,8 @@ def load_weights(network: Network, path: Path) -> dict[str, str]:
 def warm_start(network: Network, path: Path) -> None:
     """Begin from weights of a smaller network of the same widths: blocks that it had not do nothing at first."""
     tensors, _ = read_tensors(path.with_suffix(".safetensors"))
+    if not tensors.get(SIGHT, torch.ones(1)).any():
+        del tensors[SIGHT]  # a way that is closed would stay so
     own = network.state_dict()
     if wrong := [n for n, t in tensors.items() if n not in own or t.shape != own[n].shape]:
         raise ValueError(f"{path}: does not fit config {network.c.name}: {', '.join(sorted(wrong)[:4])} …")
