@@ -24,7 +24,7 @@ CELL = 8  # pixels
 VALUES = 24  # numbers that a map sees in a cell
 PLACE = 4  # x, y and their squares
 TICKS_BACK = 5  # kernel of the convolutions over ticks
-LOUD = 3.0
+LOUD = 3.0  # what is seen begins with, beside what is heard
 PARTS, SHAPES, COLOURS, ACTS, MOST = 9, 12, 10, 40, 5  # what lessons name, see train/sights.py
 
 
