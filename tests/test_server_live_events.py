@@ -26,6 +26,9 @@ from microturn.server.live_events import LiveError, encode, parse
 from serving import served
 
 FUZZ = int(os.environ.get("MICROTURN_FUZZ", "300"))
+WELCOME = (
+    450  # messages a second; of those beyond 500 so many would wait that an answer to a ping came too late
+)
 
 
 def code_of(message: str) -> str | None:
@@ -151,8 +154,10 @@ def test_hostile_messages_are_answered_and_the_conversation_goes_on(tmp_path: Pa
 
             listener = Thread(target=listen)
             listener.start()
-            for _ in range(FUZZ):
+            began = time.monotonic()
+            for sent in range(FUZZ):
                 socket.send(hostile(chance))
+                time.sleep(max(0.0, began + sent / WELCOME - time.monotonic()))
             before = counts["session.output_audio.delta"]
             while counts["session.output_audio.delta"] == before:
                 assert listener.is_alive(), "the conversation has ended"
