@@ -26,9 +26,7 @@ from microturn.server.live_events import LiveError, encode, parse
 from serving import served
 
 FUZZ = int(os.environ.get("MICROTURN_FUZZ", "300"))
-WELCOME = (
-    450  # messages a second; of those beyond 500 so many would wait that an answer to a ping came too late
-)
+WELCOME = 450  # messages a second: those beyond 500 wait, and an answer to a ping behind them
 
 
 def code_of(message: str) -> str | None:

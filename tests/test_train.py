@@ -32,6 +32,7 @@ from microturn.streams import Channel, Decision
 from microturn.train import given, sound
 from microturn.train.batch import Batch, fed_back, stack
 from microturn.train.lexicon import Lexicon
+from microturn.train.loop import Run as TrainingRun
 from microturn.train.loop import feedback, learn, slips
 from microturn.train.losses import losses
 from microturn.train.muon import Muon, optimizers, orthogonal
@@ -156,6 +157,18 @@ def test_a_way_that_was_closed_begins_anew(tmp_path: Path) -> None:
     warm_start(network, tmp_path / "closed")
     assert network.eyes.out.weight.any()
     assert torch.equal(network.eyes.join.weight, closed.eyes.join.weight)
+
+
+def test_what_is_to_keep_still_does_not_learn(tmp_path: Path) -> None:
+    (tmp_path / "tiny.json").write_text(tiny().to_json(), "utf-8")
+    recipe = tmp_path / "still.json"
+    recipe.write_text(
+        json.dumps({"model": str(tmp_path / "tiny.json"), "still": ["ears.", "eyes.maps"]}), "utf-8"
+    )
+    network = TrainingRun(Recipe.load(recipe), tmp_path / "run").network
+    quiet = {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    assert {name.split(".")[0] for name in quiet} == {"ears", "eyes"}
+    assert {name for name in quiet if name.startswith("eyes.")} == {"eyes.maps.weight", "eyes.maps.bias"}
 
 
 def test_a_few_steps_lower_every_loss() -> None:

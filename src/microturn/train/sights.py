@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from microturn.clock import TICKS_PER_SECOND
 from microturn.drawing import Film
 from microturn.drawing.truth import PARTS, truth
 from microturn.model.eyes import ACTS, CELL, MOST, SHAPES, VALUES, Seen
@@ -71,9 +72,9 @@ class Shot:
 def shoot(seed: int, size: tuple[int, int], count: int, in_a_row: bool, split: str = "train") -> Shot:
     rng = random.Random(seed)
     scene = rng.choices(list(SCENES), list(SCENES.values()))[0]
-    script = write(scene, rng.randrange(1 << 40, 1 << 41), split, TICKS / 5)
+    script = write(scene, rng.randrange(1 << 40, 1 << 41), split, TICKS / TICKS_PER_SECOND)
     clips = [unspoken(line.text, 1.0) for line in script.lines]
-    film = compose(script, clips, TICKS / 5, take=rng.randrange(1 << 30)).film
+    film = compose(script, clips, TICKS / TICKS_PER_SECOND, take=rng.randrange(1 << 30)).film
     assert isinstance(film, Film)
     first = rng.randrange(TICKS - count)
     at = list(range(first, first + count)) if in_a_row else sorted(rng.sample(range(TICKS), count))
