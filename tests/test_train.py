@@ -37,7 +37,9 @@ from microturn.train.loop import feedback, learn, slips
 from microturn.train.losses import losses
 from microturn.train.muon import Muon, optimizers, orthogonal
 from microturn.train.recipe import Recipe
+from microturn.train.reel import Reel
 from microturn.train.release import LARGEST_MB, WEIGHTS, release
+from microturn.train.renamed import passed_on, rename
 from microturn.train.rollout import Rollout, played, roll_out
 from microturn.train.targets import targets
 from test_scenes import timed
@@ -343,3 +345,69 @@ def test_a_word_that_was_early_is_not_to_be_heard_again() -> None:
     wrote, right = slips(hear, 0.0)
     assert torch.equal(wrote, hear)
     assert torch.equal(right, hear)
+
+
+class TestRenaming:
+    def lived(self) -> tuple[Episode, Batch, Batch]:
+        said = Clip(
+            "say biscuit when i say key",
+            "a",
+            _apart("say biscuit when i say key"),
+            np.zeros((300, 64), np.uint8),
+        )
+        lived = Episode("cue", 0, 40, (Placed(said, 0),), says=(Say("biscuit", 4000),), told=True)
+        as_it_was, renamed = (
+            stack([lived] * 8, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
+            for _ in "ab"
+        )
+        rename(renamed, [lived] * 8, random.Random(1))
+        return lived, as_it_was, renamed
+
+    def test_what_is_passed_on_is_another_word_wherever_it_stands(self) -> None:
+        _, before, after = self.lived()
+        texts = [[PIECES.decode(b.hear[row].flatten().tolist()) for row in range(8)] for b in (before, after)]
+        said = [PIECES.decode(after.say[row].flatten().tolist()).strip() for row in range(8)]
+        assert set(texts[0]) == {" say biscuit when i say key"}
+        changed = [
+            (text.split(), word) for text, word in zip(texts[1], said, strict=True) if word != "biscuit"
+        ]
+        assert 1 <= len(changed) <= 7
+        assert all(text[1] == word for text, word in changed)
+        assert all(text.split()[0] == "say" and text.endswith("when i say key") for text in texts[1])
+
+    def test_words_whose_meaning_counts_are_left(self) -> None:
+        lived, _, _ = self.lived()
+        assert passed_on(lived) == {"biscuit"}
+        meant = Clip(
+            "say cow at each animal", "a", _apart("say cow at each animal"), np.zeros((9, 64), np.uint8)
+        )
+        assert passed_on(replace(lived, placed=(Placed(meant, 0),))) == set()
+
+
+def _apart(text: str) -> tuple[Word, ...]:
+    return tuple(Word(word, 400 * i, 400 * i + 200) for i, word in enumerate(text.split()))
+
+
+def test_films_are_looked_at_once_and_shown_again(tmp_path: Path) -> None:
+    small = tiny()
+    network = Network(small)
+    save_weights(network, tmp_path / "w", {})
+    episodes = [episode("reps", seed, 4.0) for seed in range(2)]
+    batch = stack(
+        episodes, np.random.default_rng(0), small, PIECES, [], [], sound.Hardship(), Lexicon(), True
+    )
+    drawn: list[int] = []
+
+    def draw() -> Batch:
+        drawn.append(1)
+        return batch
+
+    reel = Reel(tmp_path / "w", small)
+    shown = [reel.batch(random.Random(i), draw) for i in range(80)]
+    assert 12 < len(drawn) < 60
+    with torch.no_grad():
+        past = fed_back(batch.say, batch.hear, batch.decision)
+        whole, again = (
+            network.study(b.setup, b.setup_channel, b.percept, past, b.hear) for b in (batch, shown[-1])
+        )
+    assert torch.allclose(whole.hidden, again.hidden, atol=1e-5)

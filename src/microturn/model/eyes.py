@@ -88,7 +88,9 @@ class Eyes(nn.Module):
         return self.missing.new_zeros(batch, self.size)
 
     def look(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames [M, H, W, 3] in bytes → maps, and what each tells."""
+        """Frames [M, H, W, 3] in bytes → maps, and what each tells. What they told before is as good as frames."""
+        if frames.is_floating_point():
+            return frames.new_zeros(0), frames
         x = frames.permute(0, 3, 1, 2).to(self.missing.dtype) / 127.5 - 1
         x = self.fine_blocks(self.fine(F.gelu(self.patch(x))))
         wide = self.back(self.coarse_blocks(self.coarse(F.gelu(x))))

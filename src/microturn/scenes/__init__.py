@@ -37,7 +37,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from microturn.scenes.converse import Converse
+from microturn.scenes.converse import DRILL, Converse
 from microturn.scenes.cue import Cue
 from microturn.scenes.delegate import Delegate
 from microturn.scenes.digits import Digits
@@ -61,7 +61,7 @@ SCENES: dict[str, Scene] = {
     for scene in (
         *(Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits()),
         *(Translate(), Translate("codeswitch", SWITCH), Orders(), Tone(), Delegate()),
-        *(Instructions(), Recall()),
+        *(Instructions(), Recall(), Converse("drill", DRILL)),
         *(Reps(), Charades(), Notice(), Look(), Commentary()),
     )
 }

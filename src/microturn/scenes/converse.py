@@ -274,9 +274,13 @@ MAKERS: tuple[tuple[Callable[[_Questions], Ask], int], ...] = (
 )  # fmt: skip
 
 
-def ask(rng: random.Random, split: str, longest: int = 12) -> Ask:
-    """Any question."""
-    make = rng.choices([make for make, _ in MAKERS], [weight for _, weight in MAKERS])[0]
+HARD = (_Q.spell, _Q.plus, _Q.minus, _Q.after, _Q.first, _Q.repeat)  # what wants more drill than talk brings
+
+
+def ask(rng: random.Random, split: str, longest: int = 12, hard: int = 1) -> Ask:
+    """Any question. `hard`: how many times as often it is one that is hard."""
+    weights = [weight * (hard if make in HARD else 1) for make, weight in MAKERS]
+    make = rng.choices([make for make, _ in MAKERS], weights)[0]
     return make(_Questions(rng, split, longest))
 
 
@@ -289,16 +293,33 @@ class Turn:
     typed: str = ""
 
 
+@dataclass(frozen=True)
+class Manner:
+    """Of a conversation: how often a question, one with a pause to think, a typed one, a statement; and the rests
+    (ms) behind an answer.
+    """
+
+    kinds: tuple[int, int, int, int]
+    rests: tuple[int, int]
+    hard: int
+
+
+TALK = Manner((10, 6, 2, 4), (300, 2200), 1)
+DRILL = Manner((10, 1, 3, 1), (100, 500), 3)  # one question after the other, to be learned from given words
+
+
 class Converse:
-    name = "converse"
+    def __init__(self, name: str = "converse", manner: Manner = TALK) -> None:
+        self.name, self.manner = name, manner
 
     def script(self, rng: random.Random, split: str, seconds: float) -> Script:
         lines: list[Line] = []
         turns: list[Turn] = []
         left = seconds * 1000 - 1500
         while left > 0 or not turns:
-            kind = rng.choices(("ask", "pause", "typed", "statement"), (10, 6, 2, 4))[0]
-            asked = Ask(sentence(rng), "") if kind == "statement" else ask(rng, split, int(seconds / 2))
+            kind = rng.choices(("ask", "pause", "typed", "statement"), self.manner.kinds)[0]
+            hard = self.manner.hard
+            asked = Ask(sentence(rng), "") if kind == "statement" else ask(rng, split, int(seconds / 2), hard)
             texts = parts(asked.text) if kind == "pause" else [whole(asked.text)]
             if kind == "typed":
                 turns.append(Turn((), asked.answer, texts[0]))
@@ -306,7 +327,7 @@ class Converse:
                 turns.append(Turn(tuple(range(len(lines), len(lines) + len(texts))), asked.answer))
                 lines += [Line(text) for text in texts]
                 left -= say_ms(" ".join(texts)) + 1800 * (len(texts) - 1)
-            left -= say_ms(asked.answer) + 1500
+            left -= say_ms(asked.answer) + self.manner.rests[0] + 1200
         return Script(self.name, 0, tuple(lines), {"turns": tuple(turns)})
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
@@ -315,16 +336,16 @@ class Converse:
         assert isinstance(turns, tuple)
         now = rng.randrange(100, 2000)
         for turn in turns:
-            now = _place(stage, rng, turn, now)
+            now = _place(stage, rng, turn, now, self.manner.rests)
         if not stage.says:
             stage.expect(quiet(0, stage.ms))
         return stage.episode()
 
 
-def _place(stage: Stage, rng: random.Random, turn: Turn, now: int) -> int:
+def _place(stage: Stage, rng: random.Random, turn: Turn, now: int, rests: tuple[int, int]) -> int:
     """Place a turn with its answer, if both fit; when (ms) the next one may begin."""
     if turn.typed:
-        return _typed(stage, rng, turn, now)
+        return _typed(stage, rng, turn, now, rests)
     placed = [stage.at(turn.lines[0], now)]
     for line in turn.lines[1:]:
         placed.append(stage.at(line, heard_end(placed[-1]) + rng.randrange(600, 3000)))
@@ -342,14 +363,14 @@ def _place(stage: Stage, rng: random.Random, turn: Turn, now: int) -> int:
     stage.answer(say, heard)
     for first, second in pairwise(placed):
         stage.expect(Expected("pause", heard_end(first), second.word_start(0)))
-    return said_end(say) + rng.randrange(300, 2200)
+    return said_end(say) + rng.randrange(*rests)
 
 
-def _typed(stage: Stage, rng: random.Random, turn: Turn, now: int) -> int:
+def _typed(stage: Stage, rng: random.Random, turn: Turn, now: int, rests: tuple[int, int]) -> int:
     read = Read(tick_of(now), Channel.TYPED, turn.typed)
     say = Say(turn.answer, answer_read(read))
     if not stage.free(say):
         return now
     stage.reads.append(read)
     stage.answer(say, read_ms(read))
-    return said_end(say) + rng.randrange(300, 2200)
+    return said_end(say) + rng.randrange(*rests)

@@ -10,6 +10,8 @@ import multiprocessing as mp
 import random
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from queue import Empty, Full
 
 import numpy as np
@@ -26,14 +28,23 @@ from microturn.train.batch import Batch, stack
 from microturn.train.lexicon import Lexicon
 from microturn.train.manner import sounding
 from microturn.train.recipe import Recipe
+from microturn.train.reel import Reel
+from microturn.train.renamed import rename
 from microturn.train.sights import Gallery, Sight
 from microturn.train.sound import unspoken
 
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
-TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")} | {"time": 0.3}
-SEEN = ("reps", "notice", "look", "charades")  # eyes begin from nothing, and so they come first
-LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in SEEN}
+TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
+TOLD |= {
+    "time": 0.3,
+    "drill": 0.35,
+    "weave": 0.15,
+    "instructions": 0.12,
+    "translate": 0.08,
+    "codeswitch": 0.06,
+}
+LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in ("reps", "notice", "look", "charades", "commentary")}
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
     **{"tape": 0.14, "hibari": 0.16, "kokoro": 0.22, "flite": 0.12, "espeak": 0.06},
@@ -41,6 +52,10 @@ FAMILIES = {  # share of drawn voices
 }
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
 TOLD_LENGTHS = {16.0: 0.25, 25.0: 0.35, 40.0: 0.4}
+
+
+def _chance(seed: int) -> float:
+    return random.Random(seed).random()
 
 
 def family_of(voice: str) -> str:
@@ -64,10 +79,10 @@ class Examples:
     """Draws episodes.
 
     `told` is the share of batches in which nobody has to be heard: any words can be used there, so that skills are
-    learned from more scripts than a bank can hold, and hearing from what it holds. In a share `aside` of the other
-    batches' episodes other people talk while words are given: what is given counts. `later` is the share of these
-    scripts in which there is something to see. `plain` is the share of the rest that is only hearing, `real` the
-    share of those by recorded people.
+    learned from more scripts than a bank can hold, and hearing from what it holds; in a share `later` of them there
+    is something to see. In a share `aside` of the other batches' episodes other people talk while words are given:
+    what is given counts. `plain` is the share of the rest that is only hearing, `real` the share of those by
+    recorded people.
     """
 
     def __init__(
@@ -116,12 +131,11 @@ class Examples:
         clips = [sounding(clip, line.manner) for clip, line in zip(clips, script.lines, strict=True)]
         return compose(script, clips, seconds, take=seed)
 
-    def _told(self, rng: random.Random, seconds: float) -> Episode:
+    def _told(self, rng: random.Random, seconds: float, shares: dict[str, float] = TOLD) -> Episode:
         """A new script, its words given."""
-        shares = LATER if rng.random() < self.later else TOLD
         scene = rng.choices(list(shares), list(shares.values()))[0]
         script = write(scene, rng.randrange(1 << 40, 1 << 41), "train", seconds)
-        pace = rng.uniform(0.8, 1.3)
+        pace = rng.uniform(0.8, 1.3) * (0.6 if scene == "drill" else 1.0)
         clips = [unspoken(line.text, pace) for line in script.lines]
         episode = compose(script, clips, seconds, take=rng.randrange(1 << 30))
         return replace(episode, told=True)
@@ -146,19 +160,27 @@ class Examples:
                 clips += [self.bank[rng.choice(own)] for _ in range(rng.randint(3, 10))]
         return listen(self._varied(clips, warps), rng, seconds)
 
+    def filmed(self, seed: int) -> bool:
+        """Whether there is something to see in the batch of this seed."""
+        return _chance(seed) < self.told * self.later
+
     def batch(self, seed: int, seconds_in_all: float, c: ModelConfig, pieces: PieceTokenizer) -> Batch:
         """Episodes of one length, as many as make up `seconds_in_all`."""
         rng = np.random.default_rng(seed)
-        quiet = rng.random() < self.told
+        quiet, filmed = _chance(seed) < self.told, self.filmed(seed)
         lengths = TOLD_LENGTHS if quiet else LENGTHS
         seconds = float(rng.choice(list(lengths), p=list(lengths.values())))
         seeds = [seed * 1_000_003 + i for i in range(round(seconds_in_all / seconds))]
         if quiet:
-            episodes = [self._told(random.Random(s), seconds) for s in seeds]
+            shares = LATER if filmed else TOLD
+            episodes = [self._told(random.Random(s), seconds, shares) for s in seeds]
         else:
             episodes = [self.episode(s, seconds) for s in seeds]
         hardship = sound.Hardship(1.0)
-        return stack(episodes, rng, c, pieces, self.noises, self.mouth, hardship, self.lexicon, quiet)
+        batch = stack(episodes, rng, c, pieces, self.noises, self.mouth, hardship, self.lexicon, quiet)
+        if quiet:
+            rename(batch, episodes, random.Random(seed))
+        return batch
 
 
 def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch | Sight]) -> None:
@@ -167,6 +189,8 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch | Sig
     trainer = mp.parent_process()
     examples: Examples | None = None
     gallery = Gallery(recipe.seed, c.frame_size)
+    still = recipe.start and {"eyes.patch", "eyes.maps", "eyes.values"} <= set(recipe.still)
+    reel = Reel(Path(recipe.start), c) if recipe.start and still else None
     while True:
         seed = recipe.seed * 1_000_000 + step
         batch: Batch | Sight
@@ -176,7 +200,8 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch | Sig
             if examples is None or step % REREAD == 0:  # it may be growing
                 r = recipe
                 examples = Examples(Bank(r.bank), r.plain, r.real, r.told, r.aside, r.later)
-            batch = examples.batch(seed, recipe.seconds, c, pieces)
+            make = partial(examples.batch, seed, recipe.seconds, c, pieces)
+            batch = reel.batch(random.Random(seed), make) if reel and examples.filmed(seed) else make()
         step += 1
         while True:
             try:
