@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from microturn.bench import engine as bench
+from microturn.bench import server
 from microturn.bench.rivals import GrowingCache, OneAtATime, Recompute, backbone_of
 from microturn.bench.roof import Machine, measure_work
 from microturn.engine import Engine, Stream, in_ticks, play
@@ -62,3 +63,12 @@ def test_the_command_prints_json_that_a_report_can_read(
     assert report["minutes"][0]["minute"] == 1
     with pytest.raises(ValueError, match="whole numbers"):
         bench.measure(parser.parse_args(["--sessions", "many"]))
+
+
+def test_short_sessions_are_all_answered_and_memory_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    server.add_arguments(parser)
+    assert server.run(parser.parse_args(["--churn", "40"])) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("40 of 40 sessions answered")
+    assert second.count(",") == 9

@@ -1,10 +1,11 @@
 """`microturn bench server`: what the server and its sockets add to the engine, and how many it keeps in time.
 
-Three things, over loopback WebSockets whose clients live in a process of their own:
+Four things, over loopback WebSockets whose clients live in a process of their own:
   added    a whole tick in, its answer out, one session, driven: over the socket less straight at the engine
            (of the smallest model, because it does not depend on the model);
   live     sessions at once that send a tick every 200 ms: from the last sample sent to the answer received;
-  busy     how long a full engine takes to say so.
+  busy     how long a full engine takes to say so;
+  churn    what the process holds in memory after some of many short sessions, and after all of them.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from multiprocessing.pool import Pool
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +40,7 @@ from microturn.streams import InteractionModel
 
 TICK_S = TICK_MS / 1000
 SOUND = pcm16(np.random.default_rng(0).normal(0, 0.05, HEAR_SAMPLES).astype(np.float32))
+AT_ONCE = 4  # of many short sessions
 Times = list[float]  # seconds
 
 
@@ -111,9 +116,31 @@ async def refusals(url: str, slots: int, count: int = 20) -> Times:
     return times
 
 
+async def come_and_go(url: str, sessions: int) -> int:
+    """Sessions of a tick each, a few at once. How many got their answer."""
+    left, answered = iter(range(sessions)), 0
+
+    async def one_after_the_other() -> None:
+        nonlocal answered
+        for _ in left:
+            async with connect(f"{url}?rate=16000&pace=driven", compression=None) as socket:
+                await socket.send(SOUND)
+                answer = await socket.recv()
+                answered += bool(answer)
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
+    return answered
+
+
 def client(what: str, *given: Any) -> Any:
     """Runs in the process of the clients."""
-    return asyncio.run({"added": through_socket, "live": live, "busy": refusals}[what](*given))  # type: ignore[operator]
+    tasks = {"added": through_socket, "live": live, "busy": refusals, "churn": come_and_go}
+    return asyncio.run(tasks[what](*given))  # type: ignore[operator]
+
+
+def held_mb() -> float:
+    """Memory of this process that is really there."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,6 +148,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
     parser.add_argument("--sessions", default="1,8,16,32", help="live sessions at once; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load; default: %(default)s")
+    parser.add_argument(
+        "--churn", type=int, default=0, metavar="N", help="instead: N sessions that come and go (Linux)"
+    )
 
 
 @contextmanager
@@ -138,7 +168,28 @@ def serving(model: InteractionModel, slots: int) -> Iterator[tuple[Engine, str]]
     engine.close()
 
 
+def churn(clients: Pool, sessions: int) -> None:
+    """Memory after every tenth of them."""
+    with serving(random_model(tiny()), 2 * AT_ONCE) as (_, url):
+        held, began = [held_mb()], time.perf_counter()
+        answered = 0
+        for _ in range(10):
+            answered += clients.apply(client, ("churn", url, sessions // 10))
+            held.append(held_mb())
+    spent = time.perf_counter() - began
+    print(f"{answered} of {sessions // 10 * 10} sessions answered in {spent:.0f} s")
+    print(
+        "memory after each tenth (MB): "
+        + ", ".join(f"{mb:.0f}" for mb in held[1:])
+        + f"; before {held[0]:.0f}"
+    )
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.churn:
+        with multiprocessing.get_context("spawn").Pool(1) as clients:
+            churn(clients, args.churn)
+        return 0
     loads = [int(part) for part in args.sessions.split(",") if part]
     ticks = round(args.seconds * TICKS_PER_SECOND)
     with multiprocessing.get_context("spawn").Pool(1) as clients:
