@@ -21,13 +21,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soxr
 import uvicorn
 from PIL import Image
 
 import microturn.server
 from actor_model import Actor
+from microturn.bench import browser
+from microturn.bench.targets import lived
+from microturn.bench.waves import Case
 from microturn.drawing import Body, Film, Rep
 from microturn.engine import Engine
+from microturn.scenes.episode import Episode
 from microturn.server.app import make_app
 from microturn.server.lobby import Lobby
 from microturn.server.serve import listen, make_server
@@ -317,6 +322,22 @@ def test_works_by_keyboard_with_labels_on_a_phone(house: House, browse: Callable
     assert page.evaluate(UNNAMED) == 0
     page.click("#start")
     expect(page.locator("#status")).to_have_text("Not connected")
+
+
+@in_chromium
+def test_cases_of_a_benchmark_go_through_the_page() -> None:
+    """A stand-in says back what it hears, within the time that sound takes."""
+    ticks = 15
+    sound = soxr.resample(browser.speechlike(3), 24_000, 16_000)
+    case = Case(Episode("parrot", 0, ticks), sound, np.ones(ticks, np.bool_))
+    with browser.served(browser.Parrot()) as (_, url):
+        kept = asyncio.run(browser.converse(url, case))
+    assert abs(browser.lag(browser.speechlike(3), kept.mic)) < 24 * 40
+    assert 24 * 200 < browser.lag(kept.mic[: 24 * 3000], kept.came) < 24 * 2000
+    done = lived(kept, ticks)
+    assert len(done.speech) == ticks
+    assert max(float(np.abs(tick).max()) for tick in done.speech if tick is not None) > 0.02
+    assert {event["type"] for _, event in kept.events} >= {"session.started", "session.tick"}
 
 
 @in_chromium

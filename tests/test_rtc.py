@@ -25,7 +25,9 @@ from hypothesis import strategies as st
 from actor_model import Actor
 from microturn.clock import SPEAK_SAMPLES
 from microturn.engine import Engine
+from microturn.server import rtc
 from microturn.server.access import ANYBODY
+from microturn.server.app import ending
 from microturn.server.conversation import Start
 from microturn.server.live import Live, Role
 from microturn.server.live_events import Extras, SessionConfig
@@ -187,6 +189,24 @@ def test_a_conversation_outlives_its_peer_for_a_while() -> None:
         assert resumed is live.conversation
         assert await resumed.next_beat()
         resumed.close("close_requested")
+
+    asyncio.run(call())
+    engine.close()
+
+
+def test_a_server_that_stops_lets_its_peers_go_at_once() -> None:
+    engine = Engine(Actor(), slots=2)
+    engine.start()
+
+    async def call() -> None:
+        lobby = Lobby(engine)
+        async with ending(lobby):
+            caller, live = await connect(lobby)
+            assert rtc._peers
+        assert not rtc._peers
+        assert live.conversation.closed
+        await until(lambda: caller.got("session.closed"))
+        await caller.connection.close()
 
     asyncio.run(call())
     engine.close()

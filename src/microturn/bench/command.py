@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", nargs="?", choices=names, metavar="SUITE", help=", ".join(names))
     parser.add_argument("--model", default=None, help="a checkpoint; by default the released model")
     parser.add_argument(
-        "--target", help="another system: duplex:URL, live:URL, realtime:URL|MODEL or wav:FOLDER"
+        "--target", help="another system: duplex:URL, live:URL, page:URL, realtime:URL|MODEL or wav:FOLDER"
     )
     parser.add_argument(
         "--together", type=int, default=TOGETHER, help="conversations at once with a target (4)"

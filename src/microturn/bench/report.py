@@ -208,7 +208,7 @@ microturn bench turns --harness vad,smart                                      #
 microturn bench --import fdb:FOLDER                                            # data of others
 ```
 
-Targets: `duplex:` and `live:` (docs/wire.md), `realtime:` (OpenAI's Realtime API; an address, or a model's name) and
+Targets: `duplex:` and `live:` (docs/wire.md), `page:` (Chromium before a server's page), `realtime:` (OpenAI's Realtime API) and
 `wav:` (recordings made elsewhere). A suite that needs what a target does not carry, such as a film, is left out and
 said so. Imports: `fdb` (Full-Duplex-Bench v1 and v1.5), `repcount-a`, `proactivevideoqa`, `charades`, `quva`. The
 definitions of others, to the letter, are in `published.py` and `watching.py`: off by one, PAUC (silence is 25.0),

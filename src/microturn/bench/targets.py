@@ -1,4 +1,4 @@
-"""Any other system on the same cases: `duplex:`, `live:` or `realtime:` and an address, or `wav:` and a folder.
+"""Any other system on the same cases: `duplex:`, `live:`, `realtime:`, `page:` and an address, `wav:` and a folder.
 
 Sound is sent as fast as time passes, over a real connection, and what comes back is kept where a listener would
 have heard it: when it came, after what was still to be played. Words are the system's own where it tells them with
@@ -26,6 +26,7 @@ from PIL import Image
 from websockets.exceptions import ConnectionClosedError
 
 from microturn.bench import whisper
+from microturn.bench.browser import Kept, converse
 from microturn.bench.metrics import Heard, Played
 from microturn.bench.waves import Case
 from microturn.client import Audio, Delegated, Failed, Said, Session, Tick, duplex, live
@@ -47,6 +48,7 @@ CARRIES = {  # beside sound and the instructions of the opening
     "duplex": {"losses"},
     "live": {"film", "typed", "background", "instructions", "transcript", "decisions", "losses"},
     "realtime": {"losses"},
+    "page": {"film", "typed", "transcript", "decisions"},
     "wav": {"film", "typed", "background", "instructions", "history", "losses"},
 }
 
@@ -86,7 +88,7 @@ class Target:
         return asyncio.run(self._all(cases, progress or (lambda done: None)))
 
     async def _all(self, cases: Sequence[Case], progress: Callable[[int], None]) -> list[Played]:
-        speak = {"duplex": _duplex, "live": _live, "realtime": _realtime}[self.kind]
+        speak = {"duplex": _duplex, "live": _live, "realtime": _realtime, "page": _page}[self.kind]
         room, done = asyncio.Semaphore(self.together), 0
 
         async def one(case: Case) -> Played:
@@ -311,6 +313,31 @@ def _giver(case: Case, film: Sequence[Bytes | None], session: Session) -> Callab
                 await send[read.channel](read.text)
 
     return give
+
+
+def lived(kept: Kept, ticks: int) -> Played:
+    """What the user got of it, in the time of the case."""
+    # what the server calls 0 ms, as it looks from here: the quickest tick tells
+    origin = min(ms - (e["tick"] + 1) * TICK_MS for ms, e in kept.events if e["type"] == "session.tick")
+    said: list[tuple[int, int, str]] = []
+    heard: list[tuple[int, int, str]] = []
+    made: list[tuple[int, Decision]] = []
+    for _, event in kept.events:
+        match event["type"]:
+            case "session.output_transcript.delta" | "session.input_transcript.delta" as kind:
+                row = (round(event["start_ms"] + origin), round(event["end_ms"] + origin), event["delta"])
+                (said if "output" in kind else heard).append(row)
+            case "session.tick" if event["decision"] in ("delegate", "cancel"):
+                made.append((tick_of(event["tick"] * TICK_MS + origin), Decision[event["decision"].upper()]))
+    whole = np.zeros(ticks * SPEAK_SAMPLES, np.float32)
+    whole[: min(len(whole), len(kept.came))] = kept.came[: len(whole)]
+    transcript = tuple(Heard(word.text, tick_of(word.start_ms)) for word in told(heard))
+    return Played(told(said), transcript, tuple(made), tuple(whole.reshape(-1, SPEAK_SAMPLES)))
+
+
+async def _page(target: Target, case: Case) -> Played:
+    """Through a browser, see browser.py."""
+    return lived(await converse(target.where, case), case.episode.ticks)
 
 
 async def _realtime(target: Target, case: Case) -> Played:

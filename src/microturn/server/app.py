@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -200,8 +201,20 @@ class Routes:
         return WebSocketRoute(path, served)
 
 
+@asynccontextmanager
+async def ending(lobby: Lobby) -> AsyncIterator[None]:
+    """When the server stops, everybody is told and gets to the end."""
+    yield
+    lobby.close()
+    if rtc := sys.modules.get("microturn.server.rtc"):  # else nobody came that way
+        await rtc.hang_up()
+
+
 def make_app(lobby: Lobby, lifespan: Lifespan | None = None) -> Starlette:
-    return Starlette(routes=Routes(lobby).all, middleware=[Middleware(Headers)], lifespan=lifespan)
+    routes = Routes(lobby).all
+    return Starlette(
+        routes=routes, middleware=[Middleware(Headers)], lifespan=lifespan or (lambda app: ending(lobby))
+    )
 
 
 async def accept(socket: WebSocket) -> None:

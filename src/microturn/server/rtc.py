@@ -34,6 +34,7 @@ from microturn.streams import Action, Decision, Floats
 WIRE_RATE = 48_000  # Hz, of Opus
 GAP = WIRE_RATE * TICK_MS // 1000  # samples: lost packets up to a tick are filled with silence
 OPEN_S = 15.0  # within which the data channel must be there
+HANG_UP_S = 3.0  # for all to get what was sent last
 UNSENT = 1 << 20  # bytes that wait for a peer before it is let go
 
 FRAME = SPEAK_RATE // 50  # 480 samples, 20 ms
@@ -115,6 +116,12 @@ async def answer(lobby: Lobby, conversation: Conversation, live: Live, offer: st
 
 
 _peers: set[asyncio.Task[None]] = set()  # the loop alone would let go of them
+
+
+async def hang_up() -> None:
+    """Peers whose conversations have been closed get to their end: cancelled in the middle, aiortc never does."""
+    if _peers:
+        await asyncio.wait(_peers, timeout=HANG_UP_S)
 
 
 class Peer:

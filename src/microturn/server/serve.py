@@ -20,7 +20,7 @@ from microturn.background import connect
 from microturn.clock import calendar_s
 from microturn.engine import Engine
 from microturn.server.access import Access, Key, is_loopback, new_key, read_keys
-from microturn.server.app import make_app
+from microturn.server.app import ending, make_app
 from microturn.server.journal import Journal, default_path
 from microturn.server.linger import Lingering
 from microturn.server.lobby import Limits, Lobby
@@ -87,14 +87,13 @@ def run(args: argparse.Namespace) -> int:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with connect.open_background(background) as lobby.background:
+        async with connect.open_background(background) as lobby.background, ending(lobby):
             forgetting = asyncio.create_task(forget(journal, args.keep_days))
             host = "localhost" if is_loopback(args.host) else args.host
             print(f"{args.model}: http{'s' if args.cert else ''}://{host}:{args.port}", flush=True)
             yield
             forgetting.cancel()
-            lobby.close()
-            await asyncio.to_thread(journal.flush)
+        await asyncio.to_thread(journal.flush)
 
     try:
         make_server(make_app(lobby, lifespan), args.cert, args.key).run([bound])
