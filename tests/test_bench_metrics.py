@@ -15,6 +15,7 @@ from microturn.bench.metrics import (
     Run,
     carried_on,
     distance,
+    falls_silent,
     false_count,
     from_user,
     in_tick,
@@ -307,3 +308,15 @@ class TestHearing:
         say = Say("one, two, three", 2000)
         words = tuple(Word(w.text, w.start_ms // 200 * 200, w.end_ms) for w in pace(say))
         assert match(episode(due("one two three", 2000), says=(say,)), words).hits
+
+
+def test_a_voice_is_heard_until_it_is_quiet_for_a_while() -> None:
+    loud, quiet = np.full(4800, 0.1, np.float32), np.zeros(4800, np.float32)
+    half = np.concatenate([loud[:2400], quiet[:2400]])
+    gap = loud.copy()
+    gap[1000:2000] = 0  # 42 ms: too short to be an end
+    assert falls_silent([loud, half, quiet], 0) == 300
+    assert falls_silent([loud, gap, None, loud], 100) == 300
+    assert falls_silent([loud, quiet, quiet], 250) == 0
+    assert falls_silent([loud, loud], 100) == 300
+    assert falls_silent([None, None], 0) is None

@@ -16,7 +16,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from microturn.clock import tick_of
+import numpy as np
+
+from microturn.clock import TICK_MS, tick_of
 from microturn.scenes.episode import HEARD_MS, Episode, Expected, Say, Word, react
 from microturn.scenes.words import DIGITS, number
 from microturn.streams import Decision, Floats
@@ -28,6 +30,8 @@ UNBROKEN_MS = 800  # between a word's end and the next one's start; a breath and
 GARBLED = 0.2  # of the words that go on may be wrong
 CONTEXT = 2  # words before a window that must fit what goes on in it, so that starting over shows
 FLOOR_WORDS, FLOOR_MS = 4, 1200  # a backchannel is shorter than this
+AUDIBLE = 0.003  # −50 dB
+QUIET_MS, QUIET_STEP_MS = 100, 10  # a voice that is quiet for so long has stopped; looked at in such steps
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
@@ -270,6 +274,23 @@ def stopped(run: Run, halt: Expected, stray: Sequence[Word]) -> Stop:
     late = [w for w in within(stray, halt) if old & set(normalise(w.text))]
     last = max((w.end_ms for w in (before[-1:] if going else []) + late), default=None)
     return Stop(going, not late, None if last is None else max(0, last - cause))
+
+
+def falls_silent(speech: Sequence[Floats | None], after_ms: float) -> float | None:
+    """How long (ms) a voice can still be heard after a moment, until it is quiet for a while; None without one."""
+    if not any(tick is not None for tick in speech):
+        return None
+    size = next(len(tick) for tick in speech if tick is not None)
+    whole = np.concatenate([np.zeros(size, np.float32) if tick is None else tick for tick in speech])
+    step = size * QUIET_STEP_MS // TICK_MS
+    first = round(after_ms * size / TICK_MS)
+    rest = whole[first : first + (len(whole) - first) // step * step].reshape(-1, step)
+    loud = np.abs(rest).max(1, initial=0.0) > AUDIBLE
+    run = QUIET_MS // QUIET_STEP_MS
+    for at in range(len(loud) - run + 1):
+        if not loud[at : at + run].any():
+            return float(at * QUIET_STEP_MS)
+    return float(len(loud) * QUIET_STEP_MS)
 
 
 def content(episode: Episode, window: Expected) -> str:

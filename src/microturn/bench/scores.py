@@ -18,6 +18,7 @@ from microturn.bench.metrics import (
     cause_end,
     content,
     distance,
+    falls_silent,
     false_count,
     false_in_quiet,
     from_user,
@@ -108,7 +109,7 @@ def _user_speaks(run: Run, ms: int) -> bool:
 def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """A halt counts when something was being said, it stopped, and only the right new content followed."""
     right, going, halted, answered = [], [], [], []
-    silence, response = [], []
+    silence, audible, response = [], [], []
     for run in runs:
         matches = match(run.episode, run.played.said)
         for halt in _of("halt", run):
@@ -125,6 +126,8 @@ def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
                 answered.append(len(found) == len(mine))
             if stop.going and stop.latency_ms is not None:
                 silence.append(stop.latency_ms)
+            if stop.going and stop.halted and (ms := falls_silent(run.played.speech, cause)) is not None:
+                audible.append(ms)
             response += [h.at_ms - h.expected.start_ms for h in found]
     return (
         share("score", right),
@@ -132,6 +135,7 @@ def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         share("halted", halted),
         share("answered", answered),
         *percentiles("stop_latency", silence),
+        *percentiles("audible_stop", audible),
         *percentiles("response_latency", response),
     )
 
