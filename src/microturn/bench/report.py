@@ -212,8 +212,8 @@ Targets: `duplex:` and `live:` (docs/wire.md), `page:` (Chromium before a server
 Realtime API) and `wav:` (recordings made elsewhere). A suite that needs what a target does not carry, such as a film,
 is left out and said so. Imports: `fdb` (Full-Duplex-Bench v1 and v1.5), `repcount-a`, `proactivevideoqa`, `charades`,
 `quva`. The definitions of others, to the letter, are in `published.py` and `watching.py`: off by one, PAUC (silence
-is 25.0), temporal IoU, takeover, latency clamped as theirs and unclamped, overlaps and gaps. Others' figures are on their data:
-context, not a comparison.
+is 25.0), temporal IoU, takeover, latency clamped as theirs and unclamped, overlaps and gaps. Others' figures are on
+their data: context, not a comparison.
 
 The harness is a running pipecat pipeline of real parts: Silero's voice activity (and pipecat's smart-turn model),
 faster-whisper tiny.en, SmolLM2-135M in llama.cpp, hibari. `python -m microturn.bench.harness` looks for its best
