@@ -274,7 +274,9 @@ MAKERS: tuple[tuple[Callable[[_Questions], Ask], int], ...] = (
 )  # fmt: skip
 
 
-HARD = (_Q.spell, _Q.plus, _Q.minus, _Q.after, _Q.first, _Q.repeat)  # what wants more drill than talk brings
+HARD = (  # what wants more drill than talk brings
+    *(_Q.spell, _Q.plus, _Q.minus, _Q.after, _Q.first, _Q.repeat, _Q.bigger, _Q.is_a, _Q.is_more, _Q.told),
+)
 
 
 def ask(rng: random.Random, split: str, longest: int = 12, hard: int = 1) -> Ask:
@@ -296,16 +298,17 @@ class Turn:
 @dataclass(frozen=True)
 class Manner:
     """Of a conversation: how often a question, one with a pause to think, a typed one, a statement; and the rests
-    (ms) behind an answer.
+    (ms) behind an answer. `hard`: how much more often hard questions come; `quick`: how much more fits in.
     """
 
     kinds: tuple[int, int, int, int]
     rests: tuple[int, int]
     hard: int
+    quick: float
 
 
-TALK = Manner((10, 6, 2, 4), (300, 2200), 1)
-DRILL = Manner((10, 1, 3, 1), (100, 500), 3)  # one question after the other, to be learned from given words
+TALK = Manner((10, 6, 2, 4), (300, 2200), 1, 1.0)
+DRILL = Manner((10, 0, 3, 1), (0, 200), 4, 2.5)  # one question after the other, to be learned from given words
 
 
 class Converse:
@@ -315,7 +318,7 @@ class Converse:
     def script(self, rng: random.Random, split: str, seconds: float) -> Script:
         lines: list[Line] = []
         turns: list[Turn] = []
-        left = seconds * 1000 - 1500
+        left = seconds * 1000 * self.manner.quick - 1500
         while left > 0 or not turns:
             kind = rng.choices(("ask", "pause", "typed", "statement"), self.manner.kinds)[0]
             hard = self.manner.hard

@@ -38,7 +38,7 @@ PEOPLE = ("read", "digits", "words")  # families of recorded people
 TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
 TOLD |= {
     "time": 0.3,
-    "drill": 0.35,
+    "drill": 1.3,
     "weave": 0.15,
     "instructions": 0.12,
     "translate": 0.08,
@@ -135,7 +135,7 @@ class Examples:
         """A new script, its words given."""
         scene = rng.choices(list(shares), list(shares.values()))[0]
         script = write(scene, rng.randrange(1 << 40, 1 << 41), "train", seconds)
-        pace = rng.uniform(0.8, 1.3) * (0.6 if scene == "drill" else 1.0)
+        pace = rng.uniform(0.8, 1.3) * (0.5 if scene == "drill" else 1.0)
         clips = [unspoken(line.text, pace) for line in script.lines]
         episode = compose(script, clips, seconds, take=rng.randrange(1 << 30))
         return replace(episode, told=True)
