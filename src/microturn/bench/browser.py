@@ -43,6 +43,7 @@ from microturn.streams import Bytes, Channel, Decision, Floats, InteractionModel
 MS = SPEAK_RATE // 1000  # samples in a millisecond
 BEFORE_MS = 4000  # of silence, while the page connects
 AFTER_MS = 1200
+OPENS_MS = 150  # what a camera takes to open
 QUIET = 0.01  # what a stand-in does not say back
 FILM_SIZE = (240, 320)  # height, width of the camera
 
@@ -65,8 +66,8 @@ def chromium() -> str:
 
 
 @asynccontextmanager
-async def opened(sound: Path, film: Path | None) -> AsyncIterator[Any]:
-    """A page whose microphone hears the file once."""
+async def opened(sound: Path, film: Path) -> AsyncIterator[Any]:
+    """A page whose microphone hears the file once, and whose camera sees the other, once it is there."""
     try:
         from playwright.async_api import async_playwright
     except ImportError:
@@ -74,7 +75,7 @@ async def opened(sound: Path, film: Path | None) -> AsyncIterator[Any]:
     flags = [
         "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--no-sandbox",
         "--autoplay-policy=no-user-gesture-required", f"--use-file-for-fake-audio-capture={sound}%noloop",
-        *([f"--use-file-for-fake-video-capture={film}"] if film else []),
+        f"--use-file-for-fake-video-capture={film}",
     ]  # fmt: skip
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=chromium(), args=flags)
@@ -94,15 +95,15 @@ def write_sound(path: Path, samples: Floats) -> None:
         file.writeframes(np.round(np.clip(whole, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def write_film(path: Path, frames: Sequence[Bytes | None]) -> None:
-    """Y4M, one picture a tick, after as many of the first as the silence takes."""
+def write_film(path: Path, frames: Sequence[Bytes | None], before_ms: float) -> None:
+    """Y4M, one picture a tick; the first of them stands until the case begins."""
     seen: list[Bytes] = []
     for frame in frames:
         seen.append(frame if frame is not None else seen[-1] if seen else np.zeros((*FILM_SIZE, 3), np.uint8))
     with path.open("wb") as film:
         height, width = FILM_SIZE
         film.write(f"YUV4MPEG2 W{width} H{height} F{TICKS_PER_SECOND}:1 Ip A1:1 C420\n".encode())
-        for picture in [seen[0]] * (BEFORE_MS // TICK_MS) + seen + [seen[-1]] * 60:
+        for picture in [seen[0]] * round(before_ms / TICK_MS) + seen + [seen[-1]] * 60:
             image = np.asarray(Image.fromarray(picture).convert("YCbCr"))
             luma, blue, red = np.moveaxis(image, 2, 0)
             film.write(b"FRAME\n" + luma.tobytes() + blue[::2, ::2].tobytes() + red[::2, ::2].tobytes())
@@ -113,11 +114,9 @@ async def converse(url: str, case: Case) -> Kept:
     samples = soxr.resample(case.samples, HEAR_RATE, SPEAK_RATE)
     opening = "\n".join(r.text for r in case.episode.reads if r.channel is Channel.INSTRUCTIONS)
     with tempfile.TemporaryDirectory() as folder:
-        sound, film = Path(folder, "sound.wav"), None
+        sound, film = Path(folder, "sound.wav"), Path(folder, "film.y4m")
         write_sound(sound, samples)
-        if case.episode.film:
-            film = Path(folder, "film.y4m")
-            write_film(film, case.episode.film.frames(FILM_SIZE, case.episode.ticks))
+        drawn = case.episode.film.frames(FILM_SIZE, case.episode.ticks) if case.episode.film else []
         async with opened(sound, film) as page:
 
             async def instruct(route: Any) -> None:
@@ -130,21 +129,20 @@ async def converse(url: str, case: Case) -> Kept:
             await page.goto(url)
             await page.click("#start")
             await page.wait_for_selector("body[data-state=live], body[data-state=weak]")
-            if film:
+
+            async def to_go(ms: float) -> float:
+                """Until this moment of the case, whose sound its microphone hears since it was opened."""
+                return BEFORE_MS + ms - float(await page.evaluate("performance.now() - kept.opened"))
+
+            if drawn:  # the camera's file begins when it is opened
+                write_film(film, drawn, await to_go(-OPENS_MS))
                 await page.click("#camera")
-            began_ms = await page.evaluate("performance.now()")
             for read in sorted(case.episode.reads, key=lambda r: r.tick):
                 if read.channel is Channel.TYPED:
-                    due = began_ms + max(
-                        0, BEFORE_MS - 1000 + read.tick * TICK_MS
-                    )  # about a second to connect
-                    await asyncio.sleep(max(0.0, (due - await page.evaluate("performance.now()")) / 1000))
+                    await asyncio.sleep(max(0.0, await to_go(read.tick * TICK_MS) / 1000))
                     await page.fill("#text", read.text)
                     await page.press("#text", "Enter")
-            length = BEFORE_MS + case.episode.ticks * TICK_MS + AFTER_MS
-            await asyncio.sleep(
-                max(0.0, (began_ms + length - await page.evaluate("performance.now()")) / 1000)
-            )
+            await asyncio.sleep(max(0.0, await to_go(case.episode.ticks * TICK_MS + AFTER_MS) / 1000))
             return _from_the_beginning(await page.evaluate("kept.fetch()"), samples)
 
 
@@ -160,7 +158,7 @@ def _from_the_beginning(kept: dict[str, Any], samples: Floats) -> Kept:
 
 
 def lag(sound: Floats, within: Floats) -> int:
-    """Samples by which `sound` is later in `within`, where they fit best (by how loud they are, then exactly)."""
+    """Samples by which `sound` is later in `within`, where they fit best."""
     size = 1 << (len(sound) + len(within)).bit_length()
     product = np.fft.irfft(np.fft.rfft(within, size) * np.conj(np.fft.rfft(sound, size)), size)
     best = int(np.argmax(product))

@@ -21,7 +21,10 @@
   const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
   navigator.mediaDevices.getUserMedia = async (wanted) => {
     const stream = await ask(wanted);
-    if (wanted.audio) tap(stream, 0);
+    if (wanted.audio) {
+      kept.opened ??= performance.now(); // the file that is its microphone begins
+      tap(stream, 0);
+    }
     return stream;
   };
 

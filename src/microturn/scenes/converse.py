@@ -308,7 +308,9 @@ class Manner:
 
 
 TALK = Manner((10, 6, 2, 4), (300, 2200), 1, 1.0)
-DRILL = Manner((10, 0, 3, 1), (0, 200), 4, 2.5)  # one question after the other, to be learned from given words
+DRILL = Manner(
+    (10, 0, 3, 1), (0, 200), 4, 2.5
+)  # one question after the other, to be learned from given words
 
 
 class Converse:
