@@ -15,10 +15,10 @@ from microturn.bench.metrics import (
     Run,
     carried_on,
     distance,
-    falls_silent,
     false_count,
     from_user,
     in_tick,
+    last_heard,
     match,
     nods,
     normalise,
@@ -310,13 +310,11 @@ class TestHearing:
         assert match(episode(due("one two three", 2000), says=(say,)), words).hits
 
 
-def test_a_voice_is_heard_until_it_is_quiet_for_a_while() -> None:
+def test_a_voice_is_heard_until_its_last_sound_before_something_new() -> None:
     loud, quiet = np.full(4800, 0.1, np.float32), np.zeros(4800, np.float32)
     half = np.concatenate([loud[:2400], quiet[:2400]])
-    gap = loud.copy()
-    gap[1000:2000] = 0  # 42 ms: too short to be an end
-    assert falls_silent([loud, half, quiet], 0) == 300
-    assert falls_silent([loud, gap, None, loud], 100) == 300
-    assert falls_silent([loud, quiet, quiet], 250) == 0
-    assert falls_silent([loud, loud], 100) == 300
-    assert falls_silent([None, None], 0) is None
+    assert last_heard([loud, half, quiet], 0, 600) == 300
+    assert last_heard([loud, quiet, None, half, quiet, loud], 100, 1000) == 600  # a breath is no end
+    assert last_heard([loud, quiet, quiet], 250, 600) == 0
+    assert last_heard([loud, loud], 100, 400) == 300
+    assert last_heard([None, None], 0, 400) is None

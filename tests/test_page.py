@@ -28,6 +28,7 @@ from PIL import Image
 import microturn.server
 from actor_model import Actor
 from microturn.bench import browser
+from microturn.bench.server import serving
 from microturn.bench.targets import lived
 from microturn.bench.waves import Case
 from microturn.drawing import Body, Film, Rep
@@ -330,9 +331,8 @@ def test_cases_of_a_benchmark_go_through_the_page() -> None:
     ticks = 15
     sound = soxr.resample(browser.speechlike(3), 24_000, 16_000)
     case = Case(Episode("parrot", 0, ticks), sound, np.ones(ticks, np.bool_))
-    with browser.served(browser.Parrot()) as (_, url):
+    with serving(browser.Parrot(), 2) as (_, url):
         kept = asyncio.run(browser.converse(url, case))
-    assert abs(browser.lag(browser.speechlike(3), kept.mic)) < 24 * 40
     assert 24 * 200 < browser.lag(kept.mic[: 24 * 3000], kept.came) < 24 * 2000
     done = lived(kept, ticks)
     assert len(done.speech) == ticks

@@ -377,11 +377,20 @@ class TestRenaming:
 
     def test_words_whose_meaning_counts_are_left(self) -> None:
         lived, _, _ = self.lived()
-        assert passed_on(lived) == {"biscuit"}
+        assert passed_on(lived)[0] == {"biscuit"}
         meant = Clip(
             "say cow at each animal", "a", _apart("say cow at each animal"), np.zeros((9, 64), np.uint8)
         )
-        assert passed_on(replace(lived, placed=(Placed(meant, 0),))) == set()
+        assert passed_on(replace(lived, placed=(Placed(meant, 0),)))[0] == set()
+
+    def test_words_that_share_pieces_with_others_are_left(self) -> None:
+        assert PIECES.encode_word("toast")[0] == PIECES.encode_word("to")[0]
+        text = "say toast to me"
+        said = Clip(text, "a", _apart(text), np.zeros((300, 64), np.uint8))
+        lived = Episode("cue", 0, 40, (Placed(said, 0),), says=(Say("toast", 4000),), told=True)
+        batch = stack([lived] * 20, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
+        rename(batch, [lived] * 20, random.Random(1))
+        assert {PIECES.decode(row.flatten().tolist()) for row in batch.hear} == {" say toast to me"}
 
 
 def _apart(text: str) -> tuple[Word, ...]:

@@ -1,8 +1,9 @@
 """The page as a listener has it: cases through Chromium, whose microphone and camera are files.
 
 What comes is kept by the browser itself: its microphone and what it was sent, side by side on one clock, and every
-event with the moment at which it arrived. So a time measured here is from the sound at the user's mouth to the sound
-at the user's ear, with everything between them but the sound card.
+event with the moment at which it arrived. So where sound is compared with sound, it is from the user's mouth to the
+user's ear, with everything between them but the sound card; words are timed by when their events come, which is some
+100 ms before they are heard.
 
 `--target page:http://…` gives a suite's cases to a page that is served somewhere; `microturn bench browser` measures
 how late sound is, with a stand-in that says everything back as it comes. Needs playwright and Chromium.
@@ -14,12 +15,12 @@ import argparse
 import asyncio
 import base64
 import json
+import os
 import shutil
 import tempfile
-import threading
 import wave
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -31,19 +32,16 @@ from PIL import Image
 
 from microturn.bench.waves import Case
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS, TICKS_PER_SECOND
-from microturn.engine import Engine
 from microturn.model.config import tiny
 from microturn.model.interaction import random_model
 from microturn.scenes.episode import Episode
-from microturn.server.app import make_app
-from microturn.server.lobby import Lobby
-from microturn.server.serve import listen, make_server
-from microturn.streams import Bytes, Channel, Decision, Floats, InteractionModel, Ints, TickInput, TickOutput
+from microturn.streams import Bytes, Channel, Decision, Floats, Ints, TickInput, TickOutput
 
 MS = SPEAK_RATE // 1000  # samples in a millisecond
 BEFORE_MS = 4000  # of silence, while the page connects
 AFTER_MS = 1200
 OPENS_MS = 150  # what a camera takes to open
+REACH_MS = 1500  # by which the sound of the case may begin before or after its time
 QUIET = 0.01  # what a stand-in does not say back
 FILM_SIZE = (240, 320)  # height, width of the camera
 
@@ -69,11 +67,12 @@ def chromium() -> str:
 async def opened(sound: Path, film: Path) -> AsyncIterator[Any]:
     """A page whose microphone hears the file once, and whose camera sees the other, once it is there."""
     try:
-        from playwright.async_api import async_playwright
+        from playwright.async_api import Error, async_playwright
     except ImportError:
         raise ValueError("this needs playwright: pip install playwright") from None
     flags = [
-        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--no-sandbox",
+        *(["--no-sandbox"] if os.geteuid() == 0 else []),  # it has none for root
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
         "--autoplay-policy=no-user-gesture-required", f"--use-file-for-fake-audio-capture={sound}%noloop",
         f"--use-file-for-fake-video-capture={film}",
     ]  # fmt: skip
@@ -82,8 +81,12 @@ async def opened(sound: Path, film: Path) -> AsyncIterator[Any]:
         context = await browser.new_context(permissions=["microphone", "camera"])
         page = await context.new_page()
         await page.add_init_script(files("microturn.bench").joinpath("tap.js").read_text("utf-8"))
-        yield page
-        await browser.close()
+        try:
+            yield page
+        except Error as error:
+            raise ValueError(f"the page did not work: {str(error).splitlines()[0]}") from None
+        finally:
+            await browser.close()
 
 
 def write_sound(path: Path, samples: Floats) -> None:
@@ -151,14 +154,18 @@ def _from_the_beginning(kept: dict[str, Any], samples: Floats) -> Kept:
         np.frombuffer(base64.b64decode(kept[side]), "<i2").astype(np.float32) / np.float32(32767)
         for side in ("mic", "came")
     )
-    at = lag(samples, mic)
+    due = round((kept["opened"] - kept["began"] + BEFORE_MS) * MS)
+    near = mic[max(0, due - REACH_MS * MS) : due + REACH_MS * MS + len(samples)]
+    at = max(0, due - REACH_MS * MS) + lag(samples, near) if np.abs(samples).max(initial=0) > QUIET else due
     began = kept["began"] + at / MS
     events = [(ms - began, json.loads(data)) for ms, data in kept["events"]]
+    if (len(samples) / MS + BEFORE_MS) / TICK_MS / 2 > sum(e["type"] == "session.tick" for _, e in events):
+        raise ValueError("the page lost its line, or did not come to talk over WebRTC")
     return Kept(mic[max(0, at) :], came[max(0, at) :], events, float(kept["buffered"]))
 
 
 def lag(sound: Floats, within: Floats) -> int:
-    """Samples by which `sound` is later in `within`, where they fit best."""
+    """Samples by which `sound` is later in `within`, where it fits best."""
     size = 1 << (len(sound) + len(within)).bit_length()
     product = np.fft.irfft(np.fft.rfft(within, size) * np.conj(np.fft.rfft(sound, size)), size)
     best = int(np.argmax(product))
@@ -187,21 +194,6 @@ class Parrot:
         return out
 
 
-@contextmanager
-def served(model: InteractionModel, slots: int = 2) -> Iterator[tuple[Engine, str]]:
-    """An engine, and the address of its page."""
-    engine = Engine(model, slots=slots)
-    engine.start()
-    engine.warm_up(rounds=3)
-    server, bound = make_server(make_app(Lobby(engine))), listen("127.0.0.1", 0)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([bound])), daemon=True)
-    thread.start()
-    yield engine, f"http://localhost:{bound.getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
-    engine.close()
-
-
 def speechlike(seconds: int) -> Floats:
     """Bursts like syllables, no two alike."""
     rng = np.random.default_rng(0)
@@ -223,7 +215,11 @@ def run(args: argparse.Namespace) -> int:
     ticks = args.seconds * TICKS_PER_SECOND
     sound = soxr.resample(speechlike(args.seconds), SPEAK_RATE, HEAR_RATE)
     case = Case(Episode("parrot", 0, ticks), sound, np.ones(ticks, np.bool_))
-    with served(Parrot()) as (engine, url):
+    from microturn.bench.server import serving
+
+    if args.seconds < 8:
+        raise ValueError("--seconds must be 8 or more: it is looked at in stretches of 2 s")
+    with serving(Parrot(), 2) as (engine, url):
         kept = asyncio.run(converse(url, case))
         reaction = engine.stats().reaction.p50_ms
     window = 2 * SPEAK_RATE

@@ -31,7 +31,6 @@ GARBLED = 0.2  # of the words that go on may be wrong
 CONTEXT = 2  # words before a window that must fit what goes on in it, so that starting over shows
 FLOOR_WORDS, FLOOR_MS = 4, 1200  # a backchannel is shorter than this
 AUDIBLE = 0.003  # −50 dB
-QUIET_MS, QUIET_STEP_MS = 100, 10  # a voice that is quiet for so long has stopped; looked at in such steps
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
 
@@ -276,21 +275,15 @@ def stopped(run: Run, halt: Expected, stray: Sequence[Word]) -> Stop:
     return Stop(going, not late, None if last is None else max(0, last - cause))
 
 
-def falls_silent(speech: Sequence[Floats | None], after_ms: float) -> float | None:
-    """How long (ms) a voice can still be heard after a moment, until it is quiet for a while; None without one."""
+def last_heard(speech: Sequence[Floats | None], after_ms: float, until_ms: float) -> float | None:
+    """How long (ms) after a moment a voice could still be heard, before another moment; None without a voice."""
     if not any(tick is not None for tick in speech):
         return None
     size = next(len(tick) for tick in speech if tick is not None)
     whole = np.concatenate([np.zeros(size, np.float32) if tick is None else tick for tick in speech])
-    step = size * QUIET_STEP_MS // TICK_MS
-    first = round(after_ms * size / TICK_MS)
-    rest = whole[first : first + (len(whole) - first) // step * step].reshape(-1, step)
-    loud = np.abs(rest).max(1, initial=0.0) > AUDIBLE
-    run = QUIET_MS // QUIET_STEP_MS
-    for at in range(len(loud) - run + 1):
-        if not loud[at : at + run].any():
-            return float(at * QUIET_STEP_MS)
-    return float(len(loud) * QUIET_STEP_MS)
+    first, end = (round(ms * size / TICK_MS) for ms in (after_ms, until_ms))
+    loud = np.flatnonzero(np.abs(whole[first:end]) > AUDIBLE)
+    return float((loud[-1] + 1) * TICK_MS / size) if len(loud) else 0.0
 
 
 def content(episode: Episode, window: Expected) -> str:

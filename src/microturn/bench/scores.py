@@ -18,11 +18,11 @@ from microturn.bench.metrics import (
     cause_end,
     content,
     distance,
-    falls_silent,
     false_count,
     false_in_quiet,
     from_user,
     in_tick,
+    last_heard,
     match,
     nods,
     quiet_minutes,
@@ -126,8 +126,10 @@ def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
                 answered.append(len(found) == len(mine))
             if stop.going and stop.latency_ms is not None:
                 silence.append(stop.latency_ms)
-            if stop.going and stop.halted and (ms := falls_silent(run.played.speech, cause)) is not None:
-                audible.append(ms)
+            until = min((h.at_ms for h in found), default=halt.end_ms)  # then it says something new
+            heard = last_heard(run.played.speech, cause, until)
+            if stop.going and stop.halted and heard is not None:
+                audible.append(heard)
             response += [h.at_ms - h.expected.start_ms for h in found]
     return (
         share("score", right),

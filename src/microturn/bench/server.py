@@ -123,10 +123,11 @@ async def come_and_go(url: str, sessions: int) -> int:
     async def one_after_the_other() -> None:
         nonlocal answered
         for _ in left:
-            async with connect(f"{url}?rate=16000&pace=driven", compression=None) as socket:
-                await socket.send(SOUND)
-                answer = await socket.recv()
-                answered += bool(answer)
+            with suppress(InvalidStatus, ConnectionClosed, OSError):
+                async with connect(f"{url}?rate=16000&pace=driven", compression=None) as socket:
+                    await socket.send(SOUND)
+                    answer = await socket.recv()
+                    answered += bool(answer)
 
     await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
     return answered
@@ -155,29 +156,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def serving(model: InteractionModel, slots: int) -> Iterator[tuple[Engine, str]]:
-    """An engine, and the URL of a duplex socket of the server around it."""
+    """An engine, and the address of the server around it."""
     engine = Engine(model, slots=slots)
     engine.start()
     engine.warm_up(rounds=3)
     server, bound = make_server(make_app(Lobby(engine))), listen("127.0.0.1", 0)
     thread = threading.Thread(target=uvicorn.Server.run, args=(server, [bound]), daemon=True)
     thread.start()
-    yield engine, f"ws://127.0.0.1:{bound.getsockname()[1]}/v1/{engine.spec.name}/duplex"
-    server.should_exit = True
-    thread.join()
-    engine.close()
+    try:
+        yield engine, f"http://localhost:{bound.getsockname()[1]}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+        engine.close()
+
+
+@contextmanager
+def duplex(model: InteractionModel, slots: int) -> Iterator[tuple[Engine, str]]:
+    """The same, with the address of its duplex socket."""
+    with serving(model, slots) as (engine, url):
+        yield engine, f"{url.replace('http', 'ws', 1)}v1/{engine.spec.name}/duplex"
 
 
 def churn(clients: Pool, sessions: int) -> None:
     """Memory after every tenth of them."""
-    with serving(random_model(tiny()), 2 * AT_ONCE) as (_, url):
+    with duplex(random_model(tiny()), 2 * AT_ONCE) as (_, url):
         held, began = [held_mb()], time.perf_counter()
         answered = 0
         for _ in range(10):
-            answered += clients.apply(client, ("churn", url, sessions // 10))
+            answered += clients.apply(client, ("churn", url, -(-sessions // 10)))
             held.append(held_mb())
     spent = time.perf_counter() - began
-    print(f"{answered} of {sessions // 10 * 10} sessions answered in {spent:.0f} s")
+    print(f"{answered} of {-(-sessions // 10) * 10} sessions answered in {spent:.0f} s")
     print(
         "memory after each tenth (MB): "
         + ", ".join(f"{mb:.0f}" for mb in held[1:])
@@ -193,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
     loads = [int(part) for part in args.sessions.split(",") if part]
     ticks = round(args.seconds * TICKS_PER_SECOND)
     with multiprocessing.get_context("spawn").Pool(1) as clients:
-        with serving(random_model(tiny()), 1) as (engine, url):
+        with duplex(random_model(tiny()), 1) as (engine, url):
             marks = [time.process_time()]
             alone = straight(engine, ticks)
             marks.append(time.process_time())
@@ -204,7 +214,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"p{share}: smallest model {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
         cpu = 1000 * (marks[2] - 2 * marks[1] + marks[0]) / ticks
         print(f"added processor time: {cpu:.2f} ms a tick of a session")
-        with serving(load_model(args.model), max(loads, default=1)) as (engine, url):
+        with duplex(load_model(args.model), max(loads, default=1)) as (engine, url):
             for sessions in loads:
                 let_in, times = clients.apply(client, ("live", url, sessions, args.seconds))
                 late = sum(taken > TICK_S for taken in times)

@@ -337,7 +337,8 @@ def lived(kept: Kept, ticks: int) -> Played:
 
 async def _page(target: Target, case: Case) -> Played:
     """Through a browser, see browser.py."""
-    return lived(await converse(target.where, case), case.episode.ticks)
+    where = f"{target.where}#key={target.key}" if target.key else target.where
+    return lived(await converse(where, case), case.episode.ticks)
 
 
 async def _realtime(target: Target, case: Case) -> Played:

@@ -204,10 +204,12 @@ class Routes:
 @asynccontextmanager
 async def ending(lobby: Lobby) -> AsyncIterator[None]:
     """When the server stops, everybody is told and gets to the end."""
-    yield
-    lobby.close()
-    if rtc := sys.modules.get("microturn.server.rtc"):  # else nobody came that way
-        await rtc.hang_up()
+    try:
+        yield
+    finally:
+        lobby.close()
+        if rtc := sys.modules.get("microturn.server.rtc"):  # else nobody came that way
+            await rtc.hang_up()
 
 
 def make_app(lobby: Lobby, lifespan: Lifespan | None = None) -> Starlette:

@@ -120,8 +120,12 @@ _peers: set[asyncio.Task[None]] = set()  # the loop alone would let go of them
 
 async def hang_up() -> None:
     """Peers whose conversations have been closed get to their end: cancelled in the middle, aiortc never does."""
-    if _peers:
-        await asyncio.wait(_peers, timeout=HANG_UP_S)
+    for patience in (HANG_UP_S, HANG_UP_S):
+        if not _peers:
+            return
+        _, waiting = await asyncio.wait(_peers, timeout=patience)
+        for peer in waiting:  # still without a data channel, say: closed while everything else still lives
+            peer.cancel()
 
 
 class Peer:

@@ -1,6 +1,7 @@
 """What the trainer learns from: an endless, seeded stream of batches drawn from the bank.
 
-Example i of a run depends on nothing but the run's seed and i, so a resumed run sees what it would have seen.
+Example i of a run depends on nothing but the run's seed and i, so a resumed run sees what it would have seen; only
+which films are shown again (reel.py) depends on what was drawn before.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import random
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from queue import Empty, Full
 
 import numpy as np
@@ -179,7 +179,7 @@ class Examples:
         hardship = sound.Hardship(1.0)
         batch = stack(episodes, rng, c, pieces, self.noises, self.mouth, hardship, self.lexicon, quiet)
         if quiet:
-            rename(batch, episodes, random.Random(seed))
+            rename(batch, episodes, random.Random(f"rename {seed}"))
         return batch
 
 
@@ -189,8 +189,7 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch | Sig
     trainer = mp.parent_process()
     examples: Examples | None = None
     gallery = Gallery(recipe.seed, c.frame_size)
-    still = recipe.start and {"eyes.patch", "eyes.maps", "eyes.values"} <= set(recipe.still)
-    reel = Reel(Path(recipe.start), c) if recipe.start and still else None
+    reel = Reel.of(recipe, c)
     while True:
         seed = recipe.seed * 1_000_000 + step
         batch: Batch | Sight
@@ -201,7 +200,9 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch | Sig
                 r = recipe
                 examples = Examples(Bank(r.bank), r.plain, r.real, r.told, r.aside, r.later)
             make = partial(examples.batch, seed, recipe.seconds, c, pieces)
-            batch = reel.batch(random.Random(seed), make) if reel and examples.filmed(seed) else make()
+            batch = (
+                reel.batch(random.Random(f"reel {seed}"), make) if reel and examples.filmed(seed) else make()
+            )
         step += 1
         while True:
             try:

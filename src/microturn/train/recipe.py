@@ -23,7 +23,7 @@ class Recipe:
     warm_steps: int = 40
     cool_share: float = 0.3  # last share of the minutes, in which the rate falls to a tenth
     told: float = 0.3  # share of batches without sound, in which the words are given instead
-    later: float = 0.0  # share of scripts with given words in which there is something to see
+    later: float = 0.0  # share of batches with given words in which there is something to see
     aside: float = 0.12  # share of the others' episodes in which words are given while other people talk
     plain: float = 0.4  # share of the others that is plain hearing
     real: float = 0.5  # share of those with recorded people
