@@ -71,7 +71,7 @@ async def opened(sound: Path, film: Path) -> AsyncIterator[Any]:
     except ImportError:
         raise ValueError("this needs playwright: pip install playwright") from None
     flags = [
-        *(["--no-sandbox"] if os.geteuid() == 0 else []),  # it has none for root
+        *(["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []),  # it has none for root
         "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
         "--autoplay-policy=no-user-gesture-required", f"--use-file-for-fake-audio-capture={sound}%noloop",
         f"--use-file-for-fake-video-capture={film}",

@@ -51,7 +51,8 @@
   };
 
   kept.fetch = async () => {
-    const told = { mic: kept.pcm(0), came: kept.pcm(1), events: kept.events, began: kept.began, buffered: 0 };
+    const { events, began, opened } = kept;
+    const told = { mic: kept.pcm(0), came: kept.pcm(1), events, began, opened, buffered: 0 };
     for (const report of (await kept.peer.getStats()).values())
       if (report.type === 'inbound-rtp' && report.kind === 'audio')
         told.buffered = (1000 * report.jitterBufferDelay) / report.jitterBufferEmittedCount; // ms, on average
