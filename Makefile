@@ -10,7 +10,7 @@ BIN := .venv/bin
 help:
 	@echo "make setup   install into .venv (once)"
 	@echo "make test    run the tests"
-	@echo "make check   lint, types, tests"
+	@echo "make check   lint, types, the tests that are fast"
 	@echo "make bank    voices and phrase bank for training (hours; resumes where it stopped)"
 	@echo "make voice   teach the model a voice (hours; resumes where it stopped)"
 	@echo "make serve   serve a page and sessions at http://localhost:8000"
@@ -32,7 +32,7 @@ check: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest -x
+	$(BIN)/pytest -x -m fast
 
 serve: setup
 	@$(BIN)/microturn serve

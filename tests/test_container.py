@@ -62,6 +62,7 @@ def test_what_it_runs_are_options_of_the_command() -> None:
 
 
 @SOAK
+@pytest.mark.soak
 def test_its_steps_end_in_a_server_that_is_well(tmp_path: Path) -> None:
     for *sources, target in COPIES:
         for source in sources:

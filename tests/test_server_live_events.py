@@ -139,6 +139,7 @@ def hostile(chance: random.Random) -> str:
     return text if chance.random() < 0.8 else text[: chance.randrange(len(text))]
 
 
+@pytest.mark.soak
 def test_hostile_messages_are_answered_and_the_conversation_goes_on(tmp_path: Path) -> None:
     chance = random.Random(7)
     with served(journal=tmp_path / "journal.db") as server:
@@ -167,6 +168,7 @@ def test_hostile_messages_are_answered_and_the_conversation_goes_on(tmp_path: Pa
         assert not server.lobby.open
 
 
+@pytest.mark.soak
 def test_hostile_beginnings_and_hostile_sound_leave_no_session_behind() -> None:
     chance = random.Random(8)
     with served() as server:
