@@ -126,7 +126,8 @@ def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
                 answered.append(len(found) == len(mine))
             if stop.going and stop.latency_ms is not None:
                 silence.append(stop.latency_ms)
-            until = min((h.at_ms for h in found), default=halt.end_ms)  # then it says something new
+            new = [w.start_ms for w in run.played.said if w.start_ms >= halt.start_ms]
+            until = min(new, default=halt.end_ms)
             heard = last_heard(run.played.speech, cause, until)
             if stop.going and stop.halted and heard is not None:
                 audible.append(heard)
