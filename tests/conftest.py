@@ -8,23 +8,23 @@ import pytest
 
 BROWSER = {"test_page"}
 SLOW = {  # seconds each: real models, real sockets, real clients
-    *(
-        "test_bench_suites",
-        "test_model",
-        "test_engine_bench",
-        "test_engine_model",
-        "test_demo",
-        "test_client",
-    ),
-    *("test_examples", "test_docs", "test_eyes", "test_train", "test_mouth", "test_mouth_voice", "test_rtc"),
-    *(
-        "test_server_live",
-        "test_server_live_events",
-        "test_server_duplex",
-        "test_server_pipecat",
-        "test_shards",
-    ),
-    *("test_background_backends", "test_speech_path", "test_container", "test_watch", "test_traces"),
+    f"test_{name}"
+    for name in (
+        *("background_backends", "bench_suites", "bench_targets", "client", "container", "demo", "docs"),
+        *(
+            "engine_bench",
+            "engine_model",
+            "examples",
+            "eyes",
+            "journal",
+            "model",
+            "mouth",
+            "mouth_voice",
+            "rtc",
+        ),
+        *("server_duplex", "server_live", "server_live_events", "server_pipecat", "shards", "speech_path"),
+        *("traces", "train", "watch"),
+    )
 }
 
 
