@@ -11,19 +11,9 @@ SLOW = {  # seconds each: real models, real sockets, real clients
     f"test_{name}"
     for name in (
         *("background_backends", "bench_suites", "bench_targets", "client", "container", "demo", "docs"),
-        *(
-            "engine_bench",
-            "engine_model",
-            "examples",
-            "eyes",
-            "journal",
-            "model",
-            "mouth",
-            "mouth_voice",
-            "rtc",
-        ),
-        *("server_duplex", "server_live", "server_live_events", "server_pipecat", "shards", "speech_path"),
-        *("traces", "train", "watch"),
+        *("engine_bench", "engine_model", "examples", "eyes", "journal", "model", "mouth", "mouth_voice"),
+        *("rtc", "server_duplex", "server_live", "server_live_events", "server_pipecat", "shards"),
+        *("speech_path", "traces", "train", "watch"),
     )
 }
 
