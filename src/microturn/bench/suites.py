@@ -2,7 +2,7 @@
 
 Cases come out of scenes under the split "test" (reserved wordings and pairs), in voices that training never
 heard; they are composed as waveforms and run free-running. The same suite, number and seed is the same
-sound to the sample.
+sound to the sample while `bank/test` keeps the clips: spoken again, Piper's breathe a little differently.
 """
 
 from __future__ import annotations
