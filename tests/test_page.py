@@ -23,7 +23,6 @@ import numpy as np
 import pytest
 import soxr
 import uvicorn
-from PIL import Image
 
 import microturn.server
 from actor_model import Actor
@@ -150,13 +149,7 @@ def senses(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         file.writeframes((9000 * swell * np.sin(2 * np.pi * 160 * time_s)).astype("<i2").tobytes())
     jumps = tuple(Rep(start, start + 1500) for start in range(0, 6400, 1600))
     drawn = Film(2, (Body(2, (("jumping jacks", jumps),)),), flaws=0.0).frames((240, 320), 32)
-    with (folder / "film.y4m").open("wb") as film:
-        film.write(b"YUV4MPEG2 W320 H240 F5:1 Ip A1:1 C420\n")
-        for picture in drawn:
-            luma, blue, red = np.moveaxis(
-                np.asarray(Image.fromarray(np.asarray(picture)).convert("YCbCr")), 2, 0
-            )
-            film.write(b"FRAME\n" + luma.tobytes() + blue[::2, ::2].tobytes() + red[::2, ::2].tobytes())
+    browser.write_film(folder / "film.y4m", drawn, 0)
     return [
         "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--no-sandbox",
         f"--use-file-for-fake-audio-capture={os.environ.get('MICROTURN_VOICE', folder / 'voice.wav')}",

@@ -40,7 +40,7 @@ from microturn.streams import Bytes, Channel, Decision, Floats, Ints, TickInput,
 MS = SPEAK_RATE // 1000  # samples in a millisecond
 BEFORE_MS = 4000  # of silence, while the page connects
 AFTER_MS = 1200
-OPENS_MS = 150  # what a camera takes to open
+OPENS_MS = 150  # what a camera takes to open, about
 REACH_MS = 1500  # by which the sound of the case may begin before or after its time
 QUIET = 0.01  # what a stand-in does not say back
 FILM_SIZE = (240, 320)  # height, width of the camera
@@ -212,13 +212,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    ticks = args.seconds * TICKS_PER_SECOND
-    sound = soxr.resample(speechlike(args.seconds), SPEAK_RATE, HEAR_RATE)
-    case = Case(Episode("parrot", 0, ticks), sound, np.ones(ticks, np.bool_))
     from microturn.bench.server import serving
 
     if args.seconds < 8:
         raise ValueError("--seconds must be 8 or more: it is looked at in stretches of 2 s")
+    ticks = args.seconds * TICKS_PER_SECOND
+    sound = soxr.resample(speechlike(args.seconds), SPEAK_RATE, HEAR_RATE)
+    case = Case(Episode("parrot", 0, ticks), sound, np.ones(ticks, np.bool_))
     with serving(Parrot(), 2) as (engine, url):
         kept = asyncio.run(converse(url, case))
         reaction = engine.stats().reaction.p50_ms
