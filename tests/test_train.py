@@ -34,7 +34,7 @@ from microturn.train.batch import Batch, fed_back, stack
 from microturn.train.lexicon import Lexicon
 from microturn.train.loop import Run as TrainingRun
 from microturn.train.loop import feedback, learn, slips
-from microturn.train.losses import losses
+from microturn.train.losses import LATE, TOGETHER, losses, phrases
 from microturn.train.muon import Muon, optimizers, orthogonal
 from microturn.train.recipe import Recipe
 from microturn.train.reel import Reel
@@ -161,6 +161,18 @@ def test_a_way_that_was_closed_begins_anew(tmp_path: Path) -> None:
     assert torch.equal(network.eyes.join.weight, closed.eyes.join.weight)
 
 
+def test_ears_with_more_blocks_begin_as_the_smaller_ones_were(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small, network = Network(tiny()), Network(tiny(ear_blocks=3, syllable_blocks=4))
+    save_weights(small, tmp_path / "small", {})
+    warm_start(network, tmp_path / "small")
+    p = batch_of(1).percept
+    (few, _), (more, _) = (
+        ears(p.levels, p.has_audio, ears.past(len(p.levels))) for ears in (small.ears, network.ears)
+    )
+    assert torch.equal(few.syllables, more.syllables)
+
+
 def test_what_is_to_keep_still_does_not_learn(tmp_path: Path) -> None:
     (tmp_path / "tiny.json").write_text(tiny().to_json(), "utf-8")
     recipe = tmp_path / "still.json"
@@ -203,6 +215,34 @@ def test_ears_can_learn_alone() -> None:
     assert history[-1]["sound"] < history[0]["sound"]
     assert history[-1]["word"] < history[0]["word"]
     assert torch.equal(network.backbone.norm.scale, before)
+
+
+def test_words_that_follow_each_other_closely_are_spelled_as_one() -> None:
+    words = torch.tensor(
+        [
+            [0, 10, 8, 5, 6, 0],
+            [0, 20, 5, 7, 0, 0],
+            [0, 90, 9, 8, 9, 1],
+            [1, 99, 4, 2, 0, 0],
+            [1, 98, 4, 3, 0, 0],
+        ]
+    )
+    found = [[n for n in row if n] for row in phrases(words)[:, 1:].tolist()]
+    assert found == [[10, 15 + LATE, 5, 6, 7], [90, 9 + LATE, 8, 9, 1], [99, 4 + LATE, 2], [98, 4 + LATE, 3]]
+    many = torch.tensor([[0, 10 * i, 9, i + 1] for i in range(TOGETHER + 2)])
+    assert (phrases(many)[:, 3:] != 0).sum(1).tolist() == [TOGETHER, 2]
+
+
+def test_products_of_half_precision_say_the_same() -> None:
+    torch.manual_seed(0)
+    network, batch = Network(tiny(d_model=64)), batch_of(2)
+    own = fed_back(batch.say, batch.hear, batch.decision)
+    found = []
+    for halved in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=halved):
+            studied = network.study(batch.setup, batch.setup_channel, batch.percept, own, batch.hear)
+            found.append([loss.item() for loss in vars(losses(network, studied, batch.hear, batch)).values()])
+    assert found[1] == pytest.approx(found[0], rel=0.02, abs=0.02)
 
 
 def test_every_matrix_between_vectors_of_the_ears_is_kept_orthogonal() -> None:

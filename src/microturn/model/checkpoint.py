@@ -90,7 +90,7 @@ def warm_start(network: Network, path: Path) -> None:
     if wrong := [n for n, t in tensors.items() if n not in own or t.shape != own[n].shape]:
         raise ValueError(f"{path}: does not fit config {network.c.name}: {', '.join(sorted(wrong)[:4])} …")
     for name, weight in own.items():
-        if name not in tensors and name.startswith("backbone.") and ".down." in name:
+        if name not in tensors and name.startswith(("backbone.", "ears.")) and ".down." in name:
             tensors[name] = torch.zeros_like(weight)
     network.load_state_dict(tensors, strict=False)
 

@@ -42,10 +42,10 @@ class ModelConfig:
     # senses
     mel_levels: int = 16
     ear_dim: int = 192
-    ear_blocks: int = 5
+    ear_blocks: int = 7
     ear_kernel: int = 5
     syllable_dim: int = 320  # 40 ms frames
-    syllable_blocks: int = 6
+    syllable_blocks: int = 12
     syllable_kernel: int = 7
     word_dim: int = 256  # of what a syllable tells about the word that ends with it
     frame: tuple[int, int] = (120, 160)  # height, width of what it sees
@@ -127,7 +127,7 @@ BASE = ModelConfig(
     kv_heads=4,
     ff=2816,
     ear_dim=512,
-    ear_blocks=6,
+    ear_blocks=8,
     syllable_dim=768,
     eye_dim=192,
     eye_maps=64,

@@ -124,7 +124,7 @@ class Eyes(nn.Module):
             x = torch.where(has_frame_BN[..., None], pictures.view(b, n, -1), x)
         elif pictures is not None:
             x = x.clone()
-            x[has_frame_BN] = pictures
+            x[has_frame_BN] = pictures.to(x.dtype)
         what, where = x.chunk(2, -1)
         moved, carried = self.floor(where, past)
         return torch.cat([what, moved], -1), carried

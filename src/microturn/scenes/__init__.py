@@ -96,8 +96,8 @@ def write(scene: str, seed: int, split: str, seconds: float) -> Script:
     """The script of a scene by name: the same for the same arguments."""
     if scene not in SCENES:
         raise ValueError(f"unknown scene “{scene}”: one of {', '.join(SCENES)}")
-    if split not in ("train", "test"):
-        raise ValueError(f"unknown split “{split}”: train or test")
+    if split not in ("train", "given", "test"):
+        raise ValueError(f"unknown split “{split}”: train, given or test")
     rng = random.Random(f"{scene} {split} {seed} {seconds}")
     return replace(SCENES[scene].script(rng, split, seconds), seed=seed)
 

@@ -31,6 +31,14 @@ NAME = Wordings(
         "(do you|) have a name",
     ),
     ("how should i call / you", "may i ask your / name", "what are you / called"),
+    more=(
+        "tell me who you / are",
+        "and your / name",
+        "what do they call / you",
+        "what's the name of you",
+        "i'd like to know your / name",
+        "do you have a name or / not",
+    ),
 )
 HELLO = Wordings(
     ("(hello|hi|hey)", "(hello|hi|hey) (there|micro)", "good (morning|evening)"), ("hello hello", "hi again")
@@ -44,7 +52,15 @@ BYE = Wordings(
     ("bye for now", "i have to go bye"),
 )
 THERE = Wordings(
-    ("(are you there|can you hear me)", "do you hear me"), ("are you listening", "are you still there")
+    ("(are you there|can you hear me)", "do you hear me"),
+    ("are you listening", "are you still there"),
+    more=(
+        "(hello|hi) are you there",
+        "can you still hear me",
+        "do you hear what i say",
+        "are you with me",
+        "is anybody there",
+    ),
 )
 REPEAT = Wordings(
     (
@@ -55,10 +71,33 @@ REPEAT = Wordings(
         "say the word / {x}",
     ),
     ("(could|would) you say / {x}", "let me hear you say / {x}", "after me / {x}", "pronounce / {x}"),
+    more=(
+        "(please|) say this after me / {x}",
+        "i want you to say / {x}",
+        "(will you|) repeat the word / {x}",
+        "(now|just) say / {x}",
+        "say it like me / {x}",
+        "say {x} (please|for me)",
+        "copy me / {x}",
+        "i say {x} you say / {x}",
+        "do say / {x}",
+        "try to say / {x}",
+        "the word to repeat is / {x}",
+    ),
 )
 SPELL = Wordings(
     ("(please|can you|) spell / {x}", "how do you spell / {x}", "spell the word / {x}", "how is {x} spelled"),
     ("(could|would) you spell / {x}", "what are the letters in / {x}", "give me the letters of / {x}"),
+    more=(
+        "(will you|) spell {x} (please|for me)",
+        "how do i write / {x}",
+        "spell me the word / {x}",
+        "which letters does {x} have",
+        "say {x} letter by letter",
+        "letter by letter please / {x}",
+        "i want you to spell / {x}",
+        "tell me how to spell / {x}",
+    ),
 )
 COUNT = Wordings(
     (
@@ -68,6 +107,16 @@ COUNT = Wordings(
         "i want you to count to / {n}",
     ),
     ("(could|would) you count to / {n}", "let me hear you count to / {n}", "count till / {n}"),
+    more=(
+        "(will you|now|just) count to / {n}",
+        "count all the way to / {n}",
+        "i'd like you to count up to / {n}",
+        "start at one and count to / {n}",
+        "count the numbers to / {n}",
+        "go from one to / {n}",
+        "say the numbers from one to / {n}",
+        "one to {n} please",
+    ),
 )
 COUNT_FIXED = Wordings(
     (
@@ -85,6 +134,13 @@ DOWN = Wordings(
         "give me a countdown from / {n}",
     ),
     ("(could|would) you count down from / {n}", "count from {n} down to one"),
+    more=(
+        "(will you|now|just) count down from / {n}",
+        "a countdown from {n} please",
+        "count the numbers down from / {n}",
+        "start at {n} and count down",
+        "i want a countdown from / {n}",
+    ),
 )
 LIST = Wordings(
     (
@@ -95,6 +151,15 @@ LIST = Wordings(
         "name the / {list}",
     ),
     ("(could|would) you recite the / {list}", "go through the / {list}", "let me hear the / {list}"),
+    more=(
+        "(will you|now|just) say the {list}",
+        "do you know the / {list}",
+        "i want to hear the / {list}",
+        "the {list} please",
+        "say all the / {list}",
+        "give me the / {list}",
+        "tell me all the / {list}",
+    ),
 )
 PLUS = Wordings(
     (
@@ -105,6 +170,16 @@ PLUS = Wordings(
         "add {a} and / {b}",
     ),
     ("what do {a} and {b} make", "the sum of {a} and / {b}", "calculate {a} plus / {b}"),
+    more=(
+        "(tell me|say) what {a} plus {b} is",
+        "what does {a} plus {b} make",
+        "if i add {a} and {b} what is it",
+        "how much do {a} and {b} make together",
+        "{a} and {b} together is",
+        "add {b} to / {a}",
+        "do you know {a} plus / {b}",
+        "what is {a} and / {b}",
+    ),
 )
 PLUS_FIXED = Wordings(
     (
@@ -117,10 +192,25 @@ PLUS_FIXED = Wordings(
 MINUS = Wordings(
     ("what is {a} minus / {b}", "what's {a} minus / {b}", "how much is {a} minus / {b}", "{a} minus / {b}"),
     ("what is left of {a} without / {b}", "take {b} away from / {a}", "calculate {a} minus / {b}"),
+    more=(
+        "(tell me|say) what {a} minus {b} is",
+        "what does {a} minus {b} give",
+        "subtract {b} from / {a}",
+        "how much is left when i take {b} from / {a}",
+        "do you know {a} minus / {b}",
+        "what is {a} less / {b}",
+    ),
 )
 BIGGER = Wordings(
     ("(which|what) is (bigger|more) {a} or / {b}", "(which|what) number is bigger {a} or / {b}"),
     ("which one is greater {a} or / {b}", "what's more {a} or / {b}"),
+    more=(
+        "tell me which is bigger {a} or / {b}",
+        "{a} or {b} which is (bigger|more)",
+        "is it {a} or {b} that is bigger",
+        "what is the bigger number {a} or / {b}",
+        "of {a} and {b} which is more",
+    ),
 )
 AFTER = Wordings(
     (
@@ -130,18 +220,49 @@ AFTER = Wordings(
         "which (day|month|number) comes after / {x}",
     ),
     ("what follows / {x}", "and after / {x}", "say what is next after / {x}"),
+    more=(
+        "and what comes after / {x}",
+        "what do you say after / {x}",
+        "after {x} comes what",
+        "do you know what comes after / {x}",
+        "what's the one after / {x}",
+        "which one comes after / {x}",
+        "{x} and then what",
+        "name the one after / {x}",
+    ),
 )
 BEFORE = Wordings(
     ("what (comes|is) before / {x}", "tell me what comes before / {x}"),
     ("which one is right before / {x}", "say what is before / {x}"),
+    more=(
+        "and what comes before / {x}",
+        "before {x} comes what",
+        "do you know what comes before / {x}",
+        "what's the one before / {x}",
+        "name the one before / {x}",
+    ),
 )
 IS_A = Wordings(
     ("is a {x} {kind}", "is {x} {kind}", "tell me is {x} {kind}", "is {x} / {kind} or not"),
     ("would you say {x} is / {kind}", "yes or no is {x} / {kind}", "does {x} count as / {kind}"),
+    more=(
+        "do you think {x} is / {kind}",
+        "can you say if {x} is / {kind}",
+        "{x} is that / {kind}",
+        "is it right that {x} is / {kind}",
+        "i wonder is {x} / {kind}",
+        "what about {x} is it / {kind}",
+    ),
 )
 IS_MORE = Wordings(
     ("is {a} (bigger|more) than / {b}", "is {a} a bigger number than / {b}"),
     ("yes or no is {a} more than / {b}", "is {a} greater than / {b}"),
+    more=(
+        "tell me is {a} more than / {b}",
+        "do you think {a} is bigger than / {b}",
+        "is it true that {a} is more than / {b}",
+        "{a} is that more than / {b}",
+    ),
 )
 FIRST = Wordings(
     (
@@ -150,10 +271,24 @@ FIRST = Wordings(
         "which letter does {x} begin with",
     ),
     ("{x} begins with which letter", "how does {x} begin"),
+    more=(
+        "tell me the first letter of / {x}",
+        "{x} starts with what letter",
+        "which letter is first in / {x}",
+        "what is the first letter in / {x}",
+        "the first letter of {x} please",
+        "with what letter does {x} begin",
+    ),
 )
 DEFER = Wordings(  # the name that was told, asked back
     ("my name is {x} what's my / name", "i'm {x} what is my / name", "my name is {x} who am / i"),
     ("call me {x} now what's my / name", "i am called {x} who am / i"),
+    more=(
+        "i am {x} tell me my / name",
+        "hello i'm {x} so what's my / name",
+        "people call me {x} who am / i",
+        "the name is {x} so who am / i",
+    ),
 )
 
 

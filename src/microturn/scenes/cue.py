@@ -43,6 +43,36 @@ RULE = Wordings(
         "{cue} is the cue and {reply} is your answer",
         "should i say {cue} then say {reply}",
     ),
+    more=(
+        "i say {cue} (and|then|) you say {reply}",
+        "when {cue} is mentioned (say|answer|reply) {reply}",
+        "on {cue} you (say|answer) {reply}",
+        "{reply} is what you say (when|whenever|every time) i say {cue}",
+        "{reply} is what i want to hear after {cue}",
+        "after (i say|the word) {cue} (always|) say {reply}",
+        "i want (to hear|) {reply} (each|every) time i say {cue}",
+        "listen for {cue} and (say|answer) {reply}",
+        "watch out for the word {cue} and answer {reply}",
+        "(could|would|will) you say {reply} when you hear {cue}",
+        "(shout|throw in|put in) {reply} (when|if|each time) i say {cue}",
+        "reply with {reply} to {cue}",
+        "answer {cue} with {reply}",
+        "follow {cue} with {reply}",
+        "interrupt me with {reply} (when|whenever) i say {cue}",
+        "(i'd like you to|you should|you must) say {reply} when i mention {cue}",
+        "(as often as|once|in case) i say {cue} (say|answer) {reply}",
+        "if {cue} (is said|turns up|is mentioned) (say|answer|you say) {reply}",
+        "your (part|job) is to say {reply} after {cue}",
+        "the word is {cue} and the reply is {reply}",
+        "{cue} gets {reply}",
+        "to {cue} you (reply|say|answer) {reply}",
+        "here is a game i say {cue} you say {reply}",
+        "it's {reply} (whenever|when) i say {cue}",
+        "say {reply} right after {cue}",
+        "take {cue} as the sign to say {reply}",
+        "use {reply} (to answer|as the answer to) {cue}",
+        "every {cue} wants a {reply} from you",
+    ),
 )
 SECOND = Wordings(
     train=(
@@ -52,6 +82,18 @@ SECOND = Wordings(
         "also (when|whenever) you hear {cue} say {reply}",
     ),
     reserved=("and {reply} is your answer to {cue}", "and as soon as i say {cue} say {reply}"),
+    more=(
+        "and {cue} gets {reply}",
+        "and answer {cue} with {reply}",
+        "and say {reply} after {cue}",
+        "and on {cue} (say|answer) {reply}",
+        "and reply with {reply} to {cue}",
+        "(also|and|then) say {reply} (when|whenever|if) i say {cue}",
+        "and {reply} (when|whenever|if) i say {cue}",
+        "and (once|in case|each time) i (say|mention) {cue} say {reply}",
+        "plus {reply} for {cue}",
+        "and it's {reply} for {cue}",
+    ),
 )
 TYPED = Wordings(
     train=(
@@ -66,6 +108,16 @@ TYPED = Wordings(
         "respond with {reply} whenever {cue} comes up",
         "your answer to the word {cue} is {reply}",
     ),
+    more=(
+        "after the word {cue} (always|) say {reply}",
+        "answer {cue} with {reply}",
+        "reply with {reply} to {cue}",
+        "(once|in case|each time) the user (says|mentions) {cue} say {reply}",
+        "listen for {cue} and say {reply}",
+        "{reply} is what you say when you hear {cue}",
+        "{cue} gets {reply}",
+        "when {cue} is mentioned (say|answer) {reply}",
+    ),
 )
 KIND = Wordings(
     train=(
@@ -74,6 +126,17 @@ KIND = Wordings(
         "if (i mention|you hear) {kind} say {reply}",
     ),
     reserved=("(as soon as|the moment) i mention {kind} say {reply}", "for {kind} your answer is {reply}"),
+    more=(
+        "when {kind} is mentioned say {reply}",
+        "answer {kind} with {reply}",
+        "(once|in case|as often as) i (say|mention) {kind} (say|answer) {reply}",
+        "{reply} is what you say when i mention {kind}",
+        "listen for {kind} and say {reply}",
+        "i say {kind} you say {reply}",
+        "on {kind} you say {reply}",
+        "(put in|throw in) {reply} (when|whenever) you hear {kind}",
+        "reply with {reply} to {kind}",
+    ),
 )
 REVOKE = Wordings(
     train=(
@@ -93,6 +156,19 @@ REVOKE = Wordings(
         "drop the rule about {cue}",
         "you no longer need to say {reply}",
         "(okay|) i've heard enough",
+    ),
+    more=(
+        "no need for {reply} (now|any longer)",
+        "never mind {cue} (now|from here on)",
+        "leave out the {reply} now",
+        "(enough of|no longer say) {reply}",
+        "we are done with {cue}",
+        "cancel the {cue} (rule|thing)",
+        "{cue} doesn't matter now",
+        "(please|okay) give up saying {reply}",
+        "the game is over",
+        "(you may|let's) end that now",
+        "(thanks|okay) that will be all",
     ),
 )
 KINDS = {"animal": "an animal", "colour": "a colour", "drink": "a drink", "food": "something to eat"}

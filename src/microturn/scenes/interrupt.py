@@ -51,6 +51,23 @@ STOP = Wordings(
         "(that will|that'll) do*",
         "quiet* please",
     ),
+    more=(
+        "(okay|please|) no more*",
+        "(okay|) quit* it",
+        "shush* (please|now|)",
+        "(okay|) i got it*",
+        "(please|) don't go on*",
+        "let me* speak",
+        "can i* say something",
+        "leave* it there",
+        "no* no no",
+        "(okay|) halt*",
+        "stop* now",
+        "(hey|oh) hold it*",
+        "wait* wait",
+        "that's fine* thanks",
+        "shut up*",
+    ),
 )
 INSTEAD = Wordings(
     (
@@ -64,6 +81,18 @@ INSTEAD = Wordings(
         "excuse me* {x}",
     ),
     ("forget that* {x}", "scratch that* {x}", "on second thought* {x}", "hang on* {x}", "never mind* {x}"),
+    more=(
+        "but* {x}",
+        "okay* but {x}",
+        "wait* a moment {x}",
+        "i'd rather know* {x}",
+        "one moment* {x}",
+        "that's enough* {x}",
+        "let me ask* {x}",
+        "something else* {x}",
+        "leave it* {x}",
+        "thanks* but {x}",
+    ),
 )
 AGAIN = Wordings(
     (
@@ -73,10 +102,22 @@ AGAIN = Wordings(
         "again from the start*",
     ),
     ("(once more|) from the top*", "(could|would) you start again*", "go back to the start*"),
+    more=(
+        "(please|) do that again*",
+        "(okay|) one more time* from the start",
+        "(now|) all over again*",
+        "restart* (please|)",
+    ),
 )
 FASTER = Wordings(
     ("(a bit|) faster* (please|)", "(please|) speed up*", "(can you|please|) go faster*"),
     ("(a little|) quicker* (please|)", "hurry up*", "more quickly*"),
+    more=(
+        "(a lot|much) faster* (please|)",
+        "you are too slow*",
+        "(please|) not so slow*",
+        "go on faster*",
+    ),
 )
 SLOWER = Wordings(
     ("(a bit|) slower* (please|)", "(please|) slow down*", "(can you|please|) go slower*"),

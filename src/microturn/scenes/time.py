@@ -42,6 +42,24 @@ EVERY = Wordings(
         "(from now on|starting now) say {task} every {n} seconds",
         "let me hear {task} every {n} seconds",
     ),
+    more=(
+        "{task} every {n} seconds (please|)",
+        "(i'd like|i want) to hear {task} every {n} seconds",
+        "i want {task} every {n} seconds",
+        "say {task} again and again every {n} seconds",
+        "(always|) say {task} when another {n} seconds have passed",
+        "go on saying {task} every {n} seconds",
+        "(will you|you should) say {task} every {n} seconds",
+        "(start|begin) saying {task} every {n} seconds",
+        "you have to say {task} every {n} seconds",
+        "remind me every {n} seconds to {task}",
+        "with {n} seconds in between say {task}",
+        "every {n} seconds i want (you to say|to hear) {task}",
+        "every {n} seconds (i need|please tell me) to {task}",
+        "don't stop saying {task} every {n} seconds",
+        "at every {n} seconds say {task}",
+        "do say {task} every {n} seconds till i stop you",
+    ),
 )
 ONCE = Wordings(
     train=(
@@ -63,6 +81,22 @@ ONCE = Wordings(
         "(when|as soon as) {n} seconds are over say {task}",
         "let {n} seconds go by and say {task}",
     ),
+    more=(
+        "{n} seconds and then say {task}",
+        "say {task} once in {n} seconds from here",
+        "hold on for {n} seconds and say {task}",
+        "count to {n} in your head and say {task}",
+        "(i'd like|i want) to hear {task} in {n} seconds",
+        "say {task} when {n} seconds have gone by",
+        "in {n} seconds i want (you to say|to hear) {task}",
+        "let me know in {n} seconds to {task}",
+        "(will you|you should) say {task} after {n} seconds",
+        "not now but in {n} seconds say {task}",
+        "say {task} just once after {n} seconds",
+        "{task} in {n} seconds please",
+        "{n} seconds later say {task}",
+        "at {n} seconds say {task}",
+    ),
 )
 TIMER = Wordings(
     train=(
@@ -78,6 +112,16 @@ TIMER = Wordings(
         "(could you|would you) time {n} seconds",
         "timer {n} seconds",
     ),
+    more=(
+        "give me {n} seconds on the timer",
+        "(i want|make) a timer of {n} seconds",
+        "(put|run) a timer for {n} seconds",
+        "tell me when {n} seconds (are gone|have gone by)",
+        "a timer for {n} seconds please",
+        "say when {n} seconds are up",
+        "(will you|) keep time for {n} seconds",
+        "start {n} seconds now",
+    ),
 )
 COUNT = Wordings(
     train=(
@@ -88,6 +132,15 @@ COUNT = Wordings(
         "say the next number every {n} seconds",
     ),
     reserved=("keep counting every {n} seconds", "count up at intervals of {n} seconds"),
+    more=(
+        "count one more every {n} seconds",
+        "one number every {n} seconds please",
+        "(will you|start to) count a number every {n} seconds",
+        "count from one with {n} seconds in between",
+        "count on every {n} seconds",
+        "i want you to count up every {n} seconds",
+        "every {n} seconds say the next number",
+    ),
 )
 TWO = Wordings(
     train=(
@@ -99,6 +152,13 @@ TWO = Wordings(
     reserved=(
         "{n} seconds from now say {task} and {m} seconds from now say {task2}",
         "wait {n} seconds for {task} and {m} seconds for {task2}",
+    ),
+    more=(
+        "{task} in {n} seconds and {task2} in {m} seconds please",
+        "(i'd like|i want) to hear {task} in {n} seconds and {task2} in {m} seconds",
+        "say {task} when {n} seconds have gone by and {task2} after {m} seconds",
+        "in {n} seconds {task} and in {m} seconds {task2}",
+        "tell me to {task} in {n} seconds and to {task2} after {m} seconds",
     ),
 )
 STOP = Wordings(
@@ -123,6 +183,22 @@ STOP = Wordings(
         "(thanks|okay) quit it now",
         "end (that|it) please",
     ),
+    more=(
+        "(okay|) enough of that",
+        "(please|) no more of (that|it)",
+        "(that's|this is) all for now",
+        "we are done (now|here|)",
+        "(okay|please|) leave it",
+        "don't say it (again|any longer)",
+        "(let's|we can) stop here",
+        "(okay|thanks) i'm good now",
+        "that will be all",
+        "give up on that",
+        "(please|) don't go on",
+        "never mind",
+        "(alright|okay) you're done",
+        "hush now",
+    ),
 )
 CHANGE = Wordings(
     train=(
@@ -138,6 +214,17 @@ CHANGE = Wordings(
         "(i'd prefer|rather) every {n} seconds",
         "{n} seconds would be better",
         "go to every {n} seconds",
+    ),
+    more=(
+        "(let's make it|i want it) every {n} seconds",
+        "(no|oh) every {n} seconds (is better|instead)",
+        "(try|take|use) {n} seconds (instead|now|)",
+        "from here on every {n} seconds",
+        "{n} seconds (instead|now|please)",
+        "not so often every {n} seconds",
+        "say it every {n} seconds (now|instead)",
+        "(please|) change to {n} seconds",
+        "could it be every {n} seconds",
     ),
 )
 TIME_IS_UP = "time's up"

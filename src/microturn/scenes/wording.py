@@ -23,10 +23,12 @@ _SILENT_H = ("hour", "honest", "honour")
 class Wordings:
     train: tuple[str, ...]
     reserved: tuple[str, ...]
+    more: tuple[str, ...] = ()  # ways to say it that training reads and no bank speaks
 
     def draw(self, rng: random.Random, split: str, **slots: str) -> str:
         hold_out = split == "test" and rng.random() < RESERVED_SHARE
-        return fill(rng.choice(self.reserved if hold_out else self.train), rng, **slots)
+        known = self.train + self.more if split == "given" else self.train
+        return fill(rng.choice(self.reserved if hold_out else known), rng, **slots)
 
 
 def fill(pattern: str, rng: random.Random, **slots: str) -> str:

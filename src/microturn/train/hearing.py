@@ -1,7 +1,7 @@
 """`python -m microturn.train.hearing WEIGHTS`: what the ears alone tell apart in voices that they have never met.
 
-Each word's place is given, its context is not: the sounds that the ears found there against those that it has, and
-the likeliest word of the bank's whole lexicon at the frame in which it ends. Released weights have left their lessons
+The sounds that they find in a sentence against those that its words have, and, where a word is known to end, the
+likeliest one of the bank's whole lexicon. Released weights have left their lessons
 behind; those of a run have them.
 """
 
@@ -73,12 +73,13 @@ def hear(network: Network, clips: Iterator[Clip], lexicon: Lexicon) -> tuple[flo
         p = batch.percept
         heard, _ = network.ears(p.levels, p.has_audio, network.ears.past(1))
         found_F = network.sounds(heard.syllables).view(heard.frames.shape[1], -1).argmax(-1)
+        spelled = [str(s) for s in torch.unique_consecutive(found_F).tolist() if s]
+        said = [str(s) for row in batch.sounds.tolist() for s in row[3:] if s]
+        wrong += distance(said, spelled)
+        sounds_in_all += len(said)
         ends, known = [], []
         for _, first, count, *rest in batch.sounds.tolist():
             true = tuple(s for s in rest if s)
-            spelled = torch.unique_consecutive(found_F[first : first + count]).tolist()
-            wrong += distance([str(s) for s in true], [str(s) for s in spelled if s])
-            sounds_in_all += len(true)
             if true in number:
                 ends.append(min((first + count - 1) // PAIR, heard.syllables.shape[1] - 1))
                 known.append(number[true])

@@ -24,6 +24,7 @@ from microturn.model.tokenizer import PieceTokenizer
 from microturn.train.batch import Batch, fed_back
 from microturn.train.crew import APART, Crew
 from microturn.train.examples import batches
+from microturn.train.half import half
 from microturn.train.losses import SOUND, WORD, losses, sound_loss, word_loss
 from microturn.train.muon import optimizers
 from microturn.train.oracle import corrected
@@ -45,7 +46,7 @@ def feedback(network: Network, batch: Batch, rolled: bool, holes: float) -> tupl
     """What is fed back, what counts as heard in each tick, and the batch with what is right after that."""
     if rolled:
         gather(network)
-        done = roll_out(network, batch)
+        done = roll_out(network, batch, quick=True)
         past = fed_back(done.say, done.hear, done.decision)
         decision, say, hear = corrected(
             batch.decision, batch.say, batch.hear, batch.cut, done.decision, done.say, done.hear
@@ -81,8 +82,9 @@ def learn(network: Network, batch: Batch | Sight, recipe: Recipe, step: int) -> 
         return learn_ears(network, batch)
     rolled = step >= recipe.rolled_from and (step * 7919 % 1000) < recipe.rolled * 1000
     past, heard, batch = feedback(network, batch, rolled, recipe.holes)
-    studied = network.study(batch.setup, batch.setup_channel, batch.percept, past, heard)
-    each = losses(network, studied, heard, batch)
+    with half(heard.device):
+        studied = network.study(batch.setup, batch.setup_channel, batch.percept, past, heard)
+        each = losses(network, studied, heard, batch)
     each.total().backward()  # type: ignore[no-untyped-call]
     numbers = {name: loss.item() for name, loss in vars(each).items()}
     if batch.sight is None:
@@ -93,18 +95,20 @@ def learn(network: Network, batch: Batch | Sight, recipe: Recipe, step: int) -> 
 def learn_ears(network: Network, batch: Batch) -> dict[str, float]:
     """A word is rare and its sounds are many: small batches of nothing but sound teach the ears soonest."""
     p = batch.percept
-    heard, _ = network.ears(p.levels, p.has_audio, network.ears.past(len(p.levels)))
-    sound = sound_loss(network, heard, batch.sounds)
-    word = word_loss(network, heard, batch.sounds, batch.others)
+    with half(p.levels.device):
+        heard, _ = network.ears(p.levels, p.has_audio, network.ears.past(len(p.levels)))
+        sound = sound_loss(network, heard, batch.sounds)
+        word = word_loss(network, heard, batch.sounds, batch.others)
     (SOUND * sound + WORD * word).backward()  # type: ignore[no-untyped-call]
     return {"sound": sound.item(), "word": word.item()}
 
 
 def learn_eyes(network: Network, sight: Sight) -> dict[str, float]:
-    maps, told = network.eyes.look(sight.frames)
-    film = sight.has_frame.nonzero()[:, 0]
-    _, saw = network.eyes.remember(maps, told, jostled(told, film), sight.has_frame)
-    each = sight_losses(network, saw, sight)
+    with half(sight.frames.device):
+        maps, told = network.eyes.look(sight.frames)
+        film = sight.has_frame.nonzero()[:, 0]
+        _, saw = network.eyes.remember(maps, told, jostled(told, film), sight.has_frame)
+        each = sight_losses(network, saw, sight)
     each.total().backward()  # type: ignore[no-untyped-call]
     moved = {"moves": each.moves.item()} if sight.in_a_row else {}
     return {"where": each.where.item(), "what": each.what.item(), **moved}

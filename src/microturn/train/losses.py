@@ -41,13 +41,44 @@ HEAR_NOTHING = 0.25
 SOUND = 0.5
 WORD = 0.3
 SIGHT = 0.3
+TOGETHER, TOGETHER_GAP = 5, 10  # words whose sounds are found together, frames of 20 ms between them
+LATE = 3  # frames in which the last sound may still be told
 LATER = 3  # 20 ms frames, one of which is where a word is told from others
 
 
+def phrases(words: Tensor) -> Tensor:
+    """Words [W, 3 + P] that follow each other closely as one, at most `TOGETHER`.
+
+    Where one ends and the next begins is not always known well, and the end of a sound only when it is over: so
+    there is a little time for it behind the last one, and between them it does not matter.
+    """
+    joined: list[list[int]] = []
+    count = 0
+    for row, first, frames, *rest in words.tolist():
+        sounds = [s for s in rest if s]
+        before = joined[-1] if joined else None
+        gap = first - before[1] - before[2] if before and before[0] == row else TOGETHER_GAP + 1
+        if before and 0 <= gap <= TOGETHER_GAP and count < TOGETHER:
+            before[2] = first + frames - before[1]
+            before += sounds
+            count += 1
+        else:
+            if before:
+                before[2] += LATE
+            joined.append([row, first, frames, *sounds])
+            count = 1
+    joined[-1][2] += LATE
+    out = words.new_zeros(len(joined), max(map(len, joined)))
+    for i, phrase in enumerate(joined):
+        out[i, : len(phrase)] = words.new_tensor(phrase)
+    return out
+
+
 def sound_loss(network: Network, heard: Heard, words: Tensor) -> Tensor:
-    """Each word's sounds in their order somewhere within its 20 ms frames (CTC)."""
+    """The sounds of a few words in their order, somewhere within their 20 ms frames (CTC)."""
     if not len(words):
         return heard.frames.new_zeros(())
+    words = phrases(words)
     row, first, count, sounds = words[:, 0], words[:, 1], words[:, 2], words[:, 3:]
     odds_BFS = network.sounds(heard.syllables).view(*heard.frames.shape[:2], -1).log_softmax(-1)
     at_WF = (first[:, None] + torch.arange(int(count.max()), device=words.device)).clamp_max(

