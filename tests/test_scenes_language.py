@@ -46,6 +46,7 @@ SCORES = {
     "orders": language.orders,
     "tone": language.tone,
     "weave": language.weave,
+    "readout": language.weave,
     "instructions": language.instructions,
     "recall": language.recall,
 }

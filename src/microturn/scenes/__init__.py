@@ -50,6 +50,7 @@ from microturn.scenes.listening import Listening
 from microturn.scenes.nothing import Nothing
 from microturn.scenes.notice import Look, Notice
 from microturn.scenes.orders import Orders
+from microturn.scenes.readout import Readout
 from microturn.scenes.recall import Recall
 from microturn.scenes.reps import Charades, Reps
 from microturn.scenes.time import Time
@@ -61,7 +62,7 @@ SCENES: dict[str, Scene] = {
     for scene in (
         *(Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits()),
         *(Translate(), Translate("codeswitch", SWITCH), Orders(), Tone(), Delegate()),
-        *(Instructions(), Recall(), Converse("drill", DRILL)),
+        *(Instructions(), Recall(), Readout(), Converse("drill", DRILL)),
         *(Reps(), Charades(), Notice(), Look(), Commentary()),
     )
 }

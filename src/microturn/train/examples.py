@@ -40,7 +40,8 @@ TOLD |= {
     "time": 0.6,
     "cue": 0.7,
     "drill": 0.8,
-    "weave": 0.45,
+    "weave": 0.4,
+    "readout": 0.5,
     "instructions": 0.12,
     "translate": 0.08,
     "codeswitch": 0.06,
@@ -49,8 +50,8 @@ HURRIED = 0.3  # share of episodes with given words in which they come twice as 
 LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in ("reps", "notice", "look", "charades", "commentary")}
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
-    **{"tape": 0.16, "hibari": 0.2, "kokoro": 0.1, "flite": 0.13, "espeak": 0.06},
-    **{"pico": 0.12, "festival": 0.08, "rhvoice": 0.15},
+    **{"tape": 0.14, "hibari": 0.18, "kokoro": 0.16, "flite": 0.13, "espeak": 0.06},
+    **{"pico": 0.11, "festival": 0.08, "rhvoice": 0.14},
 }
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
 TOLD_LENGTHS = {16.0: 0.25, 25.0: 0.35, 40.0: 0.4}

@@ -29,7 +29,12 @@ from microturn.train.sound import unspoken
 SKILLS = {  # scene: its suite, and what must be expected in an episode (nothing named: that something is said)
     **{"time": ("timespeak", "say"), "cue": ("cuespeak", "say"), "converse": ("turns", "reply")},
     **{"translate": ("translate", ""), "codeswitch": ("codeswitch", ""), "weave": ("weave", "delegate")},
-    **{"instructions": ("instructions", "reply"), "reps": ("repcount", "say"), "notice": ("videoqa", "say")},
+    **{
+        "instructions": ("instructions", "reply"),
+        "readout": ("weave", "reply"),
+        "reps": ("repcount", "say"),
+        "notice": ("videoqa", "say"),
+    },
     **{"charades": ("charades", "say"), "commentary": ("commentary", "say"), "look": ("look", "reply")},
 }
 FIRST = 1 << 42  # seeds that no training draws
