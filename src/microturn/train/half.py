@@ -15,7 +15,7 @@ import torch
 def has_half(kind: str) -> bool:
     """Whether a `cpu` or `cuda` device multiplies bfloat16 itself. Others emulate it, which is slower than fp32."""
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return kind == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
