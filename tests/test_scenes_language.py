@@ -62,8 +62,7 @@ def test_whoever_does_what_the_targets_say_scores_everything(scene: str) -> None
             continue
         t = targets(lived, PIECES, NANO.read_pieces, NANO.say_pieces)
         done = Rollout(*(torch.from_numpy(x)[None] for x in (t.decision, t.say, t.hear)))
-        made = [(k, Decision(d)) for k, d in enumerate(t.decision) if d > Decision.SPEAK]
-        runs.append(Run(lived, replace(played(done, 0, PIECES, NANO.lead_ticks), decided=tuple(made))))
+        runs.append(Run(lived, played(done, 0, PIECES, NANO.lead_ticks)))
     assert SCORES[scene](runs)[0].value == pytest.approx(1.0)
 
 

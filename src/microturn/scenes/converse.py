@@ -72,7 +72,6 @@ REPEAT = Wordings(
     ),
     ("(could|would) you say / {x}", "let me hear you say / {x}", "after me / {x}", "pronounce / {x}"),
     more=(
-        "(please|) say this after me / {x}",
         "i want you to say / {x}",
         "(will you|) repeat the word / {x}",
         "(now|just) say / {x}",
@@ -172,9 +171,7 @@ PLUS = Wordings(
     ("what do {a} and {b} make", "the sum of {a} and / {b}", "calculate {a} plus / {b}"),
     more=(
         "(tell me|say) what {a} plus {b} is",
-        "what does {a} plus {b} make",
         "if i add {a} and {b} what is it",
-        "how much do {a} and {b} make together",
         "{a} and {b} together is",
         "add {b} to / {a}",
         "do you know {a} plus / {b}",
@@ -273,7 +270,6 @@ FIRST = Wordings(
     ("{x} begins with which letter", "how does {x} begin"),
     more=(
         "tell me the first letter of / {x}",
-        "{x} starts with what letter",
         "which letter is first in / {x}",
         "what is the first letter in / {x}",
         "the first letter of {x} please",

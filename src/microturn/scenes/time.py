@@ -44,7 +44,6 @@ EVERY = Wordings(
     ),
     more=(
         "{task} every {n} seconds (please|)",
-        "(i'd like|i want) to hear {task} every {n} seconds",
         "i want {task} every {n} seconds",
         "say {task} again and again every {n} seconds",
         "(always|) say {task} when another {n} seconds have passed",
@@ -52,7 +51,6 @@ EVERY = Wordings(
         "(will you|you should) say {task} every {n} seconds",
         "(start|begin) saying {task} every {n} seconds",
         "you have to say {task} every {n} seconds",
-        "remind me every {n} seconds to {task}",
         "with {n} seconds in between say {task}",
         "every {n} seconds i want (you to say|to hear) {task}",
         "every {n} seconds (i need|please tell me) to {task}",

@@ -21,7 +21,6 @@ from microturn.model.network import Network
 from microturn.model.tokenizer import NUMBERS, PieceTokenizer
 from microturn.scenes import compose, write
 from microturn.scenes.episode import Episode, Placed
-from microturn.streams import Decision
 from microturn.train import sound
 from microturn.train.batch import stack
 from microturn.train.rollout import played, roll_out
@@ -64,11 +63,7 @@ def live(network: Network, lived: Sequence[Episode]) -> list[Run]:
         rng = np.random.default_rng(0)
         batch = stack(some, rng, network.c, pieces, [], [], sound.Hardship(0), quiet=True)
         done = roll_out(network, batch)
-        for i, lived_through in enumerate(some):
-            decisions = enumerate(done.decision[i].tolist())
-            decided = tuple((tick, Decision(d)) for tick, d in decisions if d > Decision.SPEAK)
-            said = played(done, i, pieces, network.c.lead_ticks)
-            runs.append(Run(lived_through, replace(said, decided=decided)))
+        runs += [Run(e, played(done, i, pieces, network.c.lead_ticks)) for i, e in enumerate(some)]
     return runs
 
 

@@ -89,7 +89,7 @@ def roll_out(network: Network, batch: Batch, quick: bool = False) -> Rollout:
 
 
 def played(done: Rollout, row: int, pieces: Tokenizer, lead: int) -> Played:
-    """A row of a roll-out as the words that a listener got. A piece is heard unless a yield came first."""
+    """What a listener got of a row, and what was handed over. A piece is heard unless a yield came first."""
     said: list[Word] = []
     heard: list[Heard] = []
     decisions = done.decision[row].tolist()
@@ -106,4 +106,5 @@ def played(done: Rollout, row: int, pieces: Tokenizer, lead: int) -> Played:
                 heard.append(Heard(text.strip(), tick))
             else:
                 heard[-1] = Heard(heard[-1].text + text, tick)
-    return Played(tuple(said), tuple(heard))
+    decided = tuple((tick, Decision(d)) for tick, d in enumerate(decisions) if d > Decision.SPEAK)
+    return Played(tuple(said), tuple(heard), decided)
