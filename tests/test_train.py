@@ -277,6 +277,26 @@ def test_another_rate_moves_the_words_with_the_sound() -> None:
     assert varied.words[1].end_ms / varied.ms == pytest.approx(0.9, abs=0.02)
 
 
+def test_a_voice_that_takes_on_another_timbre_has_it_and_keeps_its_level() -> None:
+    rng = np.random.default_rng(0)
+    bright = np.clip(rng.normal(np.linspace(60, 180, 64), 20, (200, 64)), 0, 255).astype(np.uint8)
+    own, other = (replace(clip(), mel=mel) for mel in (bright[:, ::-1], bright))
+    timbres = sound.Timbre.of([own]), sound.Timbre.of([other])
+    assert np.array_equal(sound.resembling(own, *timbres, 0.0).mel, own.mel)
+    taken = sound.resembling(own, *timbres, 1.0)
+    assert taken.words == own.words
+    assert np.abs(sound.Timbre.of([taken]).mean - timbres[1].mean).max() < 3
+    assert taken.mel.mean() == pytest.approx(own.mel.mean(), abs=3)
+
+
+def test_parts_of_words_can_be_missing() -> None:
+    heard = sound.gaps(clip(2000), np.random.default_rng(1)).mel
+    missing = clip(2000).mel.astype(int) - heard
+    assert set(np.unique(missing).tolist()) <= {*range(0, 256, sound.FAINT), *clip(2000).mel.ravel().tolist()}
+    assert 0.01 < (missing > 0).mean() < 0.5
+    assert sound.gaps(clip(2000), np.random.default_rng(1)).words == clip(2000).words
+
+
 def test_mixing_is_deterministic_and_loud_where_somebody_speaks() -> None:
     lived = Episode("hear", 0, 10, placed=(Placed(clip(50), 1000),))
     for hardship in (0.0, 1.0):

@@ -17,8 +17,10 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
+    RTCRtpReceiver,
     RTCSessionDescription,
 )
+from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, VideoFrame
 
@@ -32,20 +34,25 @@ from microturn.server.sound import Resampler, pcm16
 from microturn.streams import Action, Decision, Floats
 
 WIRE_RATE = 48_000  # Hz, of Opus
+LOST = 4  # packets of 20 ms after which one that did not come is given up
 GAP = WIRE_RATE * TICK_MS // 1000  # samples: lost packets up to a tick are filled with silence
+HELD_BACK = (
+    "_RTCRtpReceiver__jitter_buffer"  # where aiortc keeps packets of sound; there is no other way to it
+)
 OPEN_S = 15.0  # within which the data channel must be there
 HANG_UP_S = 3.0  # for all to get what was sent last
 UNSENT = 1 << 20  # bytes that wait for a peer before it is let go
 
 FRAME = SPEAK_RATE // 50  # 480 samples, 20 ms
-CUSHION = 2  # frames of silence before speech that follows silence: what a late tick may be late
+CUSHION = 1  # frame of silence before speech that follows silence: what a late tick may be late
+QUIET = 0.003
 MOST = CUSHION + 2 * SPEAK_SAMPLES // FRAME  # frames that may wait: two ticks
 FADE = 3  # frames that are still heard, fading, of a model that yields
 _SILENCE = np.zeros(FRAME, np.float32)
 
 
 class Playout:
-    """Actions in, 20 ms frames out. Silence that nobody waits behind is not queued, so no delay piles up."""
+    """Actions in, 20 ms frames out. Silence is what is left when nothing waits: a delay ends with a pause."""
 
     def __init__(self) -> None:
         self._frames: deque[Floats] = deque()
@@ -55,11 +62,14 @@ class Playout:
         if action.decision is Decision.LISTEN and self._decision is not Decision.LISTEN:
             self._fade()
         self._decision = action.decision
-        if action.speech is None:
-            self._frames.extend([_SILENCE] * (SPEAK_SAMPLES // FRAME) if self._frames else [])
-        else:
+        if action.speech is not None:
+            frames = list(action.speech.reshape(-1, FRAME))
+            if len(self._frames) > CUSHION:  # ticks were late: made up for where it makes no sound
+                quiet = (i for i, frame in enumerate(frames) if np.abs(frame).max() < QUIET)
+                if (at := next(quiet, None)) is not None:
+                    del frames[at]
             self._frames.extend([] if self._frames else [_SILENCE] * CUSHION)
-            self._frames.extend(action.speech.reshape(-1, FRAME))
+            self._frames.extend(frames)
         while len(self._frames) > MOST:
             self._frames.popleft()
 
@@ -128,6 +138,11 @@ async def hang_up() -> None:
             peer.cancel()
 
 
+def _hear_at_once(receiver: RTCRtpReceiver) -> None:
+    """aiortc holds back four packets of sound, 80 ms, and a lost one for 320. Ticks even out what comes anyway."""
+    setattr(receiver, HELD_BACK, JitterBuffer(capacity=LOST))
+
+
 class Peer:
     """One browser's connection, from its offer to its end."""
 
@@ -149,6 +164,7 @@ class Peer:
         if kinds.count("audio") != 1 or kinds.count("video") > 1 or connection.sctp is None:
             raise ValueError("the SDP offer must have one audio, at most one video and a data channel")
         audio = connection.getTransceivers()[kinds.index("audio")]
+        _hear_at_once(audio.receiver)
         audio.sender.replaceTrack(SpeechTrack(self._playout))
         audio.direction = "sendrecv"
         await connection.setLocalDescription(await connection.createAnswer())

@@ -48,6 +48,7 @@ TOLD |= {
 }
 HURRIED = 0.3  # share of episodes with given words in which they come twice as fast
 LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in ("reps", "notice", "look", "charades", "commentary")}
+BORROWED, GAPPED = 0.5, 0.4  # share of an engine's voices that resemble others, that are heard in parts
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
     **{"tape": 0.14, "hibari": 0.18, "kokoro": 0.16, "flite": 0.13, "espeak": 0.06},
@@ -150,9 +151,32 @@ class Examples:
         return rng.choices(names, [self.families.get(name, 1.0) for name in names])[0]
 
     def _varied(self, clips: list[Clip], warps: np.random.Generator) -> list[Clip]:
-        """Every speaker of the episode sounds a little different each time, the same throughout."""
-        seeds = {voice: int(warps.integers(1 << 31)) for voice in dict.fromkeys(c.voice for c in clips)}
-        return [sound.vary(clip, np.random.default_rng(seeds[clip.voice])) for clip in clips]
+        """Every speaker of the episode sounds a little different each time, the same throughout.
+
+        Engines pronounce so evenly that their voices are soon known by heart: theirs take on something of any
+        other voice, and now and then parts of what they say are missing.
+        """
+        varied: dict[str, list[Clip]] = {}
+        for voice in dict.fromkeys(c.voice for c in clips):
+            own, seed = [c for c in clips if c.voice == voice], int(warps.integers(1 << 31))
+            if family_of(voice) not in PEOPLE and warps.random() < BORROWED:
+                other, share = self._anybody(warps), warps.uniform(0.2, 1.0)
+                timbres = sound.Timbre.of(own), sound.Timbre.of(other)
+                own = [sound.resembling(clip, *timbres, share) for clip in own]
+            own = [sound.vary(clip, np.random.default_rng(seed)) for clip in own]
+            if family_of(voice) not in PEOPLE and warps.random() < GAPPED:
+                own = [sound.gaps(clip, warps) for clip in own]
+            varied[voice] = own
+        return [varied[clip.voice].pop(0) for clip in clips]
+
+    def _anybody(self, rng: np.random.Generator) -> list[Clip]:
+        """Something that somebody says, any family as likely as another."""
+        pools = [*self.made.values(), *([self.people] if self.people else [])]
+        while True:
+            pool = pools[int(rng.integers(len(pools)))]
+            known = self.bank.clips_of(pool[int(rng.integers(len(pool)))])
+            if len(known):
+                return [self.bank[int(known[int(rng.integers(len(known)))])] for _ in range(3)]
 
     def _plain(self, rng: random.Random, warps: np.random.Generator, seconds: float) -> Episode:
         real = self.people and (rng.random() < self.real or not self.made)

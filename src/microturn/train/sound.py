@@ -20,6 +20,7 @@ from microturn.streams import Bytes, Flags, Floats
 from microturn.train.targets import schedule
 
 POWER = np.power(10.0, np.arange(256) / CLIP_LEVELS * (HIGH - LOW) + LOW).astype(np.float32)
+FAINT = 90  # bytes, 30 dB
 BEND = 1.0  # bins by which each part of the spectrum may move by itself
 BAND_TOPS = {3400: 47, 4000: 51, 5500: 58, 7000: 63}  # Hz → first mel bin that is gone
 
@@ -59,6 +60,45 @@ def vary(clip: Clip, rng: np.random.Generator) -> Clip:
     mel = mel[:, low] * (1 - part) + mel[:, np.minimum(low + 1, BINS - 1)] * part
     words = tuple(Word(w.text, round(w.start_ms / rate), round(w.end_ms / rate)) for w in clip.words)
     return replace(clip, mel=mel.astype(np.uint8), words=words, samples=None)
+
+
+@dataclass(frozen=True)
+class Timbre:
+    """How loud each mel bin is while somebody speaks, and how far it moves, in a bank's bytes."""
+
+    mean: Floats
+    spread: Floats
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip]) -> Timbre:
+        mel = np.concatenate([clip.mel for clip in clips]).astype(np.float32)
+        loudness = mel.mean(1)
+        spoken = mel[loudness >= np.median(loudness)]
+        near = np.ones(5, np.float32) / 5
+        mean = np.convolve(np.pad(spoken.mean(0), 2, "edge"), near, "valid")
+        spread = np.convolve(np.pad(spoken.std(0), 2, "edge"), near, "valid")
+        return cls(mean - mean.mean(), np.maximum(spread, 4.0))
+
+
+def resembling(clip: Clip, own: Timbre, other: Timbre, share: float) -> Clip:
+    """The same words with a share of the way to another voice's timbre."""
+    mel = clip.mel.astype(np.float32)
+    level = own.mean + mel.mean()
+    ratio = np.clip(other.spread / own.spread, 0.6, 1.6) ** share
+    mel = level + (mel - level) * ratio + share * (other.mean - own.mean)
+    return replace(clip, mel=np.clip(mel, 0, CLIP_LEVELS).astype(np.uint8), samples=None)
+
+
+def gaps(clip: Clip, rng: np.random.Generator) -> Clip:
+    """The same words with bands and moments that are hardly there: what is left must do."""
+    mel = clip.mel.astype(np.int16)
+    for _ in range(int(rng.integers(0, 3))):
+        width = int(rng.integers(2, 12))
+        first = int(rng.integers(0, BINS - width))
+        mel[:, first : first + width] -= FAINT
+    for at in np.flatnonzero(rng.random(len(mel)) < 0.008):
+        mel[at : at + int(rng.integers(3, 13))] -= FAINT
+    return replace(clip, mel=mel.clip(0).astype(np.uint8), samples=None)
 
 
 def _colour(rng: np.random.Generator, depth_db: float) -> Floats:
