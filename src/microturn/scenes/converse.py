@@ -23,14 +23,20 @@ from microturn.streams import Channel
 KINDS = {"animal": "an animal", "food": "something to eat", "colour": "a colour", "place": "a place"}
 
 NAME = Wordings(
-    (
+    train=(
         "what's your / name",
         "what is your / name",
         "who are you",
         "tell me your / name",
         "(do you|) have a name",
     ),
-    ("how should i call / you", "may i ask your / name", "what are you / called"),
+    reserved=(
+        "who am i / talking to",
+        "i didn't catch your / name",
+        "what name did they / give you",
+        "and you are called / what",
+        "what should i / call you",
+    ),
     more=(
         "tell me who you / are",
         "and your / name",
@@ -38,39 +44,106 @@ NAME = Wordings(
         "what's the name of you",
         "i'd like to know your / name",
         "do you have a name or / not",
+        "may i ask your / name",
+        "what are you / called",
     ),
 )
 HELLO = Wordings(
-    ("(hello|hi|hey)", "(hello|hi|hey) (there|micro)", "good (morning|evening)"), ("hello hello", "hi again")
+    train=(
+        "(hello|hi|hey)",
+        "(hello|hi|hey) (there|micro)",
+        "good (morning|evening)",
+    ),
+    reserved=(
+        "nice to (meet|see) you",
+        "(hi|hello) it's me (again|)",
+        "a (very|) good day to you",
+    ),
+    more=(
+        "hello hello",
+        "hi again",
+    ),
 )
-WELL = Wordings(("how are you (today|doing|)", "how's it going"), ("how do you do", "how are things"))
+WELL = Wordings(
+    train=(
+        "how are you (today|doing|)",
+        "how's it going",
+    ),
+    reserved=(
+        "(is|) everything (okay|alright|good) with you",
+        "what kind of day are you having",
+        "feeling (good|well|alright) today",
+        "(and|) how does life treat you",
+    ),
+    more=(
+        "how do you do",
+        "how are things",
+    ),
+)
 THANKS = Wordings(
-    ("thank you (very much|so much|)", "thanks (a lot|micro|)"), ("many thanks", "thank you micro")
+    train=(
+        "thank you (very much|so much|)",
+        "thanks (a lot|micro|)",
+    ),
+    reserved=(
+        "(cheers|ta) (for that|)",
+        "that (was|is) (very|so) (kind|nice) of you",
+        "i (really|) appreciate (it|that)",
+        "you've been a (great|big) help",
+    ),
+    more=(
+        "many thanks",
+        "thank you micro",
+    ),
 )
 BYE = Wordings(
-    ("(goodbye|bye|bye bye)", "(goodbye|bye) micro", "see you (later|tomorrow)"),
-    ("bye for now", "i have to go bye"),
+    train=(
+        "(goodbye|bye|bye bye)",
+        "(goodbye|bye) micro",
+        "see you (later|tomorrow)",
+    ),
+    reserved=(
+        "(okay|well|) i (have to|must|gotta) go (now|)",
+        "(take care|have a good one) (now|)",
+        "(catch|talk to) you (soon|another time)",
+        "(good night|cheerio) (then|micro|)",
+    ),
+    more=("bye for now",),
 )
 THERE = Wordings(
-    ("(are you there|can you hear me)", "do you hear me"),
-    ("are you listening", "are you still there"),
+    train=(
+        "(are you there|can you hear me)",
+        "do you hear me",
+    ),
+    reserved=(
+        "did (i lose you|you fall asleep|you go away)",
+        "is this (thing|) (on|working)",
+    ),
     more=(
         "(hello|hi) are you there",
         "can you still hear me",
         "do you hear what i say",
         "are you with me",
         "is anybody there",
+        "are you listening",
+        "are you still there",
     ),
 )
 REPEAT = Wordings(
-    (
+    train=(
         "(please|) repeat after me / {x}",
         "(please|) say / {x}",
         "can you say / {x}",
         "repeat / {x}",
         "say the word / {x}",
     ),
-    ("(could|would) you say / {x}", "let me hear you say / {x}", "after me / {x}", "pronounce / {x}"),
+    reserved=(
+        "let me hear you say / {x}",
+        "have a go at saying / {x}",
+        "what i want you to say (now|) is / {x}",
+        "say it like i do / {x}",
+        "{x} can you / say that back",
+    ),
     more=(
         "i want you to say / {x}",
         "(will you|) repeat the word / {x}",
@@ -82,11 +155,24 @@ REPEAT = Wordings(
         "do say / {x}",
         "try to say / {x}",
         "the word to repeat is / {x}",
+        "(could|would) you say / {x}",
+        "after me / {x}",
+        "pronounce / {x}",
     ),
 )
 SPELL = Wordings(
-    ("(please|can you|) spell / {x}", "how do you spell / {x}", "spell the word / {x}", "how is {x} spelled"),
-    ("(could|would) you spell / {x}", "what are the letters in / {x}", "give me the letters of / {x}"),
+    train=(
+        "(please|can you|) spell / {x}",
+        "how do you spell / {x}",
+        "spell the word / {x}",
+        "how is {x} spelled",
+    ),
+    reserved=(
+        "which letters do i need to write / {x}",
+        "i've forgotten how to spell / {x}",
+        "{x} how do you / spell that (one|)",
+        "what's the right spelling (of|for) / {x}",
+    ),
     more=(
         "(will you|) spell {x} (please|for me)",
         "how do i write / {x}",
@@ -96,16 +182,24 @@ SPELL = Wordings(
         "letter by letter please / {x}",
         "i want you to spell / {x}",
         "tell me how to spell / {x}",
+        "(could|would) you spell / {x}",
+        "what are the letters in / {x}",
+        "give me the letters of / {x}",
     ),
 )
 COUNT = Wordings(
-    (
+    train=(
         "(please|can you|) count to / {n}",
         "count from one to / {n}",
         "count up to / {n}",
         "i want you to count to / {n}",
     ),
-    ("(could|would) you count to / {n}", "let me hear you count to / {n}", "count till / {n}"),
+    reserved=(
+        "say all the numbers (up|) to / {n}",
+        "count (for me|out loud) and stop at / {n}",
+        "show me you can count (up|) to / {n}",
+        "one two three and so on until / {n}",
+    ),
     more=(
         "(will you|now|just) count to / {n}",
         "count all the way to / {n}",
@@ -115,41 +209,65 @@ COUNT = Wordings(
         "go from one to / {n}",
         "say the numbers from one to / {n}",
         "one to {n} please",
+        "(could|would) you count to / {n}",
+        "let me hear you count to / {n}",
+        "count till / {n}",
     ),
 )
 COUNT_FIXED = Wordings(
-    (
+    train=(
         "count to {m} no to / {n}",
         "count to {m} sorry to / {n}",
         "count to {m} i mean to / {n}",
         "count to {m} no wait to / {n}",
     ),
-    ("count to {m} or rather to / {n}", "count up to {m} no up to / {n}"),
+    reserved=(
+        "count to {m} sorry i meant / {n}",
+        "count up to {m} actually make that / {n}",
+        "can you count to {m} or better / {n}",
+        "let me hear you count to {m} scratch that / {n}",
+    ),
+    more=(
+        "count to {m} or rather to / {n}",
+        "count up to {m} no up to / {n}",
+    ),
 )
 DOWN = Wordings(
-    (
+    train=(
         "(please|can you|) count down from / {n}",
         "count backwards from / {n}",
         "give me a countdown from / {n}",
     ),
-    ("(could|would) you count down from / {n}", "count from {n} down to one"),
+    reserved=(
+        "start at / {n} and go backwards",
+        "we're launching a rocket the countdown starts at / {n}",
+        "say the numbers in reverse from / {n}",
+        "can you go down (one by one|step by step) from / {n}",
+    ),
     more=(
         "(will you|now|just) count down from / {n}",
         "a countdown from {n} please",
         "count the numbers down from / {n}",
         "start at {n} and count down",
         "i want a countdown from / {n}",
+        "(could|would) you count down from / {n}",
+        "count from {n} down to one",
     ),
 )
 LIST = Wordings(
-    (
+    train=(
         "(please|can you|) say the {list}",
         "tell me the {list}",
         "what are the {list}",
         "list the / {list}",
         "name the / {list}",
     ),
-    ("(could|would) you recite the / {list}", "go through the / {list}", "let me hear the / {list}"),
+    reserved=(
+        "i'd like to hear the / {list}",
+        "(could|would) you run through the / {list} (with me|)",
+        "i forgot the / {list} can you help me",
+        "let's have the / {list} from start to finish",
+    ),
     more=(
         "(will you|now|just) say the {list}",
         "do you know the / {list}",
@@ -158,17 +276,26 @@ LIST = Wordings(
         "say all the / {list}",
         "give me the / {list}",
         "tell me all the / {list}",
+        "(could|would) you recite the / {list}",
+        "go through the / {list}",
+        "let me hear the / {list}",
     ),
 )
 PLUS = Wordings(
-    (
+    train=(
         "what is {a} plus / {b}",
         "what's {a} and / {b}",
         "how much is {a} plus / {b}",
         "{a} plus / {b}",
         "add {a} and / {b}",
     ),
-    ("what do {a} and {b} make", "the sum of {a} and / {b}", "calculate {a} plus / {b}"),
+    reserved=(
+        "i've got {a} and i get / {b} more how many now",
+        "put {a} and / {b} together (what do you get|)",
+        "what do i get in total from {a} and / {b}",
+        "start with {a} then add / {b}",
+        "{a} and / {b} makes what",
+    ),
     more=(
         "(tell me|say) what {a} plus {b} is",
         "if i add {a} and {b} what is it",
@@ -176,19 +303,42 @@ PLUS = Wordings(
         "add {b} to / {a}",
         "do you know {a} plus / {b}",
         "what is {a} and / {b}",
+        "what do {a} and {b} make",
+        "the sum of {a} and / {b}",
+        "calculate {a} plus / {b}",
     ),
 )
 PLUS_FIXED = Wordings(
-    (
+    train=(
         "what is {a} plus {c} no plus / {b}",
         "what is {a} plus {c} sorry plus / {b}",
         "what is {a} plus {c} i mean plus / {b}",
     ),
-    ("what is {a} plus {c} or rather plus / {b}", "what's {a} and {c} no and / {b}"),
+    reserved=(
+        "{a} plus {c} oops i meant to say / {b}",
+        "how much is {a} and {c} sorry and / {b}",
+        "add {a} and {c} hang on make that / {b}",
+        "(please|) work out {a} plus {c} scratch that plus / {b}",
+    ),
+    more=(
+        "what is {a} plus {c} or rather plus / {b}",
+        "what's {a} and {c} no and / {b}",
+    ),
 )
 MINUS = Wordings(
-    ("what is {a} minus / {b}", "what's {a} minus / {b}", "how much is {a} minus / {b}", "{a} minus / {b}"),
-    ("what is left of {a} without / {b}", "take {b} away from / {a}", "calculate {a} minus / {b}"),
+    train=(
+        "what is {a} minus / {b}",
+        "what's {a} minus / {b}",
+        "how much is {a} minus / {b}",
+        "{a} minus / {b}",
+    ),
+    reserved=(
+        "what's left of {a} when you take away / {b}",
+        "i had {a} cookies and ate / {b} how many left",
+        "what number is / {b} less than {a}",
+        "from {a} you take / {b} what do you get",
+        "start at {a} and go / {b} back where are you",
+    ),
     more=(
         "(tell me|say) what {a} minus {b} is",
         "what does {a} minus {b} give",
@@ -196,27 +346,44 @@ MINUS = Wordings(
         "how much is left when i take {b} from / {a}",
         "do you know {a} minus / {b}",
         "what is {a} less / {b}",
+        "what is left of {a} without / {b}",
+        "take {b} away from / {a}",
+        "calculate {a} minus / {b}",
     ),
 )
 BIGGER = Wordings(
-    ("(which|what) is (bigger|more) {a} or / {b}", "(which|what) number is bigger {a} or / {b}"),
-    ("which one is greater {a} or / {b}", "what's more {a} or / {b}"),
+    train=(
+        "(which|what) is (bigger|more) {a} or / {b}",
+        "(which|what) number is bigger {a} or / {b}",
+    ),
+    reserved=(
+        "is the bigger one {a} or / {b}",
+        "i've got {a} and you've got / {b} who has more",
+        "pick the higher number {a} or / {b}",
+    ),
     more=(
         "tell me which is bigger {a} or / {b}",
         "{a} or {b} which is (bigger|more)",
         "is it {a} or {b} that is bigger",
         "what is the bigger number {a} or / {b}",
         "of {a} and {b} which is more",
+        "which one is greater {a} or / {b}",
+        "what's more {a} or / {b}",
     ),
 )
 AFTER = Wordings(
-    (
+    train=(
         "what (comes|is) after / {x}",
         "what comes next after / {x}",
         "tell me what comes after / {x}",
         "which (day|month|number) comes after / {x}",
     ),
-    ("what follows / {x}", "and after / {x}", "say what is next after / {x}"),
+    reserved=(
+        "which one follows (on from|) / {x}",
+        "i got as far as / {x} what's next",
+        "after / {x} you get what",
+        "what's next in line after / {x}",
+    ),
     more=(
         "and what comes after / {x}",
         "what do you say after / {x}",
@@ -226,22 +393,45 @@ AFTER = Wordings(
         "which one comes after / {x}",
         "{x} and then what",
         "name the one after / {x}",
+        "what follows / {x}",
+        "and after / {x}",
+        "say what is next after / {x}",
     ),
 )
 BEFORE = Wordings(
-    ("what (comes|is) before / {x}", "tell me what comes before / {x}"),
-    ("which one is right before / {x}", "say what is before / {x}"),
+    train=(
+        "what (comes|is) before / {x}",
+        "tell me what comes before / {x}",
+    ),
+    reserved=(
+        "what do you say (just|right) before you get to / {x}",
+        "{x} comes right after / what",
+        "which one is in front of / {x}",
+        "go one back from / {x}",
+    ),
     more=(
         "and what comes before / {x}",
         "before {x} comes what",
         "do you know what comes before / {x}",
         "what's the one before / {x}",
         "name the one before / {x}",
+        "which one is right before / {x}",
+        "say what is before / {x}",
     ),
 )
 IS_A = Wordings(
-    ("is a {x} {kind}", "is {x} {kind}", "tell me is {x} {kind}", "is {x} / {kind} or not"),
-    ("would you say {x} is / {kind}", "yes or no is {x} / {kind}", "does {x} count as / {kind}"),
+    train=(
+        "is a {x} {kind}",
+        "is {x} {kind}",
+        "tell me is {x} {kind}",
+        "is {x} / {kind} or not",
+    ),
+    reserved=(
+        "would you call a {x} / {kind}",
+        "does {x} count as / {kind}",
+        "{x} is / {kind} (right|isn't it)",
+        "i wonder (if|whether) a {x} is / {kind}",
+    ),
     more=(
         "do you think {x} is / {kind}",
         "can you say if {x} is / {kind}",
@@ -249,41 +439,69 @@ IS_A = Wordings(
         "is it right that {x} is / {kind}",
         "i wonder is {x} / {kind}",
         "what about {x} is it / {kind}",
+        "would you say {x} is / {kind}",
+        "yes or no is {x} / {kind}",
     ),
 )
 IS_MORE = Wordings(
-    ("is {a} (bigger|more) than / {b}", "is {a} a bigger number than / {b}"),
-    ("yes or no is {a} more than / {b}", "is {a} greater than / {b}"),
+    train=(
+        "is {a} (bigger|more) than / {b}",
+        "is {a} a bigger number than / {b}",
+    ),
+    reserved=(
+        "{a} is more than / {b} (right|isn't it|true or false)",
+        "does {a} beat / {b}",
+        "do i have more with {a} than with / {b}",
+    ),
     more=(
         "tell me is {a} more than / {b}",
         "do you think {a} is bigger than / {b}",
         "is it true that {a} is more than / {b}",
         "{a} is that more than / {b}",
+        "yes or no is {a} more than / {b}",
+        "is {a} greater than / {b}",
     ),
 )
 FIRST = Wordings(
-    (
+    train=(
         "what letter does {x} start with",
         "what's the first letter of / {x}",
         "which letter does {x} begin with",
     ),
-    ("{x} begins with which letter", "how does {x} begin"),
+    reserved=(
+        "{x} begins with (what|which) letter",
+        "if i write {x} what letter do i write first",
+        "give me just the first letter of {x}",
+        "which letter do you see at the front of {x}",
+    ),
     more=(
         "tell me the first letter of / {x}",
         "which letter is first in / {x}",
         "what is the first letter in / {x}",
         "the first letter of {x} please",
         "with what letter does {x} begin",
+        "how does {x} begin",
     ),
 )
-DEFER = Wordings(  # the name that was told, asked back
-    ("my name is {x} what's my / name", "i'm {x} what is my / name", "my name is {x} who am / i"),
-    ("call me {x} now what's my / name", "i am called {x} who am / i"),
+DEFER = Wordings(
+    train=(
+        "my name is {x} what's my / name",
+        "i'm {x} what is my / name",
+        "my name is {x} who am / i",
+    ),
+    reserved=(
+        "i'm {x} (so|now) can you tell me who i / am",
+        "they call me {x} what do they / call me",
+        "hi {x} here do you know my / name",
+        "you can call me {x} so what am i / called",
+    ),
     more=(
         "i am {x} tell me my / name",
         "hello i'm {x} so what's my / name",
         "people call me {x} who am / i",
         "the name is {x} so who am / i",
+        "call me {x} now what's my / name",
+        "i am called {x} who am / i",
     ),
 )
 

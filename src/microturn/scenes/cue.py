@@ -34,14 +34,16 @@ RULE = Wordings(
         "answer {reply} (whenever|when) i (say|mention) {cue}",
     ),
     reserved=(
-        "(the moment|as soon as) i say {cue} (say|answer) {reply}",
-        "my saying {cue} means you say {reply}",
-        "(please|) call out {reply} (whenever|if) i use the word {cue}",
-        "for every {cue} that i say you say {reply}",
-        "respond with {reply} (each time|whenever) {cue} comes up",
-        "let me hear {reply} when i say {cue}",
-        "{cue} is the cue and {reply} is your answer",
-        "should i say {cue} then say {reply}",
+        "let's play a game i say {cue} and you say {reply}",
+        "if (ever|) you hear me say {cue} (come|answer) back with {reply}",
+        "{cue} means you (have to|should) say {reply}",
+        "your answer to {cue} is always (going to be|) {reply}",
+        "i want to hear {reply} as soon as i've said {cue}",
+        "once {cue} comes out of my mouth you go {reply}",
+        "say {reply} back to me if i say {cue}",
+        "me saying {cue} is your sign to say {reply}",
+        "listen out for {cue} and (then|) shout {reply}",
+        "could you please (always|) follow {cue} with {reply}",
     ),
     more=(
         "i say {cue} (and|then|) you say {reply}",
@@ -70,6 +72,14 @@ RULE = Wordings(
         "say {reply} right after {cue}",
         "take {cue} as the sign to say {reply}",
         "every {cue} wants a {reply} from you",
+        "(the moment|as soon as) i say {cue} (say|answer) {reply}",
+        "my saying {cue} means you say {reply}",
+        "(please|) call out {reply} (whenever|if) i use the word {cue}",
+        "for every {cue} that i say you say {reply}",
+        "respond with {reply} (each time|whenever) {cue} comes up",
+        "let me hear {reply} when i say {cue}",
+        "{cue} is the cue and {reply} is your answer",
+        "should i say {cue} then say {reply}",
     ),
 )
 SECOND = Wordings(
@@ -79,7 +89,12 @@ SECOND = Wordings(
         "and if i say {cue} (say|answer) {reply}",
         "also (when|whenever) you hear {cue} say {reply}",
     ),
-    reserved=("and {reply} is your answer to {cue}", "and as soon as i say {cue} say {reply}"),
+    reserved=(
+        "now one more i say {cue} you say {reply}",
+        "same thing with {cue} but there you answer {reply}",
+        "plus if {cue} comes up (then|) you go {reply}",
+        "and for {cue} the answer (is|should be) {reply}",
+    ),
     more=(
         "and {cue} gets {reply}",
         "and answer {cue} with {reply}",
@@ -91,6 +106,8 @@ SECOND = Wordings(
         "and (once|in case|each time) i (say|mention) {cue} say {reply}",
         "plus {reply} for {cue}",
         "and it's {reply} for {cue}",
+        "and {reply} is your answer to {cue}",
+        "and as soon as i say {cue} say {reply}",
     ),
 )
 TYPED = Wordings(
@@ -102,9 +119,11 @@ TYPED = Wordings(
         "if the user (says|mentions) {cue} say {reply}",
     ),
     reserved=(
-        "(as soon as|the moment) the user says {cue} say {reply}",
-        "respond with {reply} whenever {cue} comes up",
-        "your answer to the word {cue} is {reply}",
+        "listen for {cue} in the user's speech and respond with {reply}",
+        "on hearing {cue} from the user (always|) output {reply}",
+        "should the user say {cue} then your response is {reply}",
+        "{reply} is the answer each time {cue} is said by the user",
+        "respond with {reply} right after the user says {cue}",
     ),
     more=(
         "after the word {cue} (always|) say {reply}",
@@ -115,6 +134,9 @@ TYPED = Wordings(
         "{reply} is what you say when you hear {cue}",
         "{cue} gets {reply}",
         "when {cue} is mentioned (say|answer) {reply}",
+        "(as soon as|the moment) the user says {cue} say {reply}",
+        "respond with {reply} whenever {cue} comes up",
+        "your answer to the word {cue} is {reply}",
     ),
 )
 KIND = Wordings(
@@ -123,7 +145,12 @@ KIND = Wordings(
         "say {reply} (whenever|when|every time) i (say|mention) {kind}",
         "if (i mention|you hear) {kind} say {reply}",
     ),
-    reserved=("(as soon as|the moment) i mention {kind} say {reply}", "for {kind} your answer is {reply}"),
+    reserved=(
+        "listen (out|) for {kind} and shout {reply} when you hear one",
+        "say {reply} as soon as i've named {kind}",
+        "let's play (a game|) i name {kind} and you say {reply}",
+        "anything i say that is {kind} gets {reply} from you",
+    ),
     more=(
         "when {kind} is mentioned say {reply}",
         "answer {kind} with {reply}",
@@ -134,6 +161,8 @@ KIND = Wordings(
         "on {kind} you say {reply}",
         "(put in|throw in) {reply} (when|whenever) you hear {kind}",
         "reply with {reply} to {kind}",
+        "(as soon as|the moment) i mention {kind} say {reply}",
+        "for {kind} your answer is {reply}",
     ),
 )
 REVOKE = Wordings(
@@ -149,11 +178,11 @@ REVOKE = Wordings(
         "(okay|please|) stop that now",
     ),
     reserved=(
-        "(alright|okay) quit saying {reply}",
-        "from now on ignore {cue}",
-        "drop the rule about {cue}",
-        "you no longer need to say {reply}",
-        "(okay|) i've heard enough",
+        "you (don't have|don't need) to say {reply} any more",
+        "from now on don't answer when i say {cue}",
+        "(okay|) we're done with that (game|one) now",
+        "i take it back you can drop (that|the rule)",
+        "enough with the {reply} (already|now)",
     ),
     more=(
         "no need for {reply} (now|any longer)",
@@ -167,6 +196,11 @@ REVOKE = Wordings(
         "the game is over",
         "(you may|let's) end that now",
         "(thanks|okay) that will be all",
+        "(alright|okay) quit saying {reply}",
+        "from now on ignore {cue}",
+        "drop the rule about {cue}",
+        "you no longer need to say {reply}",
+        "(okay|) i've heard enough",
     ),
 )
 KINDS = {"animal": "an animal", "colour": "a colour", "drink": "a drink", "food": "something to eat"}

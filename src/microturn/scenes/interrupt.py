@@ -19,14 +19,18 @@ from microturn.scenes.talk import aside, sentence
 from microturn.scenes.wording import Wordings, mark, whole
 
 SIGNS = Wordings(
-    (
+    train=(
         "(uh huh|mm hm|mm|yeah|right|okay|oh|wow|yes|sure|cool|nice|really|exactly)",
         "(i see|oh really|oh wow|oh nice|yeah right|that's nice|of course|very good|i know)",
     ),
-    ("(aha|indeed|oh yes|true|interesting|good|wonderful|you don't say|oh my|oh okay|i get it)",),
+    reserved=(
+        "(hm|hmm|ah|aha|huh|ooh|yep|yup|true|great|fine|good|sweet|fair enough)",
+        "(no way|you don't say|is that so|who knew|i never knew that|makes sense|that makes sense)",
+        "(how interesting|good point|well well|oh my|my goodness|no kidding|oh yes|absolutely|totally|that's true)",
+    ),
 )
 STOP = Wordings(
-    (
+    train=(
         "(okay|please|no|micro|) stop*",
         "(no|oh|) wait*",
         "no* (no|wait|stop)",
@@ -39,17 +43,17 @@ STOP = Wordings(
         "(okay|) enough*",
         "one moment* (please|)",
     ),
-    (
-        "(could|would) you stop* (please|)",
-        "stop* right there",
-        "(please|just) pause* (there|)",
-        "(okay|please|) cut it out*",
-        "give it a rest*",
-        "silence* please",
-        "just a second*",
-        "you can stop* now",
-        "(that will|that'll) do*",
-        "quiet* please",
+    reserved=(
+        "(shh|hush|quiet)* (now|please|)",
+        "you can stop* (talking|) now",
+        "i don't want to hear* (any more|the rest)",
+        "cut it out* (will you|)",
+        "(okay|) never mind* (that|)",
+        "time out*",
+        "could you (please|) be quiet* (for a moment|)",
+        "would you mind if i say something*",
+        "(okay|please) that will be all* (now|)",
+        "i have to cut in* (here|now|)",
     ),
     more=(
         "(okay|please|) no more*",
@@ -67,10 +71,17 @@ STOP = Wordings(
         "wait* wait",
         "that's fine* thanks",
         "shut up*",
+        "(could|would) you stop* (please|)",
+        "stop* right there",
+        "(please|just) pause* (there|)",
+        "give it a rest*",
+        "silence* please",
+        "just a second*",
+        "(that will|that'll) do*",
     ),
 )
 INSTEAD = Wordings(
-    (
+    train=(
         "{x}",
         "actually* {x}",
         "no* {x}",
@@ -80,7 +91,15 @@ INSTEAD = Wordings(
         "sorry* {x}",
         "excuse me* {x}",
     ),
-    ("forget that* {x}", "scratch that* {x}", "on second thought* {x}", "hang on* {x}", "never mind* {x}"),
+    reserved=(
+        "sorry to interrupt* {x}",
+        "can i ask something else* {x}",
+        "(oh|) before i forget* {x}",
+        "leave that for later* {x}",
+        "that's not what i (asked|wanted)* {x}",
+        "(listen|look)* {x}",
+        "hey (you|micro)* {x}",
+    ),
     more=(
         "but* {x}",
         "okay* but {x}",
@@ -92,39 +111,74 @@ INSTEAD = Wordings(
         "something else* {x}",
         "leave it* {x}",
         "thanks* but {x}",
+        "forget that* {x}",
+        "scratch that* {x}",
+        "on second thought* {x}",
+        "hang on* {x}",
+        "never mind* {x}",
     ),
 )
 AGAIN = Wordings(
-    (
+    train=(
         "start (over|again)* (please|)",
         "(please|) from the (start|beginning)*",
         "(okay|) begin again*",
         "again from the start*",
     ),
-    ("(once more|) from the top*", "(could|would) you start again*", "go back to the start*"),
+    reserved=(
+        "(go|take it) back to the beginning* (please|)",
+        "from the top* (please|)",
+        "i wasn't listening (please|can you) begin again*",
+        "say the whole thing (again|once more)*",
+        "rewind* (to the beginning|please|)",
+    ),
     more=(
         "(please|) do that again*",
         "(okay|) one more time* from the start",
         "(now|) all over again*",
         "restart* (please|)",
+        "(could|would) you start again*",
     ),
 )
 FASTER = Wordings(
-    ("(a bit|) faster* (please|)", "(please|) speed up*", "(can you|please|) go faster*"),
-    ("(a little|) quicker* (please|)", "hurry up*", "more quickly*"),
+    train=(
+        "(a bit|) faster* (please|)",
+        "(please|) speed up*",
+        "(can you|please|) go faster*",
+    ),
+    reserved=(
+        "speed (it|things) up* (a bit|please|)",
+        "(you're|that's) too slow* (for me|)",
+        "hurry up* (a little|)",
+        "(can|could) you talk more quickly*",
+        "pick up the pace* (a bit|)",
+    ),
     more=(
         "(a lot|much) faster* (please|)",
         "you are too slow*",
         "(please|) not so slow*",
         "go on faster*",
+        "(a little|) quicker* (please|)",
+        "more quickly*",
     ),
 )
 SLOWER = Wordings(
-    ("(a bit|) slower* (please|)", "(please|) slow down*", "(can you|please|) go slower*"),
-    ("not so fast*", "more slowly* (please|)", "take your time*"),
+    train=(
+        "(a bit|) slower* (please|)",
+        "(please|) slow down*",
+        "(can you|please|) go slower*",
+    ),
+    reserved=(
+        "not so (fast|quick)* (please|)",
+        "i can't keep up* (with you|)",
+        "don't (rush|hurry)* (so much|)",
+        "could you (speak|talk) more slowly*",
+        "take your time* (with it|)",
+    ),
+    more=("more slowly* (please|)",),
 )
 GO_ON = Wordings(
-    (
+    train=(
         "go on (please|)",
         "(please|you can|) continue",
         "(okay|) carry on",
@@ -132,7 +186,18 @@ GO_ON = Wordings(
         "(okay|) go ahead",
         "okay go on",
     ),
-    ("pick up where you left off", "(alright|) proceed", "and then go on", "let's hear the rest"),
+    reserved=(
+        "and then (what|what happened)",
+        "i want to hear (more|the rest)",
+        "don't stop (there|now)",
+        "(sorry|) you were saying",
+        "pick up where you left off",
+    ),
+    more=(
+        "(alright|) proceed",
+        "and then go on",
+        "let's hear the rest",
+    ),
 )
 POLITE = ("hello", "you're welcome", "goodbye", "yes")  # answers to what might as well be a sign of attention
 

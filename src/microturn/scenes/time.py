@@ -35,12 +35,14 @@ EVERY = Wordings(
         "repeat {task} every {n} seconds (until i say stop|)",
     ),
     reserved=(
-        "(could you|would you) remind me every {n} seconds to {task}",
-        "at intervals of {n} seconds say {task}",
-        "i need to hear {task} every {n} seconds",
-        "until i stop you say {task} every {n} seconds",
-        "(from now on|starting now) say {task} every {n} seconds",
-        "let me hear {task} every {n} seconds",
+        "keep telling me to {task} with {n} seconds in between",
+        "i keep forgetting to {task} so nag me every {n} seconds",
+        "every time {n} seconds go by tell me to {task}",
+        "could you say {task} once every {n} seconds till i've had enough",
+        "say {task} then wait {n} seconds and say it again forever",
+        "{task} is what i want to hear every {n} seconds",
+        "give me a shout to {task} each {n} seconds (would you|)",
+        "it's every {n} seconds that i should {task} so tell me",
     ),
     more=(
         "{task} every {n} seconds (please|)",
@@ -57,6 +59,12 @@ EVERY = Wordings(
         "don't stop saying {task} every {n} seconds",
         "at every {n} seconds say {task}",
         "do say {task} every {n} seconds till i stop you",
+        "(could you|would you) remind me every {n} seconds to {task}",
+        "at intervals of {n} seconds say {task}",
+        "i need to hear {task} every {n} seconds",
+        "until i stop you say {task} every {n} seconds",
+        "(from now on|starting now) say {task} every {n} seconds",
+        "let me hear {task} every {n} seconds",
     ),
 )
 ONCE = Wordings(
@@ -72,12 +80,13 @@ ONCE = Wordings(
         "i want you to say {task} in {n} seconds",
     ),
     reserved=(
-        "(could you|would you) say {task} {n} seconds from now",
-        "{n} seconds from now say {task}",
-        "give me {n} seconds and then say {task}",
-        "once {n} seconds have passed say {task}",
-        "(when|as soon as) {n} seconds are over say {task}",
-        "let {n} seconds go by and say {task}",
+        "{n} seconds from now (please|) tell me to {task}",
+        "i have to {task} in {n} seconds don't let me forget",
+        "give me {n} seconds and then tell me {task}",
+        "once {n} seconds are up i'd like to hear {task}",
+        "when {n} seconds have passed (can you|) let me know to {task}",
+        "just one reminder for me {task} after {n} seconds",
+        "hold on for {n} seconds before you tell me to {task}",
     ),
     more=(
         "{n} seconds and then say {task}",
@@ -94,6 +103,12 @@ ONCE = Wordings(
         "{task} in {n} seconds please",
         "{n} seconds later say {task}",
         "at {n} seconds say {task}",
+        "(could you|would you) say {task} {n} seconds from now",
+        "{n} seconds from now say {task}",
+        "give me {n} seconds and then say {task}",
+        "once {n} seconds have passed say {task}",
+        "(when|as soon as) {n} seconds are over say {task}",
+        "let {n} seconds go by and say {task}",
     ),
 )
 TIMER = Wordings(
@@ -106,9 +121,10 @@ TIMER = Wordings(
         "time {n} seconds for me",
     ),
     reserved=(
-        "i need a timer for {n} seconds",
-        "(could you|would you) time {n} seconds",
-        "timer {n} seconds",
+        "let me know when {n} seconds are up",
+        "i'm boiling something tell me when it's been {n} seconds",
+        "put {n} seconds on the clock (for me|)",
+        "could you keep an eye on the time beep after {n} seconds",
     ),
     more=(
         "give me {n} seconds on the timer",
@@ -119,6 +135,9 @@ TIMER = Wordings(
         "say when {n} seconds are up",
         "(will you|) keep time for {n} seconds",
         "start {n} seconds now",
+        "i need a timer for {n} seconds",
+        "(could you|would you) time {n} seconds",
+        "timer {n} seconds",
     ),
 )
 COUNT = Wordings(
@@ -129,7 +148,12 @@ COUNT = Wordings(
         "every {n} seconds count one up",
         "say the next number every {n} seconds",
     ),
-    reserved=("keep counting every {n} seconds", "count up at intervals of {n} seconds"),
+    reserved=(
+        "start counting and leave {n} seconds between the numbers",
+        "count one two three and so on {n} seconds apart",
+        "i'd like you to count slowly one number per {n} seconds",
+        "one number then {n} seconds of quiet then the next one",
+    ),
     more=(
         "count one more every {n} seconds",
         "one number every {n} seconds please",
@@ -138,6 +162,8 @@ COUNT = Wordings(
         "count on every {n} seconds",
         "i want you to count up every {n} seconds",
         "every {n} seconds say the next number",
+        "keep counting every {n} seconds",
+        "count up at intervals of {n} seconds",
     ),
 )
 TWO = Wordings(
@@ -148,8 +174,10 @@ TWO = Wordings(
         "remind me to {task} in {n} seconds and to {task2} in {m} seconds",
     ),
     reserved=(
-        "{n} seconds from now say {task} and {m} seconds from now say {task2}",
-        "wait {n} seconds for {task} and {m} seconds for {task2}",
+        "two things {task} in {n} seconds and {task2} in {m} seconds",
+        "i need to {task} in {n} seconds also {task2} in {m} seconds",
+        "set me two reminders {n} seconds for {task} {m} seconds for {task2}",
+        "{n} seconds from now say {task} {m} seconds from now {task2}",
     ),
     more=(
         "{task} in {n} seconds and {task2} in {m} seconds please",
@@ -157,6 +185,8 @@ TWO = Wordings(
         "say {task} when {n} seconds have gone by and {task2} after {m} seconds",
         "in {n} seconds {task} and in {m} seconds {task2}",
         "tell me to {task} in {n} seconds and to {task2} after {m} seconds",
+        "{n} seconds from now say {task} and {m} seconds from now say {task2}",
+        "wait {n} seconds for {task} and {m} seconds for {task2}",
     ),
 )
 STOP = Wordings(
@@ -174,12 +204,13 @@ STOP = Wordings(
         "stop saying that",
     ),
     reserved=(
-        "(alright|okay) no need to go on",
-        "(okay|) i've heard enough",
-        "(please|okay) cut it out",
-        "you may stop",
-        "(thanks|okay) quit it now",
-        "end (that|it) please",
+        "you (can|may) quit reminding me now",
+        "i don't need (the reminders|to be reminded) any more",
+        "(okay|right|) i've done it (you can leave it now|no more please)",
+        "turn (that|it|the reminder) off (would you|)",
+        "would you please be so kind and end the reminders",
+        "(alright|) i heard you (the first time|) give it a rest",
+        "(cut it out|knock it off) (already|will you|)",
     ),
     more=(
         "(okay|) enough of that",
@@ -196,6 +227,11 @@ STOP = Wordings(
         "never mind",
         "(alright|okay) you're done",
         "hush now",
+        "(alright|okay) no need to go on",
+        "(okay|) i've heard enough",
+        "you may stop",
+        "(thanks|okay) quit it now",
+        "end (that|it) please",
     ),
 )
 CHANGE = Wordings(
@@ -208,10 +244,12 @@ CHANGE = Wordings(
         "(actually|) every {n} seconds (please|instead)",
     ),
     reserved=(
-        "(let's|) switch to every {n} seconds",
-        "(i'd prefer|rather) every {n} seconds",
-        "{n} seconds would be better",
-        "go to every {n} seconds",
+        "(that's too often|that's too slow) let's have {n} seconds between them",
+        "can we go to {n} seconds (instead of that|)",
+        "i'd rather hear it every {n} seconds",
+        "how about {n} seconds (apart|between each one) instead",
+        "sorry i meant to say {n} seconds each time",
+        "same reminder but with {n} seconds in between (please|)",
     ),
     more=(
         "(let's make it|i want it) every {n} seconds",
@@ -223,6 +261,10 @@ CHANGE = Wordings(
         "say it every {n} seconds (now|instead)",
         "(please|) change to {n} seconds",
         "could it be every {n} seconds",
+        "(let's|) switch to every {n} seconds",
+        "(i'd prefer|rather) every {n} seconds",
+        "{n} seconds would be better",
+        "go to every {n} seconds",
     ),
 )
 TIME_IS_UP = "time's up"
