@@ -20,7 +20,7 @@ from microturn.scenes.converse import ask
 from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Placed, Say, Script, react
 from microturn.scenes.stage import REPLY_MS, Stage, heard_end, quiet, said_end, say_ms
 from microturn.scenes.talk import sentence
-from microturn.scenes.wording import Wordings, fill, whole
+from microturn.scenes.wording import Wordings, fill, said_in, whole
 from microturn.scenes.words import ANIMALS, DAYS, FOODS, NAMES, OBJECTS, PLACES, number
 from microturn.streams import LEAD_TICKS, Channel, Decision
 
@@ -95,20 +95,9 @@ TOPICS: tuple[tuple[Wordings, tuple[str, ...]], ...] = (
         ("add {n} grams of {food} to the {made}", "the answer is {n} hundred {m}"),
     ),
 )  # fmt: skip
-CANCEL = Wordings(
-    (
-        "(oh|) never mind",
-        "(please|okay|) forget (it|about it)",
-        "cancel (that|it) (please|)",
-        "don't (bother|look it up) (anymore|)",
-        "(no|) leave it",
-    ),
-    ("(ah|) scratch that", "i don't need it (anymore|now)", "call it off (please|)", "drop it (please|)"),
-)
-INSTEAD = Wordings(
-    ("(no|oh|actually) {x}", "wait {x}", "forget that {x}", "never mind {x}", "i mean {x}"),
-    ("on second thought {x}", "rather {x}", "sorry i meant {x}"),
-)  # fmt: skip
+_SAID = said_in("delegate")
+CANCEL = _SAID["CANCEL"]
+INSTEAD = _SAID["INSTEAD"]
 THINKING = (
     "searching",
     "Reading three pages",

@@ -11,53 +11,16 @@ from collections.abc import Sequence
 
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, react
 from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, read_ms, said_end
-from microturn.scenes.wording import Wordings
+from microturn.scenes.wording import said_in
 from microturn.scenes.words import ALL, DIGITS, REPLIES, is_reserved, number
 from microturn.streams import Channel
 
-RULE = Wordings(
-    (
-        "(every time|whenever|when|each time) i say {cue} (say|answer|reply) {reply}",
-        "(every time|whenever|when) the user says {cue} (say|answer|reply) {reply}",
-        "(every time|whenever|when) you hear {cue} (say|answer|reply) {reply}",
-        "say {reply} (whenever|when|every time) i say {cue}",
-    ),
-    (
-        "(as soon as|the moment) i say {cue} (say|answer) {reply}",
-        "respond with {reply} (whenever|each time) {cue} comes up",
-        "your answer to {cue} is {reply}",
-        "call out {reply} (if|when) i use the number {cue}",
-        "let me hear {reply} (when|whenever) i say {cue}",
-    ),
-)
-SECOND = Wordings(
-    (" and (when|if) i say {cue} say {reply}", " and for {cue} say {reply}"), (" and {reply} answers {cue}",)
-)
-REPEAT = Wordings(
-    (
-        "repeat (every|each) (number|digit) i say",
-        "repeat (every|each) (number|digit) (you hear|after me)",
-        "say (every|each) (number|digit) (i say|after me)",
-        "(please|) repeat the numbers (i say|after me)",
-    ),
-    ("echo (every|each) (number|digit)", "say my numbers back (to me|)", "whatever number i say say it too"),
-)
-NEXT = Wordings(
-    (
-        "say the next number (every time i say a number|after mine|)",
-        "(whenever|when) i say a number say the next (one|number)",
-        "(please|) (count with me|answer with the next number)",
-    ),
-    ("add one to every number i say", "always say the number that follows mine"),
-)
-DOUBLE = Wordings(
-    (
-        "double every number i say",
-        "(whenever|when) i say a number say its double",
-        "say twice the number i say",
-    ),
-    ("answer with two times my number", "multiply my numbers by two"),
-)
+_SAID = said_in("digits")
+RULE = _SAID["RULE"]
+SECOND = _SAID["SECOND"]
+REPEAT = _SAID["REPEAT"]
+NEXT = _SAID["NEXT"]
+DOUBLE = _SAID["DOUBLE"]
 
 
 class Digits:

@@ -15,23 +15,12 @@ from microturn.scenes.converse import ask
 from microturn.scenes.episode import Clip, Episode, Line, Script
 from microturn.scenes.stage import Stage, quiet, read_ms, say_ms
 from microturn.scenes.talk import sentence
-from microturn.scenes.wording import Wordings, whole
+from microturn.scenes.wording import said_in, whole
 from microturn.scenes.words import ALL, NAMES
 from microturn.streams import Channel
 
-PERSONA = Wordings(
-    (
-        "(you are|act as|play) {x} {role}",
-        "(you are|act as|be) {role} (called|named) {x}",
-        "your name is {x} (and|) you are {role}",
-        "(please|) take the part of {x} {role}",
-    ),
-    (
-        "users (will|) know you as {x} {role}",
-        "from here on you go by {x} {role}",
-        "be {role} people call you {x}",
-    ),
-)
+_SAID = said_in("instructions")
+PERSONA = _SAID["PERSONA"]
 ROLES = {
     "a support agent": "how can i help you",
     "an agent on the help line": "how can i help you",
@@ -40,46 +29,12 @@ ROLES = {
     "a character in a game": "welcome traveler",
     "an innkeeper in a game": "welcome traveler",
 }
-FIRST = Wordings(
-    (
-        "(begin|start) every answer with {x}",
-        "(say|put) {x} before (each|every) answer",
-        "every answer (begins|starts|must begin) with {x}",
-    ),
-    ("open (your|all) answers with {x}", "{x} comes first in (any|each) answer"),
-)
-LAST = Wordings(
-    (
-        "(end|finish) every answer with {x}",
-        "(say|put) {x} after (each|every) answer",
-        "every answer ends with {x}",
-    ),
-    ("close (your|all) answers with {x}", "{x} comes last in (any|each) answer"),
-)
-TWICE = Wordings(
-    ("(say|give) (every|each) answer twice", "repeat (every|each) answer (once|)", "answer everything twice"),
-    ("double (your|all) answers", "let people hear answers two times"),
-)
-ONLY = Wordings(
-    (
-        "(answer|speak|reply) only (when|if) (you hear|the user says) {x}",
-        "do not answer (without|unless you hear) {x}",
-        "(stay|keep) quiet (unless|until) the user says {x}",
-    ),
-    ("the password is {x} answer only to questions that begin so", "ignore questions without {x} in front"),
-)
-EAGER = Wordings(
-    (
-        "(be talkative|be eager) say {x} after (every|each) sentence (you hear|)",
-        "(say|answer) {x} to (statements|everything that is no question)",
-        "(when|if) nothing is asked say {x}",
-    ),
-    ("never leave a sentence without {x}", "comment (on|) whatever is said with {x}"),
-)
-CALM = Wordings(
-    ("(now|) answer (plainly|as usual|normally) again", "(forget|drop) (the|all) rules (for answers|)"),
-    ("go back to plain answers", "no more rules (for answers|)"),
-)  # fmt: skip
+FIRST = _SAID["FIRST"]
+LAST = _SAID["LAST"]
+TWICE = _SAID["TWICE"]
+ONLY = _SAID["ONLY"]
+EAGER = _SAID["EAGER"]
+CALM = _SAID["CALM"]
 KINDS = {
     "persona": PERSONA,
     "first": FIRST,

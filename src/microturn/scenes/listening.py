@@ -13,25 +13,10 @@ from collections.abc import Sequence
 from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Say, Script, react
 from microturn.scenes.stage import Stage, heard_end, quiet, said_end, say_ms
 from microturn.scenes.talk import story, story_end
-from microturn.scenes.wording import Wordings, parts, whole
+from microturn.scenes.wording import parts, said_in, whole
 
-ASK = Wordings(
-    (
-        "(let|) me tell you a story",
-        "(let me|i want to|i'll) tell you (a story|what happened|something)",
-        "(can|will|could) you listen to (me|my story) (for a moment|)",
-        "(please|) (just|) listen to (me|this|my story)",
-        "i have a (funny|strange|short|long) story for you",
-        "listen (to this|i have a story)",
-    ),
-    (
-        "(do you|) want to hear (a story|what happened)",
-        "you have to hear (this|what happened)",
-        "lend me your ear (for a moment|)",
-        "i need to tell (you|somebody) (something|a story)",
-        "hear me out (for a moment|)",
-    ),
-)
+_SAID = said_in("listening")
+ASK = _SAID["ASK"]
 SIGNS = ("mm hm", "right", "oh", "i see", "yeah", "wow", "uh huh")
 PAUSE_MS = 350  # of silence before a sign is decided on
 CALM_MS = 6500  # since the last thing said

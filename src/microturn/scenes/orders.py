@@ -20,7 +20,7 @@ from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Pl
 from microturn.scenes.stage import REPLY_MS, Stage, heard_end, quiet, read_ms, said_end, say_ms
 from microturn.scenes.talk import sentence
 from microturn.scenes.translate import as_heard
-from microturn.scenes.wording import Wordings, fill, tidy
+from microturn.scenes.wording import fill, said_in, tidy
 from microturn.streams import Channel
 
 MUCH = ("", "", "", "some ", "a lot of ", "lots of ", "a bit of ", "a little bit of ")
@@ -67,49 +67,13 @@ class Order:
         return cls(**found[-1].groupdict(default="")) if found else None
 
 
-PERSONA = Wordings(
-    (
-        "you (take|are taking) coffee orders and read (the|each|every) order back (at the end|)",
-        "you are (a barista|an agent) in a coffee shop (take|write down) orders and (read|say) them back",
-        "(please|) take the coffee order and (read|repeat) it back (when it is complete|)",
-        "you work at the counter of a (cafe|coffee bar) read the order back (once it is done|)",
-    ),
-    (
-        "customers order coffee (from you|) tell them (their|the whole) order when they are done",
-        "act as (a waiter|the cashier) of a coffee house and read back what (is ordered|people order)",
-        "your job is to (take|collect) coffee orders and to (confirm|read back) the whole (order|thing)",
-    ),
-)
-CONFIRM = Wordings(
-    ("confirm each part (as you hear it|at once|while they talk)", "repeat every part (at once|as it comes)"),
-    ("say each part as soon as it is said", "echo the parts while the customer is talking"),
-)
-LEAD = Wordings(
-    (
-        "(can|could|may) i (get|have) a", "i'd (like|love) a", "i'll (have|take) a", "(please|) give me a",
-        "(hi|hello|hey) (can i get|i'd like) a", "let me (get|have) a", "i (want|need) a", "(please|) make me a",
-        "i would like (to order|to have) a", "(um|uh) (can i have|i'd like) a", "get me a",
-    ),
-    (
-        "(do you think|) i could have a", "one", "(would|could) you (make|get) me a", "i am here for a",
-        "what i want is a", "today it is a", "(we'd|i would) love to try a", "(so|well) i think i'll go for a",
-    ),
-)  # fmt: skip
-FIX = Wordings(
-    ("no (make that|i mean|sorry|rather)", "sorry (make that|i mean)", "(oh|) wait", "i mean", "actually"),
-    ("or rather", "scratch that", "let me change that to", "hold on", "no no"),
-)
-THEN = Wordings(
-    (
-        "(no|actually|oh|sorry|wait) (make that|i want|i'd like) {x}",
-        "(and|also|oh and) (add|with) {x} (please|)",
-    ),
-    ("could it be {x} (instead|)", "(change it to|i'd rather have) {x}", "one more thing {x} (please|)"),
-)
-YES = Wordings(
-    ("(yes|yeah|right|perfect|great) (thank you|thanks|)", "that's (right|it|correct)"),
-    ("you got it", "spot on"),
-)
+_SAID = said_in("orders")
+PERSONA = _SAID["PERSONA"]
+CONFIRM = _SAID["CONFIRM"]
+LEAD = _SAID["LEAD"]
+FIX = _SAID["FIX"]
+THEN = _SAID["THEN"]
+YES = _SAID["YES"]
 FILLERS = ("um", "uh", "let me see", "please")
 DONE_MS = 700  # of silence after a complete sentence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from microturn.scenes.wording import Wordings
+from microturn.scenes.wording import said_in
 from microturn.scenes.words import DAYS, DIGITS, LETTERS, MONTHS, TENS, number
 
 STORIES = {
@@ -26,43 +26,11 @@ STORIES = {
     "robot": "a robot swept the floor of a museum. at night it looked at the paintings, and one morning "
     "there was a new one on the wall. it showed a broom, and everybody loved it.",
 }
-TELL = Wordings(
-    (
-        "(please|can you|) tell me (a|the) story about the {x}",
-        "(please|can you|) tell (me|us) the story of the {x}",
-        "i want to hear the story of the {x}",
-        "tell me about the {x}",
-        "tell the story of the {x}",
-    ),
-    (
-        "(could|would) you tell the one about the {x}",
-        "how does the story of the {x} go",
-        "give me the {x} story",
-    ),
-)
-RECITE = Wordings(
-    (
-        "(please|can you|) say {x}",
-        "(please|can you|) recite {x}",
-        "tell me {x}",
-        "go through {x}",
-        "i want to hear {x}",
-    ),
-    ("(could|would) you list {x}", "let me hear {x}", "give me {x}"),
-)
-COUNT = Wordings(
-    (
-        "(please|can you|) count to {x}",
-        "count from one to {x}",
-        "count up to {x}",
-        "i want you to count to {x}",
-    ),
-    ("(could|would) you count to {x}", "let me hear you count to {x}"),
-)
-DOWN = Wordings(
-    ("(please|can you|) count down from {x}", "count backwards from {x}"),
-    ("(could|would) you count down from {x}", "count from {x} down to one"),
-)
+_SAID = said_in("recital")
+TELL = _SAID["TELL"]
+RECITE = _SAID["RECITE"]
+COUNT = _SAID["COUNT"]
+DOWN = _SAID["DOWN"]
 ROWS = {
     "the alphabet": LETTERS,
     "the months of the year": MONTHS,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from microturn.scenes.episode import Clip, Episode, Line, Script
 from microturn.scenes.stage import Stage, quiet, read_ms, say_ms
 from microturn.scenes.talk import aside, sentence
-from microturn.scenes.wording import Wordings
+from microturn.scenes.wording import said_in
 from microturn.scenes.words import pair
 from microturn.streams import Channel
 
@@ -24,51 +24,11 @@ MANNERS = {
     "hurry": "you're in a hurry",
     "": "you sound calm",
 }
-HOW = Wordings(
-    (
-        "how (do|did) i sound (now|to you|)",
-        "how am i (talking|speaking) (now|)",
-        "what's my (tone|voice like)",
-        "what do i sound like",
-        "(can you tell|tell me) how i (sound|speak)",
-        "how is my voice",
-    ),
-    (
-        "(describe|name) my tone (please|)",
-        "in what way am i talking",
-        "how would you call (my voice|this tone)",
-    ),
-)
-WHERE = Wordings(
-    (
-        "is it (noisy|loud|quiet) (here|where i am|around me)",
-        "what's it like (here|around me)",
-        "is there (much|any|a lot of) noise (here|around me|)",
-        "how (loud|noisy|quiet) is it here",
-    ),
-    ("do you hear (any noise|a lot of noise)", "what kind of place am i in", "can you hear what's around me"),
-)
-WHO = Wordings(
-    (
-        "who (said|was) that",
-        "who (just spoke|was talking)",
-        "was that (me|somebody else)",
-        "did i say that",
-        "was that my voice",
-    ),
-    ("whose voice was that", "who were you hearing (just now|)", "was it me who spoke"),
-)
-RULE = Wordings(
-    (
-        "(when|whenever|every time|each time) i {x} (say|answer|reply) {y}", "if i {x} (say|answer|reply) {y}",
-        "say {y} (when|whenever|every time|if) i {x}", "answer {y} (when|whenever) i {x}",
-        "(when|whenever) you hear me {x} say {y}",
-    ),
-    (
-        "(as soon as|the moment) i {x} (say|answer) {y}", "your answer is {y} when i {x}",
-        "let me hear {y} (if|whenever) i {x}", "should i {x} say {y}",
-    ),
-)  # fmt: skip
+_SAID = said_in("tone")
+HOW = _SAID["HOW"]
+WHERE = _SAID["WHERE"]
+WHO = _SAID["WHO"]
+RULE = _SAID["RULE"]
 DOING = {"whisper": "whisper", "shout": "shout", "hurry": "talk fast"}
 PLACES = {True: "it's noisy here", False: "it's quiet here"}
 WHOSE = {True: "somebody else", False: "you"}

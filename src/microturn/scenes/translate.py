@@ -16,46 +16,13 @@ from microturn.scenes.episode import LAST_MS, Clip, Episode, Expected, Line, Say
 from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, read_ms, said_end, say_ms
 from microturn.scenes.talk import sentence, sentence_with
 from microturn.scenes.tongues import NOUNS, TONGUES, marked, phrase
-from microturn.scenes.wording import Wordings
+from microturn.scenes.wording import Wordings, said_in
 from microturn.streams import Channel
 
-STREAM = Wordings(
-    (
-        "(please|can you|) translate (everything i say|what i say|my words) from {x} (as i speak|word by word|)",
-        "(please|) translate (from {x}|from {x} into english|the {x})",
-        "i (will|am going to) speak {x} (please|) translate (as i go|for me|)",
-        "say (everything i say in {x}|my {x}) in english (while i speak|)",
-        "be my interpreter for {x}",
-        "turn my {x} into english as i speak",
-    ),
-    (
-        "(could|would) you interpret from {x} (as i talk|for me)",
-        "whatever i say in {x} say it in english",
-        "give me english for (all|every word) of my {x}",
-        "i'll talk in {x} and you translate (along|at once)",
-        "put my {x} into english word for word",
-    ),
-)
-SWITCH = Wordings(
-    (
-        "(every time|whenever|when|each time) i (use|say) a {x} word (give|tell) me the english",
-        "(every time|whenever|when) you hear a {x} word (say it in english|translate it)",
-        "(please|) translate (the|all) {x} words (that i use|in what i say|)",
-        "if i use a {x} word say (it in english|what it means)",
-        "tell me what the {x} words mean",
-    ),
-    (
-        "(as soon as|the moment) i say something in {x} tell me the english word",
-        "should a {x} word come up translate it",
-        "give me the english for (any|each) {x} word (of mine|)",
-        "(call out|let me hear) the english (whenever|if) i slip into {x}",
-    ),
-)
-STOP = Wordings(
-    ("(okay|please|) stop translating (now|please|)", "(okay|) no more (translating|translation)",
-     "you can stop translating"),
-    ("that's enough translation", "you don't need to translate anymore", "quit translating (now|please|)"),
-)  # fmt: skip
+_SAID = said_in("translate")
+STREAM = _SAID["STREAM"]
+SWITCH = _SAID["SWITCH"]
+STOP = _SAID["STOP"]
 LAG_MS = 3000  # an interpreter may fall behind by this much
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 
 RESERVED_SHARE = 0.5  # of a test's wordings are ones that training never used; the others are everybody's
 _CHOICE = re.compile(r"\(([^()]*)\)")
@@ -29,6 +31,15 @@ class Wordings:
         hold_out = split == "test" and rng.random() < RESERVED_SHARE
         known = self.train + self.more if split == "given" else self.train
         return fill(rng.choice(self.reserved if hold_out else known), rng, **slots)
+
+
+def said_in(scene: str) -> dict[str, Wordings]:
+    """What is said in a scene, from its file in `wordings/`."""
+    text = files("microturn.scenes").joinpath("wordings", f"{scene}.toml").read_text("utf-8")
+    return {
+        name: Wordings(**{k: tuple(v) for k, v in lists.items()})
+        for name, lists in tomllib.loads(text).items()
+    }
 
 
 def fill(pattern: str, rng: random.Random, **slots: str) -> str:
