@@ -57,7 +57,7 @@ async def live_through(journal: Journal) -> tuple[list[Delegation], list[Context
             packages.append(build(*given))
             return packages[-1]
 
-        talk.background.recent.build = kept  # type: ignore[method-assign]
+        talk.background.recent.build = kept
         talk.watch(lambda note: delegated.append(note) if isinstance(note, Delegation) else None)
 
         async def play() -> None:
