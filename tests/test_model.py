@@ -188,6 +188,21 @@ def test_a_session_is_bit_identical_alone_and_among_any_others(data: st.DataObje
         assert copy_of(crowd.step(slots, mixed), place) == expected
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_session_is_bit_identical_on_several_threads(threads: int) -> None:
+    """Which thread a row falls to depends on how many there are."""
+    torch.set_num_threads(threads)
+    try:
+        alone, crowd = model_of(tiny()), model_of(tiny(), slots=16)
+        for tick, batch in enumerate(world(alone, 12, 40, seed=0)):
+            size = (1, 2, 4, 8)[tick % 4]
+            expected = copy_of(alone.step(np.array([1]), only(batch, 0, 1)), 0)
+            mixed = TickInput(**{k: v[:size] for k, v in vars(batch).items()})
+            assert copy_of(crowd.step(np.arange(size), mixed), 0) == expected
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_ticks_without_any_word_are_lived_through() -> None:
     model = model_of(tiny())
     for head in (model.network.say, model.network.hear):
