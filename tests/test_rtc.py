@@ -6,10 +6,11 @@ import asyncio
 import json
 from contextlib import suppress
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from aioice import stun
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
@@ -31,7 +32,7 @@ from microturn.server.app import ending
 from microturn.server.conversation import Start
 from microturn.server.live import Live, Role
 from microturn.server.live_events import Extras, SessionConfig
-from microturn.server.lobby import Lobby
+from microturn.server.lobby import Ice, Limits, Lobby
 from microturn.server.rtc import CUSHION, FADE, FRAME, HELD_BACK, LOST, MOST, Playout, SpeechTrack, answer
 from microturn.streams import Action, Decision
 
@@ -246,6 +247,51 @@ def test_a_server_that_stops_lets_its_peers_go_at_once() -> None:
 
     asyncio.run(call())
     engine.close()
+
+
+class Stun(asyncio.DatagramProtocol):
+    """Tells everybody the same address."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        asked = stun.parse_message(data)
+        told = stun.Message(asked.message_method, stun.Class.RESPONSE, asked.transaction_id)
+        told.attributes["XOR-MAPPED-ADDRESS"] = ("203.0.113.7", 4321)
+        self._transport.sendto(bytes(told), addr)
+
+
+def test_an_address_that_a_stun_server_tells_is_offered() -> None:
+    engine = Engine(Actor(), slots=1)
+    engine.start()
+
+    async def call() -> None:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(Stun, ("127.0.0.1", 0))
+        port = transport.get_extra_info("sockname")[1]
+        lobby = Lobby(engine, limits=Limits(ice=(Ice.of(f"stun:127.0.0.1:{port}"),)))
+        caller, live = Caller(), await open_live(lobby)
+        sdp = await answer(lobby, live.conversation, live, await caller.offer())
+        assert "203.0.113.7 4321 typ srflx" in sdp
+        await caller.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        await until(lambda: caller.got("session.started"))  # by the way that is open
+        await caller.connection.close()
+        transport.close()
+
+    asyncio.run(call())
+    engine.close()
+
+
+@pytest.mark.parametrize("given", ["", "stun:", "turn:host:3478", "stun:ann@host", "https://host"])
+def test_a_way_of_no_use_is_refused_in_one_line(given: str) -> None:
+    with pytest.raises(ValueError, match="neither stun"):
+        Ice.of(given, "secret")
+    assert Ice.of("turn:ann@host:3478?transport=tcp", "secret") == Ice(
+        "turn:host:3478?transport=tcp", "ann", "secret"
+    )
+    with pytest.raises(ValueError, match="MICROTURN_TURN_SECRET"):
+        Ice.of("turn:ann@host")
 
 
 @pytest.mark.parametrize("offer", ["", "v=0", "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"])

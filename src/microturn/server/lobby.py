@@ -23,7 +23,28 @@ from microturn.server.journal import LAST, Journal, Stored
 from microturn.server.meters import Meters
 from microturn.server.replay import rebuild
 
+TURN_SECRET = "MICROTURN_TURN_SECRET"  # environment variable
 log = logging.getLogger("microturn.server")
+
+
+@dataclass(frozen=True)
+class Ice:
+    """A server by which WebRTC finds a way to those who cannot reach this machine's own address."""
+
+    url: str  # stun:HOST:PORT, turn:HOST:PORT
+    user: str = ""
+    secret: str = ""
+
+    @classmethod
+    def of(cls, given: str, secret: str = "") -> Ice:
+        """`stun:HOST:PORT` or `turn:USER@HOST:PORT`. Raises ValueError."""
+        kind, _, where = given.partition(":")
+        user, _, host = where.rpartition("@")
+        if kind not in ("stun", "turn", "turns") or not host or bool(user) is (kind == "stun"):
+            raise ValueError(f"--ice {given}: neither stun:HOST:PORT nor turn:USER@HOST:PORT")
+        if user and not secret:
+            raise ValueError(f"--ice {given}: the secret of {user} belongs into ${TURN_SECRET}")
+        return cls(f"{kind}:{host}", user, secret if user else "")
 
 
 @dataclass(frozen=True)
@@ -32,6 +53,7 @@ class Limits:
     longest_s: float = 24 * 3600.0
     pictures: int = 4_000_000  # pixels of a picture that is sent
     message: int = 1 << 20  # bytes of a message
+    ice: tuple[Ice, ...] = ()
 
 
 @dataclass(frozen=True)

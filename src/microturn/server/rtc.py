@@ -16,6 +16,7 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
+    RTCIceServer,
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCSessionDescription,
@@ -148,7 +149,8 @@ class Peer:
 
     def __init__(self, lobby: Lobby, conversation: Conversation, live: Live) -> None:
         self._lobby, self._conversation, self._live = lobby, conversation, live
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        ice = [RTCIceServer(i.url, i.user or None, i.secret or None) for i in lobby.limits.ice]
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=ice))
         self._playout = Playout()
         self._channel: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import errno
 import logging
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -23,7 +24,7 @@ from microturn.server.access import Access, Key, is_loopback, new_key, read_keys
 from microturn.server.app import ending, make_app
 from microturn.server.journal import Journal, default_path
 from microturn.server.linger import Lingering
-from microturn.server.lobby import Limits, Lobby
+from microturn.server.lobby import TURN_SECRET, Ice, Limits, Lobby
 
 SLOTS = 32
 FORGET_S = 3600.0  # between looks for sessions that are too old to be kept
@@ -59,6 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--keep-days", type=float, default=30.0, help="how long sessions stay stored; default: %(default)s")
     add("--grace", type=float, default=30.0, metavar="S", help="a lost connection may come back so long")
+    add(
+        "--ice",
+        action="append",
+        default=[],
+        metavar="URL",
+        help=f"stun:HOST:PORT or turn:USER@HOST:PORT, its secret in ${TURN_SECRET}",
+    )
     connect.add_arguments(parser)
 
 
@@ -72,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if (args.cert is None) is not (args.key is None):
         raise ValueError("--cert and --key go together")
     background = connect.settings(args)
+    ice = tuple(Ice.of(given, os.environ.get(TURN_SECRET, "")) for given in args.ice)
     bound = listen(args.host, args.port)
 
     from microturn.model.checkpoint import load_model  # torch takes a second: arguments are checked before
@@ -83,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     engine.start()
     engine.warm_up(rounds=3)
     journal = Journal(args.journal)
-    lobby = Lobby(engine, access, journal, limits=Limits(grace_s=args.grace))
+    lobby = Lobby(engine, access, journal, limits=Limits(grace_s=args.grace, ice=ice))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
