@@ -63,7 +63,9 @@ bank: voices
 	for family in pico festival $$(ldconfig -p | grep -q libRHVoice && echo rhvoice); do \
 		$(BUILD) scripts --family $$family- --first 500000 --count 500 && \
 		$(BUILD) retell --family $$family- --first 500000 --count 1500; done
+	for family in flite pico; do $(BUILD) talk --family $$family- --first 1200000 --count 1500; done
 	$(BUILD) talk --family kokoro- --count 800 --part 40
+	$(BUILD) retell --family kokoro- --first 1300000 --count 400 --part 40
 	$(BUILD) scripts --family kokoro- --first 700000 --count 400 --part 30
 	$(BUILD) lexicon
 

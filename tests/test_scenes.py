@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microturn import scenes
 from microturn.clock import TICK_MS
 from microturn.scenes import (
     LATER_WEIGHTS,
@@ -30,7 +33,7 @@ from microturn.scenes import (
 from microturn.scenes.episode import LAST_MS, Clip, Episode, Expected, Line, Word, pace, react, spoken_ms
 from microturn.scenes.orders import Order
 from microturn.scenes.stage import said_end
-from microturn.scenes.wording import Wordings, mark, parts, tidy, whole, wordings
+from microturn.scenes.wording import Wordings, mark, parts, said_in, tidy, whole, wordings
 from microturn.streams import Channel
 
 LENGTHS = (12.0, 20.0, 32.0)
@@ -220,6 +223,20 @@ def test_tests_have_wordings_that_training_never_uses(module: object, listed: st
         reserved |= held
     assert len(train) >= 25
     assert len(reserved) >= 10
+
+
+def test_what_is_reserved_in_one_scene_trains_in_no_other() -> None:
+    def plain(text: str) -> str:
+        return " ".join(re.sub(r"{\w+}", "_", text).replace("/", " ").replace("*", " ").split())
+
+    train: set[str] = set()
+    reserved: set[str] = set()
+    files = sorted(Path(scenes.__file__).with_name("wordings").glob("*.toml"))
+    for said in (one for file in files for one in said_in(file.stem).values()):
+        train |= {plain(text) for text in wordings(said.train + said.more)}
+        reserved |= {plain(text) for text in wordings(said.reserved)}
+    assert len(files) > 10
+    assert not train & reserved
 
 
 def test_reserved_wordings_and_pairs_never_train() -> None:

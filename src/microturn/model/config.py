@@ -97,7 +97,8 @@ class ModelConfig:
 
         The attention of torch 2.13 on a CPU gives every thread a buffer of keys + 2 + head_dim numbers, and its sums
         come out differently in buffers that do not begin at 64 bytes. So a row would depend on the thread it falls
-        to, and that on the other rows.
+        to, and that on the other rows: the empty places make buffers whole. (Beyond 512 keys it takes them in turns,
+        and nothing here helps.)
         """
         beside = 2 + self.head_dim
         return -(-(self.pinned + self.memory + self.ring + beside) // 16) * 16 - beside

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from microturn.background.connect import NewBackground
 from microturn.clock import TICK_MS, calendar_s
@@ -23,6 +24,7 @@ from microturn.server.journal import LAST, Journal, Stored
 from microturn.server.meters import Meters
 from microturn.server.replay import rebuild
 
+ICE = re.compile(r"(?:(?P<stun>stun):|(?P<turn>turn):(?P<user>[^@\s]+)@)(?P<where>[\w.-]+(?::\d+)?)")
 TURN_SECRET = "MICROTURN_TURN_SECRET"  # environment variable
 log = logging.getLogger("microturn.server")
 
@@ -33,18 +35,18 @@ class Ice:
 
     url: str  # stun:HOST:PORT, turn:HOST:PORT
     user: str = ""
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
     @classmethod
     def of(cls, given: str, secret: str = "") -> Ice:
         """`stun:HOST:PORT` or `turn:USER@HOST:PORT`. Raises ValueError."""
-        kind, _, where = given.partition(":")
-        user, _, host = where.rpartition("@")
-        if kind not in ("stun", "turn", "turns") or not host or bool(user) is (kind == "stun"):
+        found = ICE.fullmatch(given)
+        if found is None:
             raise ValueError(f"--ice {given}: neither stun:HOST:PORT nor turn:USER@HOST:PORT")
+        kind, user, where = found["stun"] or found["turn"], found["user"] or "", found["where"]
         if user and not secret:
-            raise ValueError(f"--ice {given}: the secret of {user} belongs into ${TURN_SECRET}")
-        return cls(f"{kind}:{host}", user, secret if user else "")
+            raise ValueError(f"--ice {given}: the secret of {user} belongs in ${TURN_SECRET}")
+        return cls(f"{kind}:{where}", user, secret if user else "")
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from aiortc import (
     RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
-    RTCRtpReceiver,
     RTCSessionDescription,
 )
-from aiortc.jitterbuffer import JitterBuffer
+from aiortc.jitterbuffer import JitterBuffer, JitterFrame
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtp import RtpPacket
 from av import AudioFrame, VideoFrame
 
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS, Clock, WallClock
@@ -35,18 +35,15 @@ from microturn.server.sound import Resampler, pcm16
 from microturn.streams import Action, Decision, Floats
 
 WIRE_RATE = 48_000  # Hz, of Opus
-LOST = 4  # packets of 20 ms after which one that did not come is given up
 GAP = WIRE_RATE * TICK_MS // 1000  # samples: lost packets up to a tick are filled with silence
-HELD_BACK = (
-    "_RTCRtpReceiver__jitter_buffer"  # where aiortc keeps packets of sound; there is no other way to it
-)
+HELD_BACK = "_RTCRtpReceiver__jitter_buffer"  # aiortc's buffer of packets; there is no other way to it
 OPEN_S = 15.0  # within which the data channel must be there
 HANG_UP_S = 3.0  # for all to get what was sent last
 UNSENT = 1 << 20  # bytes that wait for a peer before it is let go
 
 FRAME = SPEAK_RATE // 50  # 480 samples, 20 ms
 CUSHION = 1  # frame of silence before speech that follows silence: what a late tick may be late
-QUIET = 0.003
+QUIET = 0.003  # of full scale: what may be left out
 MOST = CUSHION + 2 * SPEAK_SAMPLES // FRAME  # frames that may wait: two ticks
 FADE = 3  # frames that are still heard, fading, of a model that yields
 _SILENCE = np.zeros(FRAME, np.float32)
@@ -65,7 +62,7 @@ class Playout:
         self._decision = action.decision
         if action.speech is not None:
             frames = list(action.speech.reshape(-1, FRAME))
-            if len(self._frames) > CUSHION:  # ticks were late: made up for where it makes no sound
+            if len(self._frames) > CUSHION:  # ticks were late: made up for in a frame that makes no sound
                 quiet = (i for i, frame in enumerate(frames) if np.abs(frame).max() < QUIET)
                 if (at := next(quiet, None)) is not None:
                     del frames[at]
@@ -139,9 +136,22 @@ async def hang_up() -> None:
             peer.cancel()
 
 
-def _hear_at_once(receiver: RTCRtpReceiver) -> None:
-    """aiortc holds back four packets of sound, 80 ms, and a lost one for 320. Ticks even out what comes anyway."""
-    setattr(receiver, HELD_BACK, JitterBuffer(capacity=LOST))
+class AtOnce(JitterBuffer):
+    """A packet of Opus is a whole frame: it is heard when it comes, unless a later one was heard already.
+
+    aiortc's own buffer keeps four back, 80 ms, and gives one that is lost up after 240. Ticks even out what comes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(capacity=1)
+        self._newest: int | None = None
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        behind = 0 if self._newest is None else (self._newest - packet.sequence_number) % 65_536
+        if self._newest is not None and behind < 32_768:
+            return False, None
+        self._newest = packet.sequence_number
+        return False, JitterFrame(vars(packet)["_data"], packet.timestamp)
 
 
 class Peer:
@@ -166,7 +176,7 @@ class Peer:
         if kinds.count("audio") != 1 or kinds.count("video") > 1 or connection.sctp is None:
             raise ValueError("the SDP offer must have one audio, at most one video and a data channel")
         audio = connection.getTransceivers()[kinds.index("audio")]
-        _hear_at_once(audio.receiver)
+        setattr(audio.receiver, HELD_BACK, AtOnce())
         audio.sender.replaceTrack(SpeechTrack(self._playout))
         audio.direction = "sendrecv"
         await connection.setLocalDescription(await connection.createAnswer())

@@ -81,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--cert and --key go together")
     background = connect.settings(args)
     ice = tuple(Ice.of(given, os.environ.get(TURN_SECRET, "")) for given in args.ice)
+    if len({one.url[:4] for one in ice}) < len(ice):
+        raise ValueError("--ice: one stun: and one turn: at most")
     bound = listen(args.host, args.port)
 
     from microturn.model.checkpoint import load_model  # torch takes a second: arguments are checked before

@@ -48,7 +48,8 @@ TOLD |= {
 }
 HURRIED = 0.3  # share of episodes with given words in which they come twice as fast
 LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in ("reps", "notice", "look", "charades", "commentary")}
-BORROWED, GAPPED = 0.5, 0.4  # share of an engine's voices that resemble others, that are heard in parts
+BORROWED = 0.5  # share of an engine's voices that take on another's timbre
+GAPPED = 0.4  # share of them of which parts are missing
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
     **{"tape": 0.14, "hibari": 0.18, "kokoro": 0.16, "flite": 0.13, "espeak": 0.06},
@@ -171,12 +172,12 @@ class Examples:
 
     def _anybody(self, rng: np.random.Generator) -> list[Clip]:
         """Something that somebody says, any family as likely as another."""
-        pools = [*self.made.values(), *([self.people] if self.people else [])]
-        while True:
-            pool = pools[int(rng.integers(len(pools)))]
-            known = self.bank.clips_of(pool[int(rng.integers(len(pool)))])
-            if len(known):
-                return [self.bank[int(known[int(rng.integers(len(known)))])] for _ in range(3)]
+        pools = [*self.made.values(), self.people] if self.made else [self.bank.voices()]
+        pool = [
+            v for v in pools[int(rng.integers(len(pools)))] if len(self.bank.clips_of(v))
+        ] or self.bank.voices()
+        known = self.bank.clips_of(pool[int(rng.integers(len(pool)))])
+        return [self.bank[int(known[int(rng.integers(len(known)))])] for _ in range(3)]
 
     def _plain(self, rng: random.Random, warps: np.random.Generator, seconds: float) -> Episode:
         real = self.people and (rng.random() < self.real or not self.made)

@@ -86,7 +86,7 @@ def resembling(clip: Clip, own: Timbre, other: Timbre, share: float) -> Clip:
     level = own.mean + mel.mean()
     ratio = np.clip(other.spread / own.spread, 0.6, 1.6) ** share
     mel = level + (mel - level) * ratio + share * (other.mean - own.mean)
-    return replace(clip, mel=np.clip(mel, 0, CLIP_LEVELS).astype(np.uint8), samples=None)
+    return replace(clip, mel=np.rint(np.clip(mel, 0, CLIP_LEVELS)).astype(np.uint8), samples=None)
 
 
 def gaps(clip: Clip, rng: np.random.Generator) -> Clip:
@@ -94,7 +94,7 @@ def gaps(clip: Clip, rng: np.random.Generator) -> Clip:
     mel = clip.mel.astype(np.int16)
     for _ in range(int(rng.integers(0, 3))):
         width = int(rng.integers(2, 12))
-        first = int(rng.integers(0, BINS - width))
+        first = int(rng.integers(0, BINS - width + 1))
         mel[:, first : first + width] -= FAINT
     for at in np.flatnonzero(rng.random(len(mel)) < 0.008):
         mel[at : at + int(rng.integers(3, 13))] -= FAINT
