@@ -28,10 +28,8 @@ MATRIX = (
     "timespeak", "cuespeak", "interrupt", "backchannel", "pause", "turns", "listening", "false", "hear",
     "translate", "weave", "repcount", "videoqa", "charades", "commentary",
 )  # fmt: skip
-CASES = {
-    "videoqa": 32,
-    "interrupt": 12,
-}  # few of their questions are about numbers or have a reply; 4 of the others
+# few of their questions are about numbers or have a reply; 4 of the others
+CASES = {"videoqa": 32, "interrupt": 12}
 Fault = Callable[[Episode, Played], Played]
 
 

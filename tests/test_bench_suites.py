@@ -53,9 +53,8 @@ def cast(tmp_path_factory: pytest.TempPathFactory) -> Cast:
 @pytest.mark.parametrize("name", SPOKEN_SUITES)
 def test_only_the_answer_itself_passes(name: str, cast: Cast) -> None:
     suite = SUITES[name]
-    cases = make_cases(
-        suite, 24 if name == "interrupt" else 4, 3, cast
-    )  # in one of 60 the answer is too long
+    # in one of 60 cases of interrupt the right answer is longer than its window
+    cases = make_cases(suite, 24 if name == "interrupt" else 4, 3, cast)
 
     def score(play: list[Played]) -> float:
         runs = [Run(case.episode, done) for case, done in zip(cases, play, strict=True)]

@@ -291,8 +291,9 @@ def test_a_voice_that_takes_on_another_timbre_has_it_and_keeps_its_level() -> No
 
 def test_parts_of_words_can_be_missing() -> None:
     heard = sound.gaps(clip(2000), np.random.default_rng(1)).mel
-    missing = clip(2000).mel.astype(int) - heard
-    assert set(np.unique(missing).tolist()) <= {*range(0, 256, sound.FAINT), *clip(2000).mel.ravel().tolist()}
+    whole = clip(2000).mel.astype(int)
+    missing = whole - heard
+    assert ((missing % sound.FAINT == 0) | (missing == whole)).all()  # fainter, or nothing left
     assert 0.01 < (missing > 0).mean() < 0.5
     assert sound.gaps(clip(2000), np.random.default_rng(1)).words == clip(2000).words
 
@@ -360,6 +361,18 @@ def test_new_skills_keep_the_voice_of_the_weights_before(tmp_path: Path) -> None
     assert model.spec.voices == ("heart",)
     assert (model.config.flow_steps, model.network.voice.config.flow_steps) == (0, 0)
     assert torch.equal(model.network.voice.decoder.place, before.voice.decoder.place)
+
+
+def test_a_mean_of_two_runs_can_be_released(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    old, new = Network(tiny()), Network(tiny())
+    save_weights(old, tmp_path / "old" / "weights", {})
+    save_weights(new, tmp_path / "new" / "weights", {"minutes": "3"})
+    (tmp_path / "released").mkdir()
+    release(tmp_path / "new", "small", tmp_path / "released", tmp_path / "old", 0.25)
+    (a, b), c = (n.decision.weight for n in (old, new)), load_model(str(tmp_path / "released" / "small"))
+    assert torch.allclose(c.network.decision.weight, 0.75 * a + 0.25 * b, atol=0.02)
+    assert not torch.allclose(c.network.decision.weight, b, atol=0.02)
 
 
 def test_the_package_carries_nano_and_less_than_it_may() -> None:

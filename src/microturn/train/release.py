@@ -19,12 +19,21 @@ WEIGHTS = Path(__file__).parent.parent / "weights"
 LARGEST_MB = 40  # of everything in the package's weights, now and later
 
 
-def release(run: Path, name: str = RELEASED, folder: Path = WEIGHTS) -> int:
-    """Size in bytes."""
+def release(
+    run: Path, name: str = RELEASED, folder: Path = WEIGHTS, before: Path | None = None, share: float = 1.0
+) -> int:
+    """Size in bytes. With the weights of a run before, a `share` of the way from those to these."""
     config = ModelConfig.from_json((run / "weights.json").read_text("utf-8"))
     network = Network(config)
     story = load_weights(network, run / "weights")
     story.pop("format", None)
+    if before is not None:
+        kept, _ = read_tensors(before / "weights.safetensors")
+        with torch.no_grad():
+            for part, weight in network.state_dict().items():
+                if part in kept:
+                    weight.lerp_(kept[part], 1 - share)
+        story["share"] = f"{share:g}"
     if (folder / f"{name}.safetensors").exists():
         story = _with_voice(network, story, folder / name)
     save_weights(network, folder / name, story, packed=True)
@@ -51,5 +60,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="a run folder")
     parser.add_argument("--name", default=RELEASED)
+    parser.add_argument(
+        "--before", type=Path, help="the run that the released weights came from: release a mean of both"
+    )
+    parser.add_argument("--share", type=float, default=0.6, help="of RUN in that mean (%(default)s)")
     args = parser.parse_args()
-    print(f"{release(args.run, args.name) / 1e6:.1f} MB in the package")
+    size = release(args.run, args.name, before=args.before, share=args.share)
+    print(f"{size / 1e6:.1f} MB in the package")
