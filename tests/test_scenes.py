@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from microturn import scenes
@@ -99,6 +99,7 @@ def test_the_same_seed_gives_the_same_episode(name: str, seed: int, split: str, 
     assert episode(name, seed, split, seconds).says == episode(name, seed, split, seconds).says
 
 
+@example("notice", 29630, "train", 12.0)  # a story whose last word takes longer where it is cut off
 @settings(max_examples=150, deadline=None)
 @given(names, seeds, splits, lengths)
 def test_everything_stays_within_the_episode(name: str, seed: int, split: str, seconds: float) -> None:

@@ -132,8 +132,10 @@ class Watch:
         if not stage.fits(placed) or say.at_ms + 2000 > stage.ms:
             return now
         stage.put(placed)
-        told = [w for w in pace(say) if w.end_ms <= stage.ms]
-        stage.answer(Say(" ".join(r.long[: len(told)]), say.at_ms), heard_end(placed))
+        told = len([w for w in pace(say) if w.end_ms <= stage.ms])
+        while said_end(say := Say(" ".join(r.long[:told]), say.at_ms)) > stage.ms:
+            told -= 1  # the last word of what is said takes longer
+        stage.answer(say, heard_end(placed))
         return max(now, say.at_ms + 600)
 
     def _talk(self, stage: Stage, rng: random.Random, first: int, now: int, until: int) -> None:
