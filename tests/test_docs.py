@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -80,3 +82,19 @@ def test_what_needs_nothing_else_is_run(
     assert {"answer.wav", "answer.jsonl", "answer.png"} <= {p.name for p in tmp_path.iterdir()}
     assert cli.main([word for word in told["plan"] if word != "--measure"]) == 0
     assert "sessions" in capsys.readouterr().out
+
+
+def test_a_scene_of_ones_own_is_trained_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "scenes.md").read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    for name, kind in (("echo.py", "python"), ("echo.json", "json")):
+        Path(name).write_text(re.findall(rf"^```{kind}\n(.*?)^```", page, re.M | re.S)[0], "utf-8")
+    assert cli.main(["train", "echo.json", "--minutes", "0.01"]) == 0
+    scored = [c for c in COMMANDS if "train.given runs/out/echo" in c]
+    subprocess.run([sys.executable, *scored[0].split()[1:], "--n", "2"], check=True)
+    assert "echo.py:Echo score" in capfd.readouterr().out
+    Path("echo.json").write_text('{"told": 1.0, "scenes": {"echo.py:Ekko": 1}}', "utf-8")
+    assert cli.main(["train", "echo.json", "--out", "other"]) == 2
+    assert "echo.py: no class Ekko" in capfd.readouterr().err

@@ -81,8 +81,19 @@ def load_weights(network: Network, path: Path) -> dict[str, str]:
     return story
 
 
-def warm_start(network: Network, path: Path) -> None:
+def find_weights(name: str) -> Path:
+    """The released ones by name, or a checkpoint by its path (any ending)."""
+    stem = Path(name)
+    if not stem.suffix and not stem.with_suffix(".json").exists():
+        stem = Path(str(files("microturn").joinpath("weights", name)))
+    if not stem.with_suffix(".json").exists():
+        raise ValueError(f"no model named {name!r}: give the path of a checkpoint")
+    return stem
+
+
+def warm_start(network: Network, name: str) -> None:
     """Begin from weights of a smaller network of the same widths: blocks that it had not do nothing at first."""
+    path = find_weights(name)
     tensors, _ = read_tensors(path.with_suffix(".safetensors"))
     if not tensors.get(SIGHT, torch.ones(1)).any():
         del tensors[SIGHT]  # a way that is closed would stay so
@@ -99,16 +110,7 @@ def load_model(
     name: str = RELEASED, device: str = "cpu", others: Mapping[str, SpeechHead] | None = None
 ) -> Interaction:
     """The released model by name, or a checkpoint by its path (any ending); `others` are more voices."""
-    stem = Path(name)
-    if not stem.suffix and not stem.with_suffix(".json").exists():
-        stem = Path(str(files("microturn").joinpath("weights", name)))
-    config = stem.with_suffix(".json")
-    if not config.exists():
-        raise ValueError(f"no model named {name!r}: give the path of a checkpoint")
-    network = Network(ModelConfig.from_json(config.read_text("utf-8")))
+    stem = find_weights(name)
+    network = Network(ModelConfig.from_json(stem.with_suffix(".json").read_text("utf-8")))
     story = load_weights(network, stem)
     return Interaction(network, PieceTokenizer.load(), device, voice=story.get(VOICED, ""), others=others)
-
-
-def story_of(path: Path) -> dict[str, str]:
-    return read_tensors(path.with_suffix(".safetensors"))[1]

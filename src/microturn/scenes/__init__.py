@@ -34,6 +34,7 @@ How the suites are scored from `Episode.expected`, the model's words being timed
 from __future__ import annotations
 
 import random
+import runpy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -93,20 +94,31 @@ LATER_WEIGHTS: dict[str, float] = {
 }
 
 
+def find(name: str) -> Scene:
+    """A scene by name; one of your own is FILE.py:CLASS."""
+    if name not in SCENES:
+        path, _, kind = name.rpartition(":")
+        if not path.endswith(".py"):
+            raise ValueError(f"unknown scene “{name}”: one of {', '.join(SCENES)}, or FILE.py:CLASS")
+        known = runpy.run_path(path)
+        if kind not in known:
+            raise ValueError(f"{path}: no class {kind}")
+        SCENES[name] = known[kind]()
+    return SCENES[name]
+
+
 def write(scene: str, seed: int, split: str, seconds: float) -> Script:
     """The script of a scene by name: the same for the same arguments."""
-    if scene not in SCENES:
-        raise ValueError(f"unknown scene “{scene}”: one of {', '.join(SCENES)}")
     if split not in ("train", "given", "test"):
         raise ValueError(f"unknown split “{split}”: train, given or test")
     rng = random.Random(f"{scene} {split} {seed} {seconds}")
-    return replace(SCENES[scene].script(rng, split, seconds), seed=seed)
+    return replace(find(scene).script(rng, split, seconds), scene=scene, seed=seed)
 
 
 def compose(script: Script, clips: Sequence[Clip], seconds: float, take: int = 0) -> Episode:
     """The script placed in time; every `take` has other pauses."""
     rng = random.Random(f"{script.scene} {script.seed} {take}")
-    return SCENES[script.scene].compose(script, clips, rng, seconds)
+    return find(script.scene).compose(script, clips, rng, seconds)
 
 
-__all__ = ["LATER_WEIGHTS", "SCENES", "TRAIN_WEIGHTS", "compose", "write"]
+__all__ = ["LATER_WEIGHTS", "SCENES", "TRAIN_WEIGHTS", "compose", "find", "write"]

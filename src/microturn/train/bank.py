@@ -108,7 +108,7 @@ class _Entry:
 class Bank:
     """Every finished part of a folder, read-only. Clips are numbered 0 … len(bank) − 1."""
 
-    def __init__(self, folder: Path | str, parts: str = "*") -> None:
+    def __init__(self, folder: Path | str, parts: str = "*", needed: bool = True) -> None:
         self.folder = Path(folder)
         self._entries: list[_Entry] = []
         self._mels: list[Bytes] = []
@@ -118,7 +118,7 @@ class Bank:
         self._by_voice: dict[str, list[int]] = {}
         for index in sorted(self.folder.glob(f"{parts}{INDEX}")):
             self._load(index)
-        if not self._entries:
+        if needed and not self._entries:
             raise ValueError(f"no bank in {self.folder}: build one with `make bank`")
 
     def _load(self, index: Path) -> None:

@@ -37,7 +37,8 @@ OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
 TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
 TOLD |= {
-    "time": 0.6,
+    "time": 0.7,
+    "interrupt": 0.4,
     "cue": 0.7,
     "drill": 0.8,
     "weave": 0.4,
@@ -98,9 +99,10 @@ class Examples:
         told: float = 0.0,
         aside: float = 0.0,
         later: float = 0.0,
+        scenes: dict[str, float] | None = None,
     ) -> None:
         self.bank, self.plain, self.real, self.told, self.aside = bank, plain, real, told, aside
-        self.later = later
+        self.later, self.scenes = later, scenes or TOLD
         self.scripts = bank.scripts()
         voices = bank.voices()
         known = {family for family in FAMILIES if any(family_of(v) == family for v in voices)}
@@ -120,7 +122,7 @@ class Examples:
     def episode(self, seed: int, seconds: float) -> Episode:
         rng, warps = random.Random(seed), np.random.default_rng(seed)
         if rng.random() < self.aside:
-            told = self._told(rng, seconds)
+            told = self._told(rng, seconds, self.scenes)
             others = self._plain(rng, warps, seconds).placed
             return replace(told, placed=told.placed + tuple(replace(p, who=1) for p in others))
         by_family = self.fitting[seconds]
@@ -136,7 +138,7 @@ class Examples:
         clips = [sounding(clip, line.manner) for clip, line in zip(clips, script.lines, strict=True)]
         return compose(script, clips, seconds, take=seed)
 
-    def _told(self, rng: random.Random, seconds: float, shares: dict[str, float] = TOLD) -> Episode:
+    def _told(self, rng: random.Random, seconds: float, shares: dict[str, float]) -> Episode:
         """A new script, its words given."""
         scene = rng.choices(list(shares), list(shares.values()))[0]
         split = "train" if shares is LATER else "given"  # films are those of training
@@ -201,7 +203,7 @@ class Examples:
         seconds = float(rng.choice(list(lengths), p=list(lengths.values())))
         seeds = [seed * 1_000_003 + i for i in range(round(seconds_in_all / seconds))]
         if quiet:
-            shares = LATER if filmed else TOLD
+            shares = LATER if filmed else self.scenes
             episodes = [self._told(random.Random(s), seconds, shares) for s in seeds]
         else:
             episodes = [self.episode(s, seconds) for s in seeds]
@@ -227,7 +229,8 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch | Sig
         else:
             if examples is None or step % REREAD == 0:  # it may be growing
                 r = recipe
-                examples = Examples(Bank(r.bank), r.plain, r.real, r.told, r.aside, r.later)
+                bank = Bank(r.bank, needed=r.told < 1)
+                examples = Examples(bank, r.plain, r.real, r.told, r.aside, r.later, r.scenes)
             make = partial(examples.batch, seed, recipe.seconds, c, pieces)
             batch = (
                 reel.batch(random.Random(f"reel {seed}"), make) if reel and examples.filmed(seed) else make()
@@ -251,6 +254,7 @@ def batches(recipe: Recipe, c: ModelConfig, step: int) -> Iterator[Batch | Sight
     try:
         while worker.is_alive():
             with contextlib.suppress(Empty):
-                yield queue.get(timeout=60)
+                yield queue.get(timeout=5)
+        raise ValueError("no more episodes: what draws them has ended, see above")
     finally:
         worker.kill()

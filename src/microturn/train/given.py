@@ -37,6 +37,7 @@ SKILLS = {  # scene: its suite, and what must be expected in an episode (nothing
     },
     **{"charades": ("charades", "say"), "commentary": ("commentary", "say"), "look": ("look", "reply")},
 }
+OWN = ("instructions", "")  # a scene of one's own: each `say` and `reply` met, less every false utterance
 FIRST = 1 << 42  # seeds that no training draws
 SECONDS = 24.0
 ROWS = 50
@@ -79,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m microturn.train.given")
     parser.add_argument("weights", nargs="?", type=Path, default=Path(RELEASED))
     parser.add_argument("--n", type=int, default=100, help="episodes of each skill (100)")
-    parser.add_argument("--scenes", nargs="+", choices=SKILLS, default=["time", "cue", "converse"])
+    parser.add_argument("--scenes", nargs="+", default=["time", "cue", "converse"], help="also FILE.py:CLASS")
     parser.add_argument("--reminders", action="store_true", help="only when reminders come, number by number")
     args = parser.parse_args()
     network = load_model(str(args.weights)).network
@@ -88,7 +89,7 @@ def main() -> None:
             print(f"{text}: {times}", flush=True)
         return
     for scene in args.scenes:
-        suite, kind = SKILLS[scene]
+        suite, kind = SKILLS.get(scene, OWN)
         scores = SUITES[suite].score(live(network, episodes(scene, kind, args.n)), 1)
         told = (f"{s.name} {s.value:.2f}" for s in scores if s.value is not None)
         print(f"{scene:9s}", " · ".join(told), flush=True)

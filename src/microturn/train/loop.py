@@ -124,7 +124,7 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.network = Network(find_config(recipe.model)).to(self.device)
         if recipe.start:
-            warm_start(self.network, Path(recipe.start))
+            warm_start(self.network, recipe.start)
         for name, weight in self.network.named_parameters():
             weight.requires_grad_(not name.startswith(recipe.still))
         shard(self.network, self.device)

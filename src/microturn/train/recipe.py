@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 
@@ -22,7 +22,10 @@ class Recipe:
     muon_rate: float = 6e-3  # 0 = AdamW for everything
     warm_steps: int = 40
     cool_share: float = 0.3  # last share of the minutes, in which the rate falls to a tenth
-    told: float = 0.3  # share of batches without sound, in which the words are given instead
+    told: float = 0.3  # share of batches without sound, in which the words are given instead; 1 needs no bank
+    scenes: dict[str, float] = field(
+        default_factory=dict
+    )  # theirs and their shares, where not the usual ones
     later: float = 0.0  # share of batches with given words in which there is something to see
     aside: float = 0.12  # share of the others' episodes in which words are given while other people talk
     plain: float = 0.4  # share of the others that is plain hearing

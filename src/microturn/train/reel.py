@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -35,9 +34,9 @@ class Reel:
             name for name, _ in Network(c).eyes.named_parameters(prefix="eyes") if name.startswith(LOOKS)
         ]
         still = all(name.startswith(recipe.still) for name in looks)
-        return cls(Path(recipe.start), c) if recipe.start and still else None
+        return cls(recipe.start, c) if recipe.start and still else None
 
-    def __init__(self, weights: Path, c: ModelConfig) -> None:
+    def __init__(self, weights: str, c: ModelConfig) -> None:
         network = Network(c)
         warm_start(network, weights)
         self._eyes = network.eyes.requires_grad_(False).eval()
