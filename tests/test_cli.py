@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import wave
@@ -50,6 +51,16 @@ def test_a_run_writes_sound_events_and_picture(tmp_path: Path, model: str, capsy
     assert out.startswith(f"{made[0]}: 2.3 s, heard ")
     assert "× real time" in out
     assert err == ""
+
+
+def test_what_cannot_be_had_is_told_in_a_line(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "--port 99999: ports are 0 to 65535" in complaint(capsys, "serve", "--port", 99999)
+    assert "device foo: " in complaint(capsys, "serve", "--port", 0, "--device", "foo")
+    if not torch.cuda.is_available():
+        assert "device cuda: " in complaint(capsys, "serve", "--port", 0, "--device", "cuda")
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    monkeypatch.setattr("microturn.server.serve.run", lambda args: importlib.import_module("mcp"))
+    assert "pip install 'microturn[background]'" in complaint(capsys, "serve")
 
 
 def test_a_folder_is_run_as_far_as_it_can_be(tmp_path: Path, model: str, capsys: Capture) -> None:

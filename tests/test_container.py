@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,19 +62,40 @@ def test_what_it_runs_are_options_of_the_command() -> None:
         assert _parser(line.split()).parse_args(line.split()).new_key == "ann"
 
 
-@SOAK
-@pytest.mark.soak
-def test_its_steps_end_in_a_server_that_is_well(tmp_path: Path) -> None:
+def copied(to: Path) -> None:
+    """What the Dockerfile copies."""
     for *sources, target in COPIES:
         for source in sources:
-            there = tmp_path / "srv" / (target if target != "./" else source)
+            there = to / (target if target != "./" else source)
             if (HOUSE / source).is_dir():
-                shutil.copytree(
-                    HOUSE / source, there, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-                )
+                ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+                shutil.copytree(HOUSE / source, there, ignore=ignored)
             else:
                 there.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(HOUSE / source, there)
+
+
+def test_the_wheel_holds_what_serving_needs(tmp_path: Path) -> None:
+    copied(tmp_path / "srv")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path)]
+    subprocess.run([*pip, str(tmp_path / "srv")], check=True)
+    (wheel,) = tmp_path.glob("microturn-*-py3-none-any.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    package = HOUSE / "src" / "microturn"
+    needed = [
+        *package.glob("weights/*"),
+        *package.glob("server/web/*"),
+        *package.rglob("*.toml"),
+        *package.rglob("*.opus"),
+    ]
+    assert {str(path.relative_to(HOUSE / "src")) for path in needed} <= inside
+    assert wheel.stat().st_size < 60e6
+
+
+@SOAK
+@pytest.mark.soak
+def test_its_steps_end_in_a_server_that_is_well(tmp_path: Path) -> None:
+    copied(tmp_path / "srv")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     install = shlex.split(STEPS["RUN"].split("&&")[0])

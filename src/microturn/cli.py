@@ -51,6 +51,16 @@ BENCHMARKS = (
     Command("server", "microturn.bench.server", "what the server and its sockets add to the engine"),
     Command("speech", "microturn.bench.speech", "the model's own voice beside its teacher's"),
 )
+EXTRAS = {  # which brings a module, where it is not `train`
+    **{"httpx2": "background", "mcp": "background", "xllamacpp": "local", "pipecat": "baseline"},
+    **{
+        "sounddevice": "talk",
+        "livekit": "talk",
+        "playwright": "dev",
+        "speechmos": "judge",
+        "resemblyzer": "judge",
+    },
+}
 SUITES = "microturn.bench.command"  # `bench NAME` of any other name: what the model can do
 
 
@@ -60,9 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser(given).parse_args(given)
         return int(args.run(args) or 0)
     except ModuleNotFoundError as error:
-        if (error.name or "microturn").partition(".")[0] == "microturn":
+        missing = (error.name or "microturn").partition(".")[0]
+        if missing == "microturn":
             raise
-        print(f"microturn: {error.name} is not installed: pip install 'microturn[train]'", file=sys.stderr)
+        extra = EXTRAS.get(missing, "train")
+        print(f"microturn: {missing} is not installed: pip install 'microturn[{extra}]'", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # whoever read the output has heard enough

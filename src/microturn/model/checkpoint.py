@@ -111,6 +111,10 @@ def load_model(
 ) -> Interaction:
     """The released model by name, or a checkpoint by its path (any ending); `others` are more voices."""
     stem = find_weights(name)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device}: {str(error).splitlines()[0]}") from None
     network = Network(ModelConfig.from_json(stem.with_suffix(".json").read_text("utf-8")))
     story = load_weights(network, stem)
     return Interaction(network, PieceTokenizer.load(), device, voice=story.get(VOICED, ""), others=others)

@@ -132,6 +132,8 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         bound = socket.create_server((host, port), family=family)
+    except OverflowError:
+        raise ValueError(f"--port {port}: ports are 0 to 65535") from None
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
