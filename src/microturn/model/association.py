@@ -103,6 +103,12 @@ def turned(x: Tensor, by: Tensor) -> Tensor:
     return torch.cat([a * c - b * d, a * d + b * c], -1)
 
 
+def brought(share: Tensor, values: Tensor) -> Tensor:
+    """Shares [B, N, H, P] of values [B, P, K] → [B, N, H, K], without a copy of them for each tick."""
+    found: Tensor = (share.flatten(1, 2) @ values).view(*share.shape[:-1], -1)
+    return found
+
+
 class Association(nn.Module):
     """One such attention."""
 
@@ -195,18 +201,16 @@ class Association(nn.Module):
         )
         spans = self.span(words.pieces)
         meant = which[1] + self._salience(spans)[:, None]
-        span = self._mix(meant.masked_fill(~seen, NEVER), self.no_span[:, None]) @ spans[:, None]
+        span = brought(self._mix(meant.masked_fill(~seen, NEVER), self.no_span[:, None]), spans)
         index = torch.where(opening, AGES - 1, back.clamp(0, AGES - 1))[:, :, None].expand(b, n, HEADS, -1)
         aged = (query[1] + self._by_age(query[0], span).gather(3, index)).masked_fill(~seen, NEVER)
-        old = self._mix(aged, self.no_age[:, None]) @ value[:, None]  # [B, N, H, KEY]
-        early = opening[:, :, None]
-        near = torch.where(
-            early,
-            self._near((share * early).flatten(0, 1)).view(b, n, AROUND, -1),
-            self._near((share * ~early).flatten(0, 1)).view(b, n, AROUND, -1),
-        )
+        old = brought(self._mix(aged, self.no_age[:, None]), value)  # [B, N, H, KEY]
+        some = asking.any(2)  # the ticks in which a word asks
+        early, asks = opening.expand(b, n, -1)[some][:, None], share[some]
+        near = share.new_zeros(b, n, AROUND, share.shape[-1])
+        near[some] = torch.where(early, self._near(asks * early), self._near(asks * ~early)).to(near.dtype)
         beside = (around[1] + (near + FAR).log()).masked_fill(~seen, NEVER)
-        found = self._mix(beside, self.no_around[:, None]) @ torch.cat([value, word_names], -1)[:, None]
+        found = brought(self._mix(beside, self.no_around[:, None]), torch.cat([value, word_names], -1))
         return self._told(named, old, found)
 
     def _by_age(self, query: Tensor, span: Tensor) -> Tensor:
