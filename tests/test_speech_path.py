@@ -17,7 +17,17 @@ from microturn.clock import SPEAK_RATE, SPEAK_SAMPLES
 from microturn.model import phonemes as ph
 from microturn.model.phonemes import from_ipa, ids, to_phonemes
 from microturn.model.speech import AROUND, FADE, FRAMES, SPAN, Frames, SpeechConfig, SpeechHead, SpeechState
-from microturn.model.vocoder import CHANNELS, DELAY, FRAME, Vocoder, log_mel, normal_pitch
+from microturn.model.vocoder import (
+    BINS,
+    CHANNELS,
+    DELAY,
+    FRAME,
+    HIGH,
+    OPENING,
+    Vocoder,
+    log_mel,
+    normal_pitch,
+)
 from microturn.streams import Decision
 
 D = 64  # width of the backbone in these tests
@@ -138,9 +148,24 @@ def test_an_untouched_spectrum_is_the_source_delayed(vocoder: Vocoder) -> None:
     frames = speech_frames(32)
     with torch.no_grad():
         pulses, _ = clean.pulses(frames, clean.allocate(4))
-        sound, _ = clean(frames)
+        state = clean.allocate(4)
+        state.opened.fill_(-3.0)
+        sound, _ = clean(frames, state)
     expected = pulses[:, :-DELAY] * torch.tensor(-3.0).exp()
     torch.testing.assert_close(sound[:, DELAY:], expected.clamp(-1, 1), atol=1e-5, rtol=0)
+
+
+def test_a_burst_is_noise_where_the_pulses_open_too_fast() -> None:
+    """High up the pulses' filter opens by OPENING a hop; the power that is missing goes to the noise."""
+    loud, hiss = torch.full((1, 12, BINS), -6.0), torch.full((1, 12, BINS), 0.01)
+    loud[:, 4:] = 0.0
+    pulses, noise, opened = Vocoder(width=8, blocks=1)._burst(loud, hiss, torch.full((1, BINS - HIGH), -6.0))
+    assert (pulses[..., :HIGH] == loud[..., :HIGH].exp()).all()
+    assert (noise[..., :HIGH] == hiss[..., :HIGH]).all()
+    opens = (-6 + OPENING * torch.arange(9.0)).clamp_max(0.0)
+    torch.testing.assert_close(pulses[0, 3:, -1].log(), opens, atol=1e-5, rtol=0)
+    torch.testing.assert_close(pulses + noise, loud.exp() + hiss)
+    torch.testing.assert_close(opened, pulses[:, -1, HIGH:].log())
 
 
 def test_pulses_follow_pitch_with_unit_power(vocoder: Vocoder) -> None:

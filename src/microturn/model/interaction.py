@@ -34,7 +34,7 @@ from microturn.model.speech import SpeechConfig, SpeechHead, SpeechState
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, TickOutput
 
-SNAPSHOT_FORMAT = 6
+SNAPSHOT_FORMAT = 7
 OWN = "own"  # the name of a voice that has none
 PHONEMES_A_PIECE = 12
 MEMORIES = ("names", "keys", "values", "spans")  # of associations: the axis of slots comes second

@@ -4,6 +4,8 @@ Unusual choices:
 - The network never invents pitch. A band-limited pulse train with unit power follows F0; the network
   predicts, for every bin of a short-time spectrum, a complex filter for the pulses and a magnitude for noise.
 - The noise is the spectrum of one fixed looping recording, so it costs nothing and a replay is bit-identical.
+- High up, the filter for the pulses opens no faster than speech does: what a burst asks for beyond that is noise, or
+  the one pulse that falls into it would be a click.
 - Streaming is the same code: convolution frames, 450 samples of source, 450 samples of overlap, the phase of
   the pulses, the last pitch and a place in the noise are carried in `VocoderState`.
 
@@ -36,6 +38,8 @@ HOP = 150
 WINDOW = 600
 BINS = WINDOW // 2 + 1
 DELAY = WINDOW - HOP  # samples
+HIGH = 3000 * WINDOW // SPEAK_RATE  # first bin above 3 kHz
+OPENING, SHUT = 0.7, -8.0  # nepers in a hop; where it begins
 NOISE_HOPS = 1024  # 6.4 s until the noise repeats
 
 MEL_FFT = 1024
@@ -91,6 +95,7 @@ class SlotState:
 class VocoderState(SlotState):
     frames: Tensor  # [S, blocks, kernel−1, width] what each convolution saw last
     source: Tensor  # [S, DELAY] the latest pulses
+    opened: Tensor  # [S, BINS − HIGH] how far the pulses' filter had opened, log-magnitude
     overlap: Tensor  # [S, DELAY] sound that later windows still add to
     phase: Tensor  # [S] float64, cycles in [0, 1)
     pitch: Tensor  # [S, 2] log-F0 and voicing of the last frame, normalised
@@ -166,6 +171,7 @@ class Vocoder(nn.Module):
         return VocoderState(
             frames=like.new_zeros(slots, len(self.blocks), self.kernel - 1, self.width),
             source=like.new_zeros(slots, DELAY),
+            opened=like.new_full((slots, BINS - HIGH), SHUT),
             overlap=like.new_zeros(slots, DELAY),
             phase=like.new_zeros(slots, dtype=torch.float64),
             pitch=like.new_zeros(slots, 2),
@@ -210,6 +216,15 @@ class Vocoder(nn.Module):
         out_BF = self.outward(self.norm(x))
         return out_BF.view(x.shape[0], 2 * x.shape[1], 3, BINS), torch.stack(kept, 1)
 
+    def _burst(self, loud: Tensor, hiss: Tensor, opened: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-magnitude for pulses, magnitude for noise [B, H, K] → magnitudes of both, of the same sum."""
+        high = loud[..., HIGH:]
+        ramp = OPENING * torch.arange(high.shape[1] + 1, device=high.device).double()[:, None]
+        slow = (torch.cat([opened[:, None], high], 1) - ramp).cummin(1).values + ramp  # at most `high`
+        slow = slow[:, 1:].float()
+        hiss = torch.cat([hiss[..., :HIGH], hiss[..., HIGH:] + high.exp() - slow.exp()], -1)
+        return torch.cat([loud[..., :HIGH], slow], -1).exp(), hiss, slow[:, -1]
+
     def forward(self, frames_BFC: Tensor, state: VocoderState | None = None) -> tuple[Tensor, VocoderState]:
         """Frames → sound in −1 … 1, [B, 300·F], and the state after. No state is a stream's beginning."""
         batch, hops = frames_BFC.shape[0], 2 * frames_BFC.shape[1]
@@ -221,7 +236,7 @@ class Vocoder(nn.Module):
         noise = self.noise_K2[place]
         filters, kept = self.filters(frames_BFC, state.frames)
         loud, turn, hiss = filters.unbind(2)
-        loud, hiss = loud.clamp(max=5.0).exp(), hiss.clamp(max=5.0).exp()
+        loud, hiss, opened = self._burst(loud.clamp(max=5.0), hiss.clamp(max=5.0).exp(), state.opened)
         real, imaginary = loud * turn.cos(), loud * turn.sin()
         shaped = torch.complex(
             spectrum[..., 0] * real - spectrum[..., 1] * imaginary + noise[..., 0] * hiss,
@@ -236,6 +251,7 @@ class Vocoder(nn.Module):
         after = VocoderState(
             frames=kept,
             source=source[:, -DELAY:],
+            opened=opened,
             overlap=sound[:, hops:].flatten(1),
             phase=phase,
             pitch=frames_BFC[:, -1, PITCH:],
