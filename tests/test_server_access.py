@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -89,24 +92,49 @@ def test_a_key_has_limits() -> None:
     clock = VirtualClock()
     access, bob = Access(KEYS, clock=clock), KEYS[1]
 
-    def denied(open_now: int) -> str:
+    def denied() -> str:
         with pytest.raises(Denied) as caught:
-            access.begin(bob, open_now)
+            access.begin(bob)
         assert caught.value.status == 429
         return caught.value.code
 
-    assert access.begin(bob, 0) == 60.0
-    assert denied(1) == "too_many_sessions"
-    access.end(bob, 45.0)
-    assert access.begin(bob, 0) == 15.0
-    assert denied(0) == "rate_limited"
-    access.end(bob, 15.0)
+    assert access.begin(bob) == 60.0
+    assert denied() == "too_many_sessions"
+    assert access.spend(bob, 45.0) == 15.0
+    access.end(bob)
+    assert access.begin(bob) == 15.0
+    access.end(bob)
+    assert denied() == "rate_limited"
+    assert access.spend(bob, 15.0) == 0.0
     clock.advance(61)
-    assert denied(0) == "minutes_used_up"
+    assert denied() == "minutes_used_up"
     clock.advance(86_400)
-    assert access.begin(bob, 0) == 60.0
+    assert access.begin(bob) == 60.0
     for _ in range(1000):
-        access.begin(ANYBODY, 1000)
+        access.begin(ANYBODY)
+
+
+@pytest.mark.parametrize(
+    ("limits", "least", "most"), [({"sessions": 1}, 20, 20), ({"minutes": 1 / 60}, 1, 8)]
+)
+def test_limits_hold_for_sessions_that_begin_and_go_on_together(
+    limits: dict[str, Any], least: int, most: int
+) -> None:
+    async def ticks(url: str) -> int:
+        with suppress(InvalidStatus):
+            async with async_connect(url, additional_headers={"Authorization": "Bearer a-secret"}) as line:
+                for _ in range(20):
+                    await line.send(bytes(9600))
+                await line.send(b"")
+                return len([tick async for tick in line])
+        return 0
+
+    async def talk(url: str) -> int:
+        return sum(await asyncio.gather(*(ticks(url) for _ in range(4))))
+
+    with served(access=Access([Key("ann", digest("a-secret"), **limits)])) as server:
+        assert least <= asyncio.run(talk(f"{server.ws}/v1/echo/duplex?pace=driven")) <= most
+        assert not server.lobby.open
 
 
 def test_a_bucket_lets_so_much_through_at_once_and_so_much_a_second() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -314,6 +315,19 @@ def test_a_connection_that_does_not_come_back_is_let_go() -> None:
     with served(limits=Limits(grace_s=0.1)) as server, opened(server) as (client, _):
         client.socket.socket.shutdown(socket.SHUT_RDWR)
         while server.lobby.open or server.engine.stats().sessions:
+            pass
+
+
+def test_a_second_loss_is_waited_for_as_long_as_the_first() -> None:
+    with served(limits=Limits(grace_s=1.0)) as server, opened(server) as (client, started):
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.6)
+        with connect(f"{server.ws}/v1/live/sessions?session_id={started['session']['id']}") as again:
+            assert Client(again).next("session.started")
+            again.socket.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.7)
+        assert server.lobby.open
+        while server.lobby.open:
             pass
 
 

@@ -23,6 +23,7 @@ from microturn.clock import Clock, WallClock, calendar_s
 SECRET_S = 600  # longest life of a client secret
 PROTOCOL, PROTOCOL_KEY = "microturn", "microturn-key."  # browsers cannot set headers on a WebSocket
 SECRETS = 10_000
+STRETCH_S = 600.0  # of conversation that is counted, and forgotten after a day, as one
 
 
 class Denied(Exception):
@@ -96,8 +97,9 @@ class Bucket:
 
 @dataclass
 class _Use:
+    open: int = 0  # sessions
     starts: deque[float] = field(default_factory=deque)
-    seconds: deque[tuple[float, float]] = field(default_factory=deque)  # when it ended, how long it was
+    spent: deque[list[float]] = field(default_factory=deque)  # since when, seconds of conversation
 
 
 class Access:
@@ -144,24 +146,33 @@ class Access:
         self._secrets[digest(value)] = key, now + seconds
         return value, int(calendar_s() + seconds)
 
-    def begin(self, key: Key, open_now: int) -> float:
-        """Counts a session that is to begin; the seconds it may last. Raises Denied."""
-        now, use = self._clock.now(), self._use.setdefault(key.name, _Use())
+    def begin(self, key: Key) -> float:
+        """Counts a session that begins; the seconds it may last, by itself. Raises Denied."""
+        now, use, left = self._clock.now(), self._of(key), self.spend(key, 0.0)
         while use.starts and use.starts[0] < now - 60:
             use.starts.popleft()
-        while use.seconds and use.seconds[0][0] < now - 86_400:
-            use.seconds.popleft()
-        left = 60 * key.minutes - sum(seconds for _, seconds in use.seconds)
-        if open_now >= key.sessions:
+        if use.open >= key.sessions:
             raise Denied(429, "too_many_sessions", f"this key may hold {key.sessions} sessions at once", 5.0)
         if len(use.starts) >= key.starts:
             raise Denied(429, "rate_limited", f"this key may begin {key.starts} sessions a minute", 60.0)
         if left <= 0:
             raise Denied(429, "minutes_used_up", f"this key may talk {key.minutes:g} minutes a day", 3600.0)
-        if key is not ANYBODY:
-            use.starts.append(now)
+        use.starts.append(now)
+        use.open += 1
         return left
 
-    def end(self, key: Key, seconds: float) -> None:
-        if key is not ANYBODY:
-            self._use.setdefault(key.name, _Use()).seconds.append((self._clock.now(), seconds))
+    def spend(self, key: Key, seconds: float) -> float:
+        """Counts so much conversation; the seconds that are left for all sessions of the key together."""
+        now, spent = self._clock.now(), self._of(key).spent
+        while spent and spent[0][0] < now - 86_400:
+            spent.popleft()
+        if not spent or spent[-1][0] < now - STRETCH_S:
+            spent.append([now, 0.0])
+        spent[-1][1] += seconds
+        return 60 * key.minutes - sum(stretch[1] for stretch in spent)
+
+    def end(self, key: Key) -> None:
+        self._of(key).open -= 1
+
+    def _of(self, key: Key) -> _Use:
+        return self._use.setdefault(key.name, _Use())

@@ -108,6 +108,7 @@ class Conversation:
         self.id, self.start = id, start
         self.muted = False
         self.connection: asyncio.Task[object] | None = None  # the task that plays it
+        self.grace: asyncio.TimerHandle | None = None  # until which it waits for another one
         self.closed: Closed | None = None
         self.beats: deque[Beat] = deque(maxlen=RESENT_TICKS)
         self.expires_at = 0  # seconds since 1970

@@ -19,7 +19,7 @@ from microturn.clock import TICK_MS, calendar_s
 from microturn.engine import Engine
 from microturn.server import traces
 from microturn.server.access import ANYBODY, Access, Denied, Key
-from microturn.server.conversation import Closed, Conversation, Start
+from microturn.server.conversation import Beat, Closed, Conversation, Start
 from microturn.server.journal import LAST, Journal, Stored
 from microturn.server.meters import Meters
 from microturn.server.replay import rebuild
@@ -130,12 +130,15 @@ class Lobby:
         journal = self.journal if start.store else None
         if start.store and journal is None:
             raise Denied(400, "store_unavailable", "this server stores nothing")
-        mine = sum(conversation.start.owner == key.name for conversation in self.open.values())
-        seconds = min(self.access.begin(key, mine), self.limits.longest_s)
         start = replace(start, owner=key.name)
         conversation = Conversation(id, start, self.engine, self.background, journal)
+        seconds = min(self.access.begin(key), self.limits.longest_s)
         conversation.expires_at = int(calendar_s() + seconds)
-        await conversation.begin(state)
+        try:
+            await conversation.begin(state)
+        except BaseException:
+            self.access.end(key)
+            raise
         if journal:
             journal.begin(id, start, self.model, parent, born, state)
         self.open[id] = conversation
@@ -144,18 +147,20 @@ class Lobby:
             conversation.watch(traced)
         expiry = asyncio.get_running_loop().call_later(seconds, conversation.close, "expired")
 
-        def gone(note: object) -> None:
+        def look(note: object) -> None:
+            if isinstance(note, Beat) and self.access.spend(key, TICK_MS / 1000) <= 0:
+                conversation.close("expired")
             if isinstance(note, Closed):
                 expiry.cancel()
                 self.open.pop(id, None)
-                self.access.end(key, conversation.seconds)
+                self.access.end(key)
                 if journal and not self._stopping:
                     journal.end(id, note.reason)
                 end = {"reason": note.reason, "seconds": conversation.seconds}
                 log.info("ended", extra={"session": id} | end)
 
-        conversation.watch(gone)
-        gone(conversation.closed)  # it may have failed at once
+        conversation.watch(look)
+        look(conversation.closed)  # it may have failed at once
         log.info("began", extra={"session": id, "owner": key.name, "store": start.store, "parent": parent})
         return conversation
 
@@ -167,18 +172,16 @@ class Lobby:
         """
         if conversation.connection is not None:  # lost, and does not know it yet
             conversation.connection.cancel()
+        if conversation.grace is not None:
+            conversation.grace.cancel()
         mine = conversation.connection = asyncio.current_task()
         try:
             yield
         finally:
             if conversation.connection is mine:
                 conversation.connection = None
-            asyncio.get_running_loop().call_later(self.limits.grace_s, self._let_go, conversation)
-
-    @staticmethod
-    def _let_go(conversation: Conversation) -> None:
-        if not conversation.connected:
-            conversation.close("connection_lost")
+                later = asyncio.get_running_loop().call_later
+                conversation.grace = later(self.limits.grace_s, conversation.close, "connection_lost")
 
     def stored(self, id: str, key: Key) -> tuple[Journal, Stored]:
         """A stored session of this key's. Raises Denied."""
