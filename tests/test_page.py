@@ -34,6 +34,7 @@ from microturn.drawing import Body, Film, Rep
 from microturn.engine import Engine
 from microturn.scenes.episode import Episode
 from microturn.server.app import make_app
+from microturn.server.conversation import Heard
 from microturn.server.lobby import Lobby
 from microturn.server.serve import listen, make_server
 
@@ -316,6 +317,30 @@ def test_works_by_keyboard_with_labels_on_a_phone(house: House, browse: Callable
     assert page.evaluate(UNNAMED) == 0
     page.click("#start")
     expect(page.locator("#status")).to_have_text("Not connected")
+
+
+@in_chromium
+@pytest.mark.parametrize("transport", ["", "?transport=websocket"])
+def test_stays_mute_when_it_is_started_anew(
+    house: House, browse: Callable[..., Any], transport: str
+) -> None:
+    page = browse(house.url + transport)
+    for _ in range(2):
+        page.click("#start")
+        page.wait_for_selector("body[data-state=live]")
+        if not page.evaluate("document.querySelector('#mute').ariaPressed === 'true'"):
+            page.click("#mute")
+            page.click("#start")
+            until(lambda: not house.lobby.open)
+    (conversation,) = house.lobby.open.values()
+    until(lambda: conversation.muted)
+    heard: list[Heard] = []
+    conversation.watch(lambda note: heard.append(note) if isinstance(note, Heard) else None)
+    until(lambda: len(heard) > 20)
+    assert max(float(np.abs(note.audio[-160:]).max()) for note in heard[10:]) < 0.001
+    page.click("#mute")
+    until(lambda: house.actor.loudest > 0.05)
+    assert not conversation.muted
 
 
 @in_chromium

@@ -1,7 +1,7 @@
 """The duplex socket: PCM16 mono in, PCM16 mono out, one message each tick, and nothing else.
 
 Query: `rate` (8000, 16000, 24000, 48000; default 24000), `pace` (`live`, or `driven`: the input drives time),
-`instructions`, `eagerness`, `voice`. An empty message says that no more sound will come; live time goes on regardless.
+`instructions`, `eagerness`, `voice`. An empty message says that no more driven sound comes.
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ async function join() {
       write('delay', wire.transport === 'WebRTC' ? 'round trip' : 'answer');
       if (wire.transport === 'WebSocket') sound.playPieces(play);
       ladder = new Ladder();
+      mute();
       return climb(RUNGS[0]);
     } catch (error) {
       if (error instanceof Denied) return end(error.message);
@@ -159,6 +160,13 @@ function started({ id, frame_size }) {
   played.underruns = 0;
 }
 
+/** What the microphone hears goes nowhere, and the server knows that it is so. */
+function mute() {
+  button('mute').ariaPressed = String(muted);
+  for (const track of sound?.microphone?.getAudioTracks() ?? []) track.enabled = !muted;
+  wire?.send({ type: muted ? 'session.input_audio.mute' : 'session.input_audio.unmute' });
+}
+
 /** @param {LiveEvent} event */
 function beat({ tick, decision, missed }) {
   lanes.tick({ number: tick, decision, missed });
@@ -193,7 +201,7 @@ function play({ peak, depthMs, targetMs, underruns }) {
 /** 20 ms from the microphone. @param {Float32Array} slice */
 function heard(slice) {
   if (!wire) return;
-  lanes.sound('you', now(), muted ? 0 : peakOf(slice));
+  lanes.sound('you', now(), peakOf(slice));
   unsent.push(slice);
   if (unsent.length * 20 < TICK_MS) return;
   if (wire.transport === 'WebSocket' && rung.sound) {
@@ -276,10 +284,9 @@ button('start').onclick = () => (wanted ? end('Not connected') : begin());
 button('camera').onclick = () => toggleFilm('camera');
 button('screen').onclick = () => toggleFilm('screen');
 button('screen').hidden = !navigator.mediaDevices?.getDisplayMedia;
-button('mute').onclick = ({ currentTarget }) => {
+button('mute').onclick = () => {
   muted = !muted;
-  /** @type {HTMLElement} */ (currentTarget).ariaPressed = String(muted);
-  wire?.send({ type: muted ? 'session.input_audio.mute' : 'session.input_audio.unmute' });
+  mute();
 };
 element('typing', HTMLFormElement).onsubmit = (event) => {
   event.preventDefault();
