@@ -8,6 +8,7 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import Any, cast
 
+import httpx2
 import numpy as np
 import pytest
 from aioice import stun
@@ -23,6 +24,7 @@ from aiortc.rtp import RtpPacket
 from av import AudioFrame
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.asyncio.client import connect as websocket
 
 from actor_model import Actor
 from microturn.clock import SPEAK_SAMPLES
@@ -36,6 +38,7 @@ from microturn.server.live_events import Extras, SessionConfig
 from microturn.server.lobby import Ice, Limits, Lobby
 from microturn.server.rtc import CUSHION, FADE, FRAME, HELD_BACK, MOST, AtOnce, Playout, SpeechTrack, answer
 from microturn.streams import Action, Decision
+from serving import Served, served
 
 PER_TICK = SPEAK_SAMPLES // FRAME
 
@@ -230,6 +233,20 @@ def test_a_peer_hears_speaks_shows_and_types() -> None:
 
     asyncio.run(call())
     engine.close()
+
+
+def test_a_session_that_is_held_to_its_data_channel_is_not_come_back_to() -> None:
+    async def call(server: Served) -> None:
+        transport = {"type": "webrtc", "sdp": await Caller().offer()}
+        permits = {"data_channel": {"allowed_client_events": ["session.input_text.append"]}}
+        wanted = {"session": {"model": "actor", "client": permits}, "transport": transport}
+        url = f"{server.http}/v1/live/sessions"
+        id = (await asyncio.to_thread(httpx2.post, url, json=wanted)).json()["session"]["id"]
+        async with websocket(f"{server.ws}/v1/live/sessions?session_id={id}") as line:
+            assert json.loads(await line.recv())["error"]["code"] == "not_permitted"
+
+    with served(Actor()) as server:
+        asyncio.run(call(server))
 
 
 def test_a_conversation_outlives_its_peer_for_a_while() -> None:

@@ -62,6 +62,9 @@ def test_a_browser_gets_a_secret_that_does_not_last() -> None:
         made = httpx2.post(**post, headers={"Authorization": "Bearer a-secret"}).json()  # type: ignore[arg-type]
         bearer = {"Authorization": f"Bearer {made['value']}"}
         assert get(server, "/v1/models", **bearer).status_code == 200
+        refused = httpx2.post(**post, headers=bearer)  # type: ignore[arg-type]
+        assert refused.status_code == get(server, "/metrics", **bearer).status_code == 403
+        assert "wants the key" in refused.json()["error"]["message"]
         clock.advance(31)
         assert get(server, "/v1/models", **bearer).status_code == 401
 
@@ -86,6 +89,33 @@ def test_sessions_of_one_key_are_not_there_for_another(tmp_path: Path) -> None:
             url = f"{server.ws}/v1/live/sessions/{id}/attach"
             with pytest.raises(InvalidStatus, match="404"), connect(url, additional_headers=bob):
                 pass
+
+
+def test_a_secret_reaches_the_sessions_that_it_began_and_no_others(tmp_path: Path) -> None:
+    def begin(secret: str, where: str = "", **session: Any) -> dict[str, Any]:
+        """The server's first event."""
+        headers = {"Authorization": f"Bearer {secret}"}
+        with connect(f"{server.ws}/v1/live/sessions{where}", additional_headers=headers) as line:
+            line.send(json.dumps({"type": "session.start", "session": session}))
+            told: dict[str, Any] = json.loads(line.recv())
+            line.socket.shutdown(socket.SHUT_RDWR)
+        return told
+
+    access = Access(KEYS)
+    with served(access=access, journal=tmp_path / "journal.db") as server:
+        mine, other = (access.secret(KEYS[0], 60)[0] for _ in range(2))
+        id = begin(mine, model="echo", store=True)["session"]["id"]
+        for secret, begun in ((mine, True), (other, False), ("a-secret", True)):
+            bearer = {"Authorization": f"Bearer {secret}"}
+            told = begin(secret, f"?session_id={id}")
+            assert (told["type"] == "session.started") is begun, told
+            assert get(server, f"/v1/live/sessions/{id}/content", **bearer).is_success is begun
+            ended = httpx2.post(f"{server.http}/v1/live/sessions/{id}/hangup", headers=bearer).status_code
+            assert ended == (204 if begun else 404)
+            assert (begin(secret, f"/{id}/fork")["type"] == "session.started") is (secret == "a-secret")
+            with pytest.raises(InvalidStatus, match="404" if secret == "a-secret" else "403"):
+                begin(secret, f"/{id}/attach")
+            id = begin(mine, model="echo", store=True)["session"]["id"]
 
 
 def test_a_key_has_limits() -> None:

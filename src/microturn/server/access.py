@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import asdict
 from starlette.requests import HTTPConnection
 
 from microturn.clock import Clock, WallClock, calendar_s
@@ -38,6 +39,26 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: int = 8  # at once
     minutes: float = 1440.0  # of conversation in 24 hours
     starts: int = 60  # sessions begun in a minute
+
+    def owns(self, id: str, owner: str) -> bool:
+        """Whether a session that was begun in the name of `owner` may be read, ended and come back to."""
+        return owner == self.name
+
+    def whole(self) -> None:
+        """Raises Denied where only the key itself will do."""
+
+
+class Secret(Key, frozen=True):
+    """What a browser has instead of the key. Its sessions are the key's, but it reaches only those it began."""
+
+    began: set[str] = msgspec.field(default_factory=set)
+
+    def owns(self, id: str, owner: str) -> bool:
+        return owner == self.name and id in self.began
+
+    def whole(self) -> None:
+        reason = "a client secret begins sessions and comes back to them; all else wants the key"
+        raise Denied(403, "not_permitted", reason)
 
 
 ANYBODY = Key("", "", sessions=1 << 30, minutes=float("inf"), starts=1 << 30)
@@ -108,7 +129,7 @@ class Access:
     ) -> None:
         self._keys = {key.hash: key for key in keys}
         self._origins = {origin.rstrip("/") for origin in origins}
-        self._secrets: dict[str, tuple[Key, float]] = {}
+        self._secrets: dict[str, tuple[Secret, float]] = {}
         self._use: dict[str, _Use] = {}
         self._clock = clock or WallClock()
 
@@ -130,20 +151,24 @@ class Access:
         hashed = digest(value.strip())
         if key := self._keys.get(hashed):
             return key
-        key, until = self._secrets.get(hashed, (None, 0.0))
-        if key is None or until < self._clock.now():
+        secret, until = self._secrets.get(hashed, (None, 0.0))
+        if secret is None or until < self._clock.now():
             raise Denied(401, "invalid_api_key", "a valid key is needed: Authorization: Bearer …")
-        return key
+        return secret
 
     def secret(self, key: Key, seconds: float) -> tuple[str, int]:
-        """A secret for a browser that stands for `key` for a while, and when it ends (seconds since 1970)."""
+        """A secret for a browser that stands for `key` for a while, and when it ends (seconds since 1970).
+
+        Raises Denied.
+        """
+        key.whole()
         now = self._clock.now()
         seconds = min(max(seconds, 10.0), SECRET_S)
         self._secrets = {hashed: held for hashed, held in self._secrets.items() if held[1] > now}
         if len(self._secrets) >= SECRETS:
             raise Denied(429, "too_many_secrets", "too many client secrets are alive", SECRET_S)
         value = f"ek_{secrets.token_urlsafe(32)}"
-        self._secrets[digest(value)] = key, now + seconds
+        self._secrets[digest(value)] = Secret(**asdict(key)), now + seconds
         return value, int(calendar_s() + seconds)
 
     def begin(self, key: Key) -> float:

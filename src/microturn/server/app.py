@@ -96,6 +96,7 @@ class Routes:
         return JSONResponse({"status": "ready" if free else "busy", "free": free}, 200 if free else 503)
 
     async def _metrics(self, request: Request, key: Key) -> Response:
+        key.whole()
         return PlainTextResponse(self._lobby.meters.report(self._lobby))
 
     async def _models(self, request: Request, key: Key) -> Response:
@@ -121,6 +122,7 @@ class Routes:
         fork, at_ms = request.path_params.get("id"), request.query_params.get("at_ms")
         moment = None if at_ms is None else int(at_ms)
         live = await begin_live(self._lobby, key, wanted.session, Role.CHANNEL, fork, moment)
+        live.conversation.restricted = wanted.session.client is not None
         try:
             rtc = importlib.import_module("microturn.server.rtc")
             sdp: str = await rtc.answer(self._lobby, live.conversation, live, wanted.transport.sdp)
@@ -171,6 +173,7 @@ class Routes:
         await serve_live(socket, self._lobby, key, socket.path_params.get("id"))
 
     async def _attach(self, socket: WebSocket, key: Key) -> None:
+        key.whole()
         conversation = self._open(socket, key)
         await accept(socket)
         await serve_sideband(socket, self._lobby, conversation)

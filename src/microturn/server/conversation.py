@@ -107,6 +107,7 @@ class Conversation:
     ) -> None:
         self.id, self.start = id, start
         self.muted = False
+        self.restricted = False  # to what its data channel permits
         self.connection: asyncio.Task[object] | None = None  # the task that plays it
         self.grace: asyncio.TimerHandle | None = None  # until which it waits for another one
         self.closed: Closed | None = None

@@ -18,7 +18,7 @@ from microturn.background.connect import NewBackground
 from microturn.clock import TICK_MS, calendar_s
 from microturn.engine import Engine
 from microturn.server import traces
-from microturn.server.access import ANYBODY, Access, Denied, Key
+from microturn.server.access import ANYBODY, Access, Denied, Key, Secret
 from microturn.server.conversation import Beat, Closed, Conversation, Start
 from microturn.server.journal import LAST, Journal, Stored
 from microturn.server.meters import Meters
@@ -94,6 +94,7 @@ class Lobby:
         self, id: str, key: Key, at_ms: int | None = None, store: bool | None = None
     ) -> Conversation:
         """A second future of a stored session, from its end or from a moment of it on."""
+        key.whole()
         journal, stored = self.stored(id, key)
         until = LAST if at_ms is None else at_ms // TICK_MS - 1
         async with self._waking:
@@ -104,7 +105,10 @@ class Lobby:
     async def resume(self, id: str, key: Key) -> Conversation:
         """A conversation that lost its connection, or, if it was stored, its server."""
         async with self._waking:
-            return self.find(id, key) or await self._wake(id, key)
+            conversation = self.find(id, key) or await self._wake(id, key)
+        if conversation.restricted:
+            raise Denied(403, "not_permitted", f"session {id} may only be held over its data channel")
+        return conversation
 
     async def _wake(self, id: str, key: Key) -> Conversation:
         journal, stored = self.stored(id, key)
@@ -121,7 +125,7 @@ class Lobby:
 
     def find(self, id: str, key: Key) -> Conversation | None:
         conversation = self.open.get(id)
-        return conversation if conversation and conversation.start.owner == key.name else None
+        return conversation if conversation and key.owns(id, conversation.start.owner) else None
 
     async def _begin(
         self, id: str, start: Start, key: Key,
@@ -142,6 +146,8 @@ class Lobby:
         if journal:
             journal.begin(id, start, self.model, parent, born, state)
         self.open[id] = conversation
+        if isinstance(key, Secret):
+            key.began.add(id)
         conversation.watch(self.meters.watch(conversation))
         if traced := traces.watch(conversation, self.model):
             conversation.watch(traced)
@@ -186,7 +192,7 @@ class Lobby:
     def stored(self, id: str, key: Key) -> tuple[Journal, Stored]:
         """A stored session of this key's. Raises Denied."""
         with suppress(ValueError):
-            if self.journal and (stored := self.journal.session(id)).start.owner == key.name:
+            if self.journal and key.owns(id, (stored := self.journal.session(id)).start.owner):
                 return self.journal, stored
         raise Denied(404, "session_not_found", f"there is no stored session {id[:80]}")
 
