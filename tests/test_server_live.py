@@ -23,6 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from echo_model import EchoModel
 from microturn.background import Background, Kind, Piece
+from microturn.bench.server import live
 from microturn.engine import Engine
 from microturn.model.config import tiny
 from microturn.model.interaction import Interaction
@@ -32,7 +33,7 @@ from microturn.server import live_events as wire
 from microturn.server.conversation import Conversation, Start
 from microturn.server.live import Live, Role
 from microturn.server.lobby import Limits, Offer
-from microturn.streams import Channel, Decision
+from microturn.streams import Channel, Decision, Ints, TickInput, TickOutput
 from serving import Scripted, Served, served
 
 SESSION = {"model": "gpt-live-1"}
@@ -370,6 +371,21 @@ def test_a_full_engine_is_an_error_event_with_the_time_to_wait() -> None:
     with served(slots=1) as server, opened(server), opened(server) as (_, answer):
         assert answer["error"]["code"] == "busy"
         assert "retry after 5 s" in answer["error"]["message"]
+
+
+class Slow(EchoModel):
+    def step(self, slots: Ints, batch: TickInput) -> TickOutput:
+        time.sleep(0.25)
+        return super().step(slots, batch)
+
+
+@pytest.mark.parametrize(("model", "late"), [(EchoModel, False), (Slow, True)])
+async def test_the_benchmark_sees_what_comes_late(model: type[EchoModel], late: bool) -> None:
+    with served(model()) as server:
+        let_in, none, times = await live(f"{server.ws}/v1/live/sessions", 2, 3.0)
+    assert let_in == 2
+    assert (none + sum(taken > 0.2 for taken in times) > len(times) / 2) is late
+    assert none + len(times) == 2 * (15 - 5)
 
 
 def test_history_is_read_line_by_line() -> None:
