@@ -319,6 +319,28 @@ def test_a_connection_that_does_not_come_back_is_let_go() -> None:
             pass
 
 
+def test_what_was_said_is_still_known_after_a_restart_and_in_a_fork(tmp_path: Path) -> None:
+    path, sessions = tmp_path / "journal.db", "/v1/live/sessions"
+    with served(Scripted({4: Decision.DELEGATE}), journal=path) as server:
+        with opened(server, store=True) as (client, started):
+            id = started["session"]["id"]
+            client.send("session.input_text.append", text="hello")
+            assert client.next("session.delegation.created")["offset_ms"] == 1000
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
+    again = Scripted(dict.fromkeys(range(5, 99), Decision.DELEGATE))
+    with served(again, journal=path) as server:
+        for where in (f"?session_id={id}", f"/{id}/fork?at_ms=1000"):
+            with connect(f"{server.ws}{sessions}{where}") as line:
+                client = Client(line)
+                if "fork" in where:
+                    client.send("session.start", session={})
+                talk = server.lobby.open[client.next("session.started")["session"]["id"]]
+                assert talk.now_ms >= 1000
+                assert "hello" in [said.text for said in talk.background.recent.lines if said.who == "typed"]
+                assert client.next("session.delegation.created")["delegation"]["id"] == "dlg_2"
+                assert (talk.seconds > 1.0) is ("fork" not in where)
+
+
 def test_a_second_loss_is_waited_for_as_long_as_the_first() -> None:
     with served(limits=Limits(grace_s=1.0)) as server, opened(server) as (client, started):
         client.socket.socket.shutdown(socket.SHUT_RDWR)

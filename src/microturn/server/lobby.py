@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -22,7 +22,8 @@ from microturn.server.access import ANYBODY, Access, Denied, Key, Secret
 from microturn.server.conversation import Beat, Closed, Conversation, Start
 from microturn.server.journal import LAST, Journal, Stored
 from microturn.server.meters import Meters
-from microturn.server.replay import rebuild
+from microturn.server.replay import rebuild, recall
+from microturn.streams import Action, Perception
 
 ICE = re.compile(r"(?:(?P<stun>stun):|(?P<turn>turn):(?P<user>[^@\s]+)@)(?P<where>[\w.-]+(?::\d+)?)")
 TURN_SECRET = "MICROTURN_TURN_SECRET"  # environment variable
@@ -100,7 +101,8 @@ class Lobby:
         async with self._waking:
             tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id, until)
         start = replace(stored.start, store=stored.start.store if store is None else store)
-        return await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id)
+        earlier = recall(journal, stored, tick)
+        return await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id, earlier)
 
     async def resume(self, id: str, key: Key) -> Conversation:
         """A conversation that lost its connection, or, if it was stored, its server."""
@@ -115,7 +117,10 @@ class Lobby:
         if stored.ended is not None:
             raise Denied(410, "session_closed", f"session {id} has ended: {stored.reason}")
         tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id)
-        return await self._begin(id, stored.start, key, state, tick + 1)
+        earlier = recall(journal, stored, tick)
+        conversation = await self._begin(id, stored.start, key, state, tick + 1, earlier=earlier)
+        conversation.before_s = stored.seconds
+        return conversation
 
     @property
     def offer(self) -> Offer:
@@ -130,6 +135,7 @@ class Lobby:
     async def _begin(
         self, id: str, start: Start, key: Key,
         state: bytes | None = None, born: int = 0, parent: str | None = None,
+        earlier: Iterable[tuple[Perception, Action]] = (),
     ) -> Conversation:  # fmt: skip
         journal = self.journal if start.store else None
         if start.store and journal is None:
@@ -139,7 +145,7 @@ class Lobby:
         seconds = min(self.access.begin(key), self.limits.longest_s)
         conversation.expires_at = int(calendar_s() + seconds)
         try:
-            await conversation.begin(state)
+            await conversation.begin(state, earlier)
         except BaseException:
             self.access.end(key)
             raise
