@@ -197,9 +197,9 @@ def test_jitter_buffer_begins_with_one_tick_and_adapts(house: House, browse: Cal
           buffer.push(ones()); told.first = pull(3);
           pull(20); told.grown = buffer.target; told.dry = out[19]; told.underruns = buffer.underruns;
           for (let tick = 0; tick < 150; tick++) { buffer.push(ones()); pull(10); }
-          told.shrunk = buffer.target;
+          told.shrunk = buffer.target; told.kept = buffer.dropped;
           for (let burst = 0; burst < 10; burst++) buffer.push(ones());
-          told.deepest = buffer.depth;
+          told.deepest = buffer.depth; told.dropped = buffer.dropped;
           for (let tick = 0; tick < 5; tick++) { buffer.push(new Float32Array(200)); pull(10); }
           told.settled = buffer.depth;
           buffer.push(ones());
@@ -212,6 +212,7 @@ def test_jitter_buffer_begins_with_one_tick_and_adapts(house: House, browse: Cal
     assert (told["grown"], told["dry"], told["underruns"]) == (250, 0, 1)
     assert told["shrunk"] == 200
     assert told["deepest"] <= 3 * 200
+    assert told["dropped"] > told["kept"] == 0
     assert told["settled"] < 200
     assert (told["left"], told["silent"]) == (60, 0)
     assert told["least"] == 600

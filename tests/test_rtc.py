@@ -99,8 +99,10 @@ def test_delay_never_piles_up(ticks: list[tuple[float, int]]) -> None:
     """However unevenly ticks come and frames are taken, no more than two ticks wait."""
     playout = Playout()
     for tick, (value, taken) in enumerate(ticks):
-        playout.push(spoken(tick, value) if value else silent(tick))
+        room = MOST - playout.waiting
+        whole = playout.push(spoken(tick, value) if value else silent(tick))
         assert playout.waiting <= MOST
+        assert whole or room < PER_TICK
         pull(playout, taken)
 
 
@@ -263,6 +265,23 @@ def test_a_conversation_outlives_its_peer_for_a_while() -> None:
         assert resumed is live.conversation
         assert await resumed.next_beat()
         resumed.close("close_requested")
+
+    asyncio.run(call())
+    engine.close()
+
+
+def test_the_model_is_told_of_sound_that_was_not_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtc, "MOST", 5)
+    engine = Engine(Actor(), slots=2)
+    engine.start()
+
+    async def call() -> None:
+        caller, live = await connect(Lobby(engine))
+        beats = live.conversation.beats
+        await until(lambda: any(beat.perception.cancelled for beat in beats))
+        first = next(beat for beat in beats if beat.action.speech is not None)
+        assert next(beat.tick for beat in beats if beat.perception.cancelled) == first.tick + 1
+        await caller.connection.close()
 
     asyncio.run(call())
     engine.close()

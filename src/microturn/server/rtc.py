@@ -56,7 +56,8 @@ class Playout:
         self._frames: deque[Floats] = deque()
         self._decision = Decision.LISTEN
 
-    def push(self, action: Action) -> None:
+    def push(self, action: Action) -> bool:
+        """False when sound was left out because too much waits."""
         if action.decision is Decision.LISTEN and self._decision is not Decision.LISTEN:
             self._fade()
         self._decision = action.decision
@@ -68,8 +69,8 @@ class Playout:
                     del frames[at]
             self._frames.extend([] if self._frames else [_SILENCE] * CUSHION)
             self._frames.extend(frames)
-        while len(self._frames) > MOST:
-            self._frames.popleft()
+        dropped = [self._frames.popleft() for _ in range(len(self._frames) - MOST)]
+        return all(np.abs(frame).max() < QUIET for frame in dropped)
 
     @property
     def waiting(self) -> int:
@@ -210,7 +211,9 @@ class Peer:
 
     async def _speak(self) -> None:
         while beat := await self._conversation.next_beat():
-            self._playout.push(beat.action)
+            if not self._playout.push(beat.action):
+                with suppress(SessionClosed):
+                    self._conversation.session.cancel_last()
             for event in self._live.tell(beat):
                 self._live.send(event)
 

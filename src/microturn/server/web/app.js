@@ -45,7 +45,7 @@ let decided = 'listen'; // in the last tick
 /** @type {Float32Array[]} */ let unsent = []; // slices of the tick that is being heard
 /** @type {number[]} */ let inFlight = []; // when the ticks went that have not been answered
 let seen = { ticks: 0, missed: 0, underruns: 0 }; // since the last look
-let played = { depthMs: 0, underruns: 0 }; // of our own jitter buffer
+let played = { depthMs: 0, underruns: 0, dropped: 0 }; // of our own jitter buffer
 
 const now = () => performance.now() - origin;
 
@@ -157,7 +157,7 @@ function started({ id, frame_size }) {
   decided = 'listen';
   unsent = [];
   inFlight = [];
-  played.underruns = 0;
+  played.underruns = played.dropped = 0;
 }
 
 /** What the microphone hears goes nowhere, and the server knows that it is so. */
@@ -189,11 +189,12 @@ function hear(drop) {
 }
 
 /** @param {Played} news of the last 20 ms */
-function play({ peak, depthMs, targetMs, underruns }) {
+function play({ peak, depthMs, targetMs, underruns, dropped }) {
   lanes.sound('model', now(), peak);
   write('buffer', `${Math.round(targetMs)} ms`);
   seen.underruns += underruns - played.underruns;
-  played = { depthMs, underruns };
+  if (dropped > played.dropped) wire?.send({ type: 'session.playback.dropped' });
+  played = { depthMs, underruns, dropped };
 }
 
 // ---- what goes ----
