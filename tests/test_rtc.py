@@ -138,6 +138,37 @@ def test_packets_of_sound_are_heard_as_they_come_and_late_ones_never() -> None:
     assert heard == [65_534, 65_535, 0, 2, 3]
 
 
+def test_film_that_is_too_large_is_not_decoded() -> None:
+    buffer, seen = rtc.Film(320 * 240), list[int]()
+    key = [(320, 240), None, (16_000, 16_000), None, (32, 24), None, None]
+    for number, size in enumerate(key):
+        packet = RtpPacket(sequence_number=number, timestamp=number)
+        header = b"" if size is None else rtc.KEY_FRAME + size[0].to_bytes(2, "little") + size[1].to_bytes(2, "little")
+        vars(packet)["_data"] = bytes([size is None, 0, 0]) + header
+        _, frame = buffer.add(packet)  # the one before, which is whole now
+        seen += [frame.timestamp] if frame else []
+    assert seen == [0, 1, 4, 5]
+
+
+def test_a_message_too_large_or_too_many_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtc, "MESSAGES", 5)
+    engine = Engine(Actor(), slots=1)
+    engine.start()
+
+    async def call() -> None:
+        caller, _ = await connect(Lobby(engine, limits=Limits(message=100)))
+        caller.channel.send("x" * 101)
+        for _ in range(30):
+            caller.channel.send(json.dumps({"type": "session.playback.ack", "end_ms": 0}))
+        await until(lambda: len(caller.got("error")) == 2)
+        assert [event["error"]["code"] for event in caller.got("error")] == ["too_large", "rate_limited"]
+        await caller.connection.close()
+        await until(lambda: not rtc._peers)
+
+    asyncio.run(call())
+    engine.close()
+
+
 def test_there_is_still_a_buffer_where_ours_is_put() -> None:
     async def look() -> None:
         connection = RTCPeerConnection()
@@ -282,6 +313,7 @@ def test_the_model_is_told_of_sound_that_was_not_played(monkeypatch: pytest.Monk
         first = next(beat for beat in beats if beat.action.speech is not None)
         assert next(beat.tick for beat in beats if beat.perception.cancelled) == first.tick + 1
         await caller.connection.close()
+        await until(lambda: not rtc._peers)
 
     asyncio.run(call())
     engine.close()
