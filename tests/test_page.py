@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -255,6 +256,19 @@ def test_talks_shows_and_reads(
     assert page.evaluate(COLOURED) > 1000
     page.close()
     until(lambda: not house.lobby.open)
+
+
+@in_chromium
+def test_a_way_that_leads_nowhere_gives_its_place_back(house: House, browse: Callable[..., Any]) -> None:
+    def spoil(route: Any) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=re.sub(r"ice-pwd:\w{9}", "ice-pwd:wrongword", response.text()))
+
+    page = browse(house.url)
+    page.route("**/v1/live/sessions", spoil)
+    page.click("#start")
+    expect(page.locator("#status")).to_contain_text("WebSocket", timeout=20_000)
+    assert len(house.lobby.open) == 1
 
 
 REMEMBER_STATES = """() => new MutationObserver(() => {

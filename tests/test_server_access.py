@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import suppress
@@ -244,7 +245,24 @@ def test_the_page_comes_with_a_strict_policy() -> None:
         headers = get(server, "/").headers
         assert "script-src" not in headers["content-security-policy"]
         assert "default-src 'self'" in headers["content-security-policy"]
+        own = server.ws.removeprefix("ws://")
+        assert f"connect-src 'self' ws://{own} wss://{own};" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_with_a_certificate_everything_is_encrypted(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -keyout {key} -out {cert}"
+    command = ["openssl", *made.split(), "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    trusting = ssl.create_default_context(cafile=cert)
+    with served(cert=cert, key=key) as server:
+        where = server.http.removeprefix("http://")
+        assert httpx2.get(f"https://{where}/healthz", verify=trusting).json() == {"status": "ok"}
+        with connect(f"wss://{where}/v1/echo/duplex", ssl=trusting) as line:
+            assert len(line.recv()) == 9600
+        with pytest.raises(httpx2.TransportError):
+            httpx2.get(f"http://{where}/healthz")
 
 
 def test_logs_are_json_and_hold_no_secrets() -> None:

@@ -33,9 +33,11 @@ from microturn.server.live_socket import begin_live, problem, serve_live, serve_
 from microturn.server.lobby import Lobby
 
 WEB = Path(__file__).parent / "web"
+POLICY = (  # browsers differ in whether 'self' is also its WebSockets
+    b"default-src 'self'; connect-src 'self' ws://%b wss://%b; img-src 'self' data: blob:; media-src 'self' blob:; "
+    b"worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+)
 HEADERS = {
-    b"content-security-policy": b"default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
-    b"media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'",
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
     b"cache-control": b"no-cache",
@@ -245,9 +247,12 @@ class Headers:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = dict(scope.get("headers", ())).get(b"host", b"").split(b";")[0]
+        headers = {b"content-security-policy": POLICY % (host, host), **HEADERS}
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS.items()]
+                message["headers"] = [*message["headers"], *headers.items()]
             await send(message)
 
         await self._app(scope, receive, with_headers)

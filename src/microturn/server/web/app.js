@@ -124,7 +124,7 @@ function happen(event) {
       return started(event.session);
     case 'session.output_audio.delta':
       if (sounding) hear(false); // whose decision was not told
-      return void (sounding = fromBase64(event.delta));
+      return void (sounding = rung.sound ? fromBase64(event.delta) : undefined);
     case 'session.tick':
       return beat(event);
     case 'session.input_transcript.delta':
@@ -254,6 +254,7 @@ function climb(next) {
   wire?.microphone?.(rung.sound ? (sound?.microphone?.getAudioTracks()[0] ?? null) : null);
   wire?.buffer?.(rung.bufferTicks > 1 ? rung.bufferTicks * TICK_MS : 0);
   sound?.play({ least: rung.bufferTicks });
+  if (sound) sound.element.muted = !rung.sound;
 }
 
 // ---- buttons and keys ----
