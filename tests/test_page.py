@@ -336,9 +336,7 @@ def test_works_by_keyboard_with_labels_on_a_phone(house: House, browse: Callable
 
 @in_chromium
 @pytest.mark.parametrize("transport", ["", "?transport=websocket"])
-def test_stays_mute_when_it_is_started_anew(
-    house: House, browse: Callable[..., Any], transport: str
-) -> None:
+def test_stays_mute_when_it_is_started_anew(house: House, browse: Callable[..., Any], transport: str) -> None:
     page = browse(house.url + transport)
     for _ in range(2):
         page.click("#start")

@@ -143,7 +143,11 @@ def test_film_that_is_too_large_is_not_decoded() -> None:
     key = [(320, 240), None, (16_000, 16_000), None, (32, 24), None, None]
     for number, size in enumerate(key):
         packet = RtpPacket(sequence_number=number, timestamp=number)
-        header = b"" if size is None else rtc.KEY_FRAME + size[0].to_bytes(2, "little") + size[1].to_bytes(2, "little")
+        header = (
+            b""
+            if size is None
+            else rtc.KEY_FRAME + size[0].to_bytes(2, "little") + size[1].to_bytes(2, "little")
+        )
         vars(packet)["_data"] = bytes([size is None, 0, 0]) + header
         _, frame = buffer.add(packet)  # the one before, which is whole now
         seen += [frame.timestamp] if frame else []

@@ -321,12 +321,14 @@ def test_a_connection_that_does_not_come_back_is_let_go() -> None:
 
 def test_what_was_said_is_still_known_after_a_restart_and_in_a_fork(tmp_path: Path) -> None:
     path, sessions = tmp_path / "journal.db", "/v1/live/sessions"
-    with served(Scripted({4: Decision.DELEGATE}), journal=path) as server:
-        with opened(server, store=True) as (client, started):
-            id = started["session"]["id"]
-            client.send("session.input_text.append", text="hello")
-            assert client.next("session.delegation.created")["offset_ms"] == 1000
-            client.socket.socket.shutdown(socket.SHUT_RDWR)
+    with (
+        served(Scripted({4: Decision.DELEGATE}), journal=path) as server,
+        opened(server, store=True) as (client, started),
+    ):
+        id = started["session"]["id"]
+        client.send("session.input_text.append", text="hello")
+        assert client.next("session.delegation.created")["offset_ms"] == 1000
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
     again = Scripted(dict.fromkeys(range(5, 99), Decision.DELEGATE))
     with served(again, journal=path) as server:
         for where in (f"?session_id={id}", f"/{id}/fork?at_ms=1000"):

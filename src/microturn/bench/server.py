@@ -237,7 +237,9 @@ def run(args: argparse.Namespace) -> int:
                 let_in, none, times = clients.apply(client, ("live", events, sessions, args.seconds))
                 late = sum(taken > TICK_S for taken in times)
                 spread = f"p50 {_ms(times, 50):.0f} ms, p99 {_ms(times, 99):.0f} ms"
-                print(f"{let_in} of {sessions} live: {spread}, {late} of {len(times)} late, {none} unanswered")
+                print(
+                    f"{let_in} of {sessions} live: {spread}, {late} of {len(times)} late, {none} unanswered"
+                )
             busy = clients.apply(client, ("busy", url, engine.slots.count))
             print(f"busy after {1000 * max(busy):.1f} ms at most")
     return 0

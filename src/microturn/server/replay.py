@@ -19,7 +19,6 @@ from microturn.engine.snapshot import pack, unpack
 from microturn.server.journal import LAST, Journal, Stored, default_path
 from microturn.streams import Action, Perception
 
-
 RECENT_TICKS = 20 * TICKS_PER_SECOND  # whose sound a background model may ask for
 
 

@@ -195,7 +195,9 @@ class Peer:
     async def answer(self, offer: str) -> str:
         connection = self._connection
         film = connection.addTransceiver("video", "recvonly")
-        film.setCodecPreferences([c for c in RTCRtpReceiver.getCapabilities("video").codecs if c.mimeType in SEEN])
+        codecs = RTCRtpReceiver.getCapabilities("video")
+        assert codecs is not None
+        film.setCodecPreferences([codec for codec in codecs.codecs if codec.mimeType in SEEN])
         setattr(film.receiver, HELD_BACK, Film(self._lobby.limits.pictures))
         await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         kinds = [transceiver.kind for transceiver in connection.getTransceivers()]
@@ -269,7 +271,9 @@ class Peer:
             await self._live.hear(message)
         elif not self._told_too_many:
             self._told_too_many = True
-            self._live.send(LiveError("rate_limited", f"at most {MESSAGES} messages a second are read").event())
+            self._live.send(
+                LiveError("rate_limited", f"at most {MESSAGES} messages a second are read").event()
+            )
 
     def _begin_sense(self, track: MediaStreamTrack) -> None:
         """Frames are taken from the beginning, because aiortc keeps all that are not."""
