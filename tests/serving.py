@@ -57,12 +57,14 @@ def served(
     journal: Path | None = None,
     background: NewBackground | None = None,
     limits: Limits | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
 ) -> Iterator[Served]:
     engine = Engine(model or EchoModel(), slots=slots)
     engine.start()
     file = Journal(journal) if journal else None
     lobby = Lobby(engine, access, file, background, limits)
-    server = make_server(make_app(lobby))
+    server = make_server(make_app(lobby), cert, key)
     bound = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
     thread.start()

@@ -175,6 +175,8 @@ def test_what_is_too_old_is_forgotten(journal: Journal) -> None:
     journal.flush()
     assert journal.sessions() == []
     assert list(journal.entries("sess_a")) == []
+    journal.close()
+    assert b"be kind" not in journal.path.read_bytes()
 
 
 SERVER = """

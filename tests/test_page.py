@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from microturn.drawing import Body, Film, Rep
 from microturn.engine import Engine
 from microturn.scenes.episode import Episode
 from microturn.server.app import make_app
+from microturn.server.conversation import Heard
 from microturn.server.lobby import Lobby
 from microturn.server.serve import listen, make_server
 
@@ -196,9 +198,9 @@ def test_jitter_buffer_begins_with_one_tick_and_adapts(house: House, browse: Cal
           buffer.push(ones()); told.first = pull(3);
           pull(20); told.grown = buffer.target; told.dry = out[19]; told.underruns = buffer.underruns;
           for (let tick = 0; tick < 150; tick++) { buffer.push(ones()); pull(10); }
-          told.shrunk = buffer.target;
+          told.shrunk = buffer.target; told.kept = buffer.dropped;
           for (let burst = 0; burst < 10; burst++) buffer.push(ones());
-          told.deepest = buffer.depth;
+          told.deepest = buffer.depth; told.dropped = buffer.dropped;
           for (let tick = 0; tick < 5; tick++) { buffer.push(new Float32Array(200)); pull(10); }
           told.settled = buffer.depth;
           buffer.push(ones());
@@ -211,6 +213,7 @@ def test_jitter_buffer_begins_with_one_tick_and_adapts(house: House, browse: Cal
     assert (told["grown"], told["dry"], told["underruns"]) == (250, 0, 1)
     assert told["shrunk"] == 200
     assert told["deepest"] <= 3 * 200
+    assert told["dropped"] > told["kept"] == 0
     assert told["settled"] < 200
     assert (told["left"], told["silent"]) == (60, 0)
     assert told["least"] == 600
@@ -253,6 +256,19 @@ def test_talks_shows_and_reads(
     assert page.evaluate(COLOURED) > 1000
     page.close()
     until(lambda: not house.lobby.open)
+
+
+@in_chromium
+def test_a_way_that_leads_nowhere_gives_its_place_back(house: House, browse: Callable[..., Any]) -> None:
+    def spoil(route: Any) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=re.sub(r"ice-pwd:\w{9}", "ice-pwd:wrongword", response.text()))
+
+    page = browse(house.url)
+    page.route("**/v1/live/sessions", spoil)
+    page.click("#start")
+    expect(page.locator("#status")).to_contain_text("WebSocket", timeout=20_000)
+    assert len(house.lobby.open) == 1
 
 
 REMEMBER_STATES = """() => new MutationObserver(() => {
@@ -316,6 +332,28 @@ def test_works_by_keyboard_with_labels_on_a_phone(house: House, browse: Callable
     assert page.evaluate(UNNAMED) == 0
     page.click("#start")
     expect(page.locator("#status")).to_have_text("Not connected")
+
+
+@in_chromium
+@pytest.mark.parametrize("transport", ["", "?transport=websocket"])
+def test_stays_mute_when_it_is_started_anew(house: House, browse: Callable[..., Any], transport: str) -> None:
+    page = browse(house.url + transport)
+    for _ in range(2):
+        page.click("#start")
+        page.wait_for_selector("body[data-state=live]")
+        if not page.evaluate("document.querySelector('#mute').ariaPressed === 'true'"):
+            page.click("#mute")
+            page.click("#start")
+            until(lambda: not house.lobby.open)
+    (conversation,) = house.lobby.open.values()
+    until(lambda: conversation.muted)
+    heard: list[Heard] = []
+    conversation.watch(lambda note: heard.append(note) if isinstance(note, Heard) else None)
+    until(lambda: len(heard) > 20)
+    assert max(float(np.abs(note.audio[-160:]).max()) for note in heard[10:]) < 0.001
+    page.click("#mute")
+    until(lambda: house.actor.loudest > 0.05)
+    assert not conversation.muted
 
 
 @in_chromium

@@ -8,6 +8,7 @@ from contextlib import suppress
 from fractions import Fraction
 from typing import Any, cast
 
+import httpx2
 import numpy as np
 import pytest
 from aioice import stun
@@ -23,6 +24,7 @@ from aiortc.rtp import RtpPacket
 from av import AudioFrame
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.asyncio.client import connect as websocket
 
 from actor_model import Actor
 from microturn.clock import SPEAK_SAMPLES
@@ -36,6 +38,7 @@ from microturn.server.live_events import Extras, SessionConfig
 from microturn.server.lobby import Ice, Limits, Lobby
 from microturn.server.rtc import CUSHION, FADE, FRAME, HELD_BACK, MOST, AtOnce, Playout, SpeechTrack, answer
 from microturn.streams import Action, Decision
+from serving import Served, served
 
 PER_TICK = SPEAK_SAMPLES // FRAME
 
@@ -96,8 +99,10 @@ def test_delay_never_piles_up(ticks: list[tuple[float, int]]) -> None:
     """However unevenly ticks come and frames are taken, no more than two ticks wait."""
     playout = Playout()
     for tick, (value, taken) in enumerate(ticks):
-        playout.push(spoken(tick, value) if value else silent(tick))
+        room = MOST - playout.waiting
+        whole = playout.push(spoken(tick, value) if value else silent(tick))
         assert playout.waiting <= MOST
+        assert whole or room < PER_TICK
         pull(playout, taken)
 
 
@@ -131,6 +136,41 @@ def test_packets_of_sound_are_heard_as_they_come_and_late_ones_never() -> None:
         _, frame = buffer.add(packet)
         heard += [frame.timestamp] if frame else []
     assert heard == [65_534, 65_535, 0, 2, 3]
+
+
+def test_film_that_is_too_large_is_not_decoded() -> None:
+    buffer, seen = rtc.Film(320 * 240), list[int]()
+    key = [(320, 240), None, (16_000, 16_000), None, (32, 24), None, None]
+    for number, size in enumerate(key):
+        packet = RtpPacket(sequence_number=number, timestamp=number)
+        header = (
+            b""
+            if size is None
+            else rtc.KEY_FRAME + size[0].to_bytes(2, "little") + size[1].to_bytes(2, "little")
+        )
+        vars(packet)["_data"] = bytes([size is None, 0, 0]) + header
+        _, frame = buffer.add(packet)  # the one before, which is whole now
+        seen += [frame.timestamp] if frame else []
+    assert seen == [0, 1, 4, 5]
+
+
+def test_a_message_too_large_or_too_many_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtc, "MESSAGES", 5)
+    engine = Engine(Actor(), slots=1)
+    engine.start()
+
+    async def call() -> None:
+        caller, _ = await connect(Lobby(engine, limits=Limits(message=100)))
+        caller.channel.send("x" * 101)
+        for _ in range(30):
+            caller.channel.send(json.dumps({"type": "session.playback.ack", "end_ms": 0}))
+        await until(lambda: len(caller.got("error")) == 2)
+        assert [event["error"]["code"] for event in caller.got("error")] == ["too_large", "rate_limited"]
+        await caller.connection.close()
+        await until(lambda: not rtc._peers)
+
+    asyncio.run(call())
+    engine.close()
 
 
 def test_there_is_still_a_buffer_where_ours_is_put() -> None:
@@ -232,6 +272,20 @@ def test_a_peer_hears_speaks_shows_and_types() -> None:
     engine.close()
 
 
+def test_a_session_that_is_held_to_its_data_channel_is_not_come_back_to() -> None:
+    async def call(server: Served) -> None:
+        transport = {"type": "webrtc", "sdp": await Caller().offer()}
+        permits = {"data_channel": {"allowed_client_events": ["session.input_text.append"]}}
+        wanted = {"session": {"model": "actor", "client": permits}, "transport": transport}
+        url = f"{server.http}/v1/live/sessions"
+        id = (await asyncio.to_thread(httpx2.post, url, json=wanted)).json()["session"]["id"]
+        async with websocket(f"{server.ws}/v1/live/sessions?session_id={id}") as line:
+            assert json.loads(await line.recv())["error"]["code"] == "not_permitted"
+
+    with served(Actor()) as server:
+        asyncio.run(call(server))
+
+
 def test_a_conversation_outlives_its_peer_for_a_while() -> None:
     engine = Engine(Actor(), slots=2)
     engine.start()
@@ -246,6 +300,24 @@ def test_a_conversation_outlives_its_peer_for_a_while() -> None:
         assert resumed is live.conversation
         assert await resumed.next_beat()
         resumed.close("close_requested")
+
+    asyncio.run(call())
+    engine.close()
+
+
+def test_the_model_is_told_of_sound_that_was_not_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtc, "MOST", 5)
+    engine = Engine(Actor(), slots=2)
+    engine.start()
+
+    async def call() -> None:
+        caller, live = await connect(Lobby(engine))
+        beats = live.conversation.beats
+        await until(lambda: any(beat.perception.cancelled for beat in beats))
+        first = next(beat for beat in beats if beat.action.speech is not None)
+        assert next(beat.tick for beat in beats if beat.perception.cancelled) == first.tick + 1
+        await caller.connection.close()
+        await until(lambda: not rtc._peers)
 
     asyncio.run(call())
     engine.close()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
+import ssl
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from websockets.asyncio.client import connect as async_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -59,6 +63,9 @@ def test_a_browser_gets_a_secret_that_does_not_last() -> None:
         made = httpx2.post(**post, headers={"Authorization": "Bearer a-secret"}).json()  # type: ignore[arg-type]
         bearer = {"Authorization": f"Bearer {made['value']}"}
         assert get(server, "/v1/models", **bearer).status_code == 200
+        refused = httpx2.post(**post, headers=bearer)  # type: ignore[arg-type]
+        assert refused.status_code == get(server, "/metrics", **bearer).status_code == 403
+        assert "wants the key" in refused.json()["error"]["message"]
         clock.advance(31)
         assert get(server, "/v1/models", **bearer).status_code == 401
 
@@ -85,28 +92,80 @@ def test_sessions_of_one_key_are_not_there_for_another(tmp_path: Path) -> None:
                 pass
 
 
+def test_a_secret_reaches_the_sessions_that_it_began_and_no_others(tmp_path: Path) -> None:
+    def begin(secret: str, where: str = "", **session: Any) -> dict[str, Any]:
+        """The server's first event."""
+        headers = {"Authorization": f"Bearer {secret}"}
+        with connect(f"{server.ws}/v1/live/sessions{where}", additional_headers=headers) as line:
+            line.send(json.dumps({"type": "session.start", "session": session}))
+            told: dict[str, Any] = json.loads(line.recv())
+            line.socket.shutdown(socket.SHUT_RDWR)
+        return told
+
+    access = Access(KEYS)
+    with served(access=access, journal=tmp_path / "journal.db") as server:
+        mine, other = (access.secret(KEYS[0], 60)[0] for _ in range(2))
+        id = begin(mine, model="echo", store=True)["session"]["id"]
+        for secret, begun in ((mine, True), (other, False), ("a-secret", True)):
+            bearer = {"Authorization": f"Bearer {secret}"}
+            told = begin(secret, f"?session_id={id}")
+            assert (told["type"] == "session.started") is begun, told
+            assert get(server, f"/v1/live/sessions/{id}/content", **bearer).is_success is begun
+            ended = httpx2.post(f"{server.http}/v1/live/sessions/{id}/hangup", headers=bearer).status_code
+            assert ended == (204 if begun else 404)
+            assert (begin(secret, f"/{id}/fork")["type"] == "session.started") is (secret == "a-secret")
+            with pytest.raises(InvalidStatus, match="404" if secret == "a-secret" else "403"):
+                begin(secret, f"/{id}/attach")
+            id = begin(mine, model="echo", store=True)["session"]["id"]
+
+
 def test_a_key_has_limits() -> None:
     clock = VirtualClock()
     access, bob = Access(KEYS, clock=clock), KEYS[1]
 
-    def denied(open_now: int) -> str:
+    def denied() -> str:
         with pytest.raises(Denied) as caught:
-            access.begin(bob, open_now)
+            access.begin(bob)
         assert caught.value.status == 429
         return caught.value.code
 
-    assert access.begin(bob, 0) == 60.0
-    assert denied(1) == "too_many_sessions"
-    access.end(bob, 45.0)
-    assert access.begin(bob, 0) == 15.0
-    assert denied(0) == "rate_limited"
-    access.end(bob, 15.0)
+    assert access.begin(bob) == 60.0
+    assert denied() == "too_many_sessions"
+    assert access.spend(bob, 45.0) == 15.0
+    access.end(bob)
+    assert access.begin(bob) == 15.0
+    access.end(bob)
+    assert denied() == "rate_limited"
+    assert access.spend(bob, 15.0) == 0.0
     clock.advance(61)
-    assert denied(0) == "minutes_used_up"
+    assert denied() == "minutes_used_up"
     clock.advance(86_400)
-    assert access.begin(bob, 0) == 60.0
+    assert access.begin(bob) == 60.0
     for _ in range(1000):
-        access.begin(ANYBODY, 1000)
+        access.begin(ANYBODY)
+
+
+@pytest.mark.parametrize(
+    ("limits", "least", "most"), [({"sessions": 1}, 20, 20), ({"minutes": 1 / 60}, 1, 8)]
+)
+def test_limits_hold_for_sessions_that_begin_and_go_on_together(
+    limits: dict[str, Any], least: int, most: int
+) -> None:
+    async def ticks(url: str) -> int:
+        with suppress(InvalidStatus):
+            async with async_connect(url, additional_headers={"Authorization": "Bearer a-secret"}) as line:
+                for _ in range(20):
+                    await line.send(bytes(9600))
+                await line.send(b"")
+                return len([tick async for tick in line])
+        return 0
+
+    async def talk(url: str) -> int:
+        return sum(await asyncio.gather(*(ticks(url) for _ in range(4))))
+
+    with served(access=Access([Key("ann", digest("a-secret"), **limits)])) as server:
+        assert least <= asyncio.run(talk(f"{server.ws}/v1/echo/duplex?pace=driven")) <= most
+        assert not server.lobby.open
 
 
 def test_a_bucket_lets_so_much_through_at_once_and_so_much_a_second() -> None:
@@ -186,7 +245,24 @@ def test_the_page_comes_with_a_strict_policy() -> None:
         headers = get(server, "/").headers
         assert "script-src" not in headers["content-security-policy"]
         assert "default-src 'self'" in headers["content-security-policy"]
+        own = server.ws.removeprefix("ws://")
+        assert f"connect-src 'self' ws://{own} wss://{own};" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_with_a_certificate_everything_is_encrypted(tmp_path: Path) -> None:
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -keyout {key} -out {cert}"
+    command = ["openssl", *made.split(), "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    trusting = ssl.create_default_context(cafile=cert)
+    with served(cert=cert, key=key) as server:
+        where = server.http.removeprefix("http://")
+        assert httpx2.get(f"https://{where}/healthz", verify=trusting).json() == {"status": "ok"}
+        with connect(f"wss://{where}/v1/echo/duplex", ssl=trusting) as line:
+            assert len(line.recv()) == 9600
+        with pytest.raises(httpx2.TransportError):
+            httpx2.get(f"http://{where}/healthz")
 
 
 def test_logs_are_json_and_hold_no_secrets() -> None:

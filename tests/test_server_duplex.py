@@ -94,6 +94,7 @@ async def closed(line: ClientConnection) -> tuple[int, str]:
 async def test_text_is_refused_with_a_reason() -> None:
     with served() as server:
         async with connect(f"{server.ws}/v1/echo/duplex") as socket:
+            await socket.send(b"")  # means nothing where time goes on by itself
             await socket.send("hello")
             assert await closed(socket) == (
                 1003,

@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from echo_model import EchoModel
 from microturn.background import Background, Kind, Piece
+from microturn.bench.server import live
 from microturn.engine import Engine
 from microturn.model.config import tiny
 from microturn.model.interaction import Interaction
@@ -31,7 +33,7 @@ from microturn.server import live_events as wire
 from microturn.server.conversation import Conversation, Start
 from microturn.server.live import Live, Role
 from microturn.server.lobby import Limits, Offer
-from microturn.streams import Channel, Decision
+from microturn.streams import Channel, Decision, Ints, TickInput, TickOutput
 from serving import Scripted, Served, served
 
 SESSION = {"model": "gpt-live-1"}
@@ -317,6 +319,43 @@ def test_a_connection_that_does_not_come_back_is_let_go() -> None:
             pass
 
 
+def test_what_was_said_is_still_known_after_a_restart_and_in_a_fork(tmp_path: Path) -> None:
+    path, sessions = tmp_path / "journal.db", "/v1/live/sessions"
+    with (
+        served(Scripted({4: Decision.DELEGATE}), journal=path) as server,
+        opened(server, store=True) as (client, started),
+    ):
+        id = started["session"]["id"]
+        client.send("session.input_text.append", text="hello")
+        assert client.next("session.delegation.created")["offset_ms"] == 1000
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+    again = Scripted(dict.fromkeys(range(5, 99), Decision.DELEGATE))
+    with served(again, journal=path) as server:
+        for where in (f"?session_id={id}", f"/{id}/fork?at_ms=1000"):
+            with connect(f"{server.ws}{sessions}{where}") as line:
+                client = Client(line)
+                if "fork" in where:
+                    client.send("session.start", session={})
+                talk = server.lobby.open[client.next("session.started")["session"]["id"]]
+                assert talk.now_ms >= 1000
+                assert "hello" in [said.text for said in talk.background.recent.lines if said.who == "typed"]
+                assert client.next("session.delegation.created")["delegation"]["id"] == "dlg_2"
+                assert (talk.seconds > 1.0) is ("fork" not in where)
+
+
+def test_a_second_loss_is_waited_for_as_long_as_the_first() -> None:
+    with served(limits=Limits(grace_s=1.0)) as server, opened(server) as (client, started):
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.6)
+        with connect(f"{server.ws}/v1/live/sessions?session_id={started['session']['id']}") as again:
+            assert Client(again).next("session.started")
+            again.socket.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.7)
+        assert server.lobby.open
+        while server.lobby.open:
+            pass
+
+
 def test_who_hangs_up_ends_the_conversation() -> None:
     with served() as server:
         with opened(server):
@@ -356,6 +395,21 @@ def test_a_full_engine_is_an_error_event_with_the_time_to_wait() -> None:
     with served(slots=1) as server, opened(server), opened(server) as (_, answer):
         assert answer["error"]["code"] == "busy"
         assert "retry after 5 s" in answer["error"]["message"]
+
+
+class Slow(EchoModel):
+    def step(self, slots: Ints, batch: TickInput) -> TickOutput:
+        time.sleep(0.25)
+        return super().step(slots, batch)
+
+
+@pytest.mark.parametrize(("model", "late"), [(EchoModel, False), (Slow, True)])
+async def test_the_benchmark_sees_what_comes_late(model: type[EchoModel], late: bool) -> None:
+    with served(model()) as server:
+        let_in, none, times = await live(f"{server.ws}/v1/live/sessions", 2, 3.0)
+    assert let_in == 2
+    assert (none + sum(taken > 0.2 for taken in times) > len(times) / 2) is late
+    assert none + len(times) == 2 * (15 - 5)
 
 
 def test_history_is_read_line_by_line() -> None:

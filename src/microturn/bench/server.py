@@ -3,7 +3,7 @@
 Four things, over loopback WebSockets whose clients live in a process of their own:
   added    a whole tick in, its answer out, one session, driven: over the socket less straight at the engine
            (of the smallest model, because it does not depend on the model);
-  live     sessions at once that send a tick every 200 ms: from the last sample sent to the answer received;
+  live     sessions at once that send a tick every 200 ms (Live events): from sending one to the answer to it;
   busy     how long a full engine takes to say so;
   churn    what the process holds in memory after some of many short sessions, and after all of them.
 """
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
+import json
 import multiprocessing
 import os
 import threading
@@ -24,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import uvicorn
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND
@@ -40,6 +42,16 @@ from microturn.streams import InteractionModel
 
 TICK_S = TICK_MS / 1000
 SOUND = pcm16(np.random.default_rng(0).normal(0, 0.05, HEAR_SAMPLES).astype(np.float32))
+START = json.dumps({
+    "type": "session.start",
+    "session": {
+        "model": "microturn",
+        "audio": {"format": {"type": "audio/pcm", "rate": 16_000}},
+        "microturn": {"ticks": True},
+    },
+})  # fmt: skip
+HEARD = json.dumps({"type": "session.input_audio.append", "audio": base64.b64encode(SOUND).decode()})
+LAST_S = 2.0  # for the last answers
 AT_ONCE = 4  # of many short sessions
 Times = list[float]  # seconds
 
@@ -68,38 +80,43 @@ async def through_socket(url: str, ticks: int) -> Times:
     return times
 
 
-async def live(url: str, sessions: int, seconds: float) -> tuple[int, Times]:
-    """How many were let in, and how long each answer took after the sound that it answers was whole."""
+async def live(url: str, sessions: int, seconds: float) -> tuple[int, int, Times]:
+    """How many were let in, how many ticks of sound had no answer, and how long the others waited for theirs."""
     async with AsyncExitStack() as stack:
-        lines = []
-        with suppress(InvalidStatus):
-            for _ in range(sessions):
-                lines.append(await stack.enter_async_context(connect(f"{url}?rate=16000", compression=None)))
-                await asyncio.sleep(TICK_S / sessions)  # clients begin at different moments of a tick
-        until = time.perf_counter() + seconds
-        found = await asyncio.gather(*(_talk(line, until) for line in lines))
-        return len(lines), [late for times in found for late in times]
+        talks: list[asyncio.Task[tuple[int, Times]]] = []
+        for _ in range(sessions):
+            line = await stack.enter_async_context(connect(url, compression=None))
+            await line.send(START)
+            if json.loads(await line.recv())["type"] != "session.started":
+                break
+            talks.append(asyncio.create_task(_talk(line, seconds)))
+            await asyncio.sleep(TICK_S / sessions)  # clients begin at different moments of a tick
+        found = await asyncio.gather(*talks)
+        return len(talks), sum(none for none, _ in found), [taken for _, times in found for taken in times]
 
 
-async def _talk(line: Any, until: float) -> Times:
-    times: Times = []
-    sent = [time.perf_counter()]
+async def _talk(line: ClientConnection, seconds: float) -> tuple[int, Times]:
+    """Ticks in which nothing came answer nothing, so the k-th of the others answers the k-th sound."""
+    sent: Times = []
+    came: Times = []
 
     async def send() -> None:
-        due = sent[0]
-        while due < until:
-            await line.send(SOUND)
+        began = time.perf_counter()
+        for tick in range(round(seconds / TICK_S)):
+            await asyncio.sleep(max(0.0, began + tick * TICK_S - time.perf_counter()))
             sent.append(time.perf_counter())
-            due += TICK_S
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            await line.send(HEARD)
 
     sending = asyncio.create_task(send())
     with suppress(TimeoutError, ConnectionClosed):
-        while not sending.done():
-            await asyncio.wait_for(line.recv(), 2.0)
-            times.append(time.perf_counter() - sent[-1])
+        async with asyncio.timeout(seconds + LAST_S):
+            while not sending.done() or len(came) < len(sent):
+                event = json.loads(await line.recv())
+                if event["type"] == "session.tick" and not event["missed"]:
+                    came.append(time.perf_counter())
     await sending
-    return times[TICKS_PER_SECOND:]
+    times = [there - begun for begun, there in zip(sent, came, strict=False)]
+    return len(sent) - len(came), times[TICKS_PER_SECOND:]
 
 
 async def refusals(url: str, slots: int, count: int = 20) -> Times:
@@ -215,11 +232,14 @@ def run(args: argparse.Namespace) -> int:
         cpu = 1000 * (marks[2] - 2 * marks[1] + marks[0]) / ticks
         print(f"added processor time: {cpu:.2f} ms a tick of a session")
         with duplex(load_model(args.model), max(loads, default=1)) as (engine, url):
+            events = url.replace(f"{engine.spec.name}/duplex", "live/sessions")
             for sessions in loads:
-                let_in, times = clients.apply(client, ("live", url, sessions, args.seconds))
+                let_in, none, times = clients.apply(client, ("live", events, sessions, args.seconds))
                 late = sum(taken > TICK_S for taken in times)
                 spread = f"p50 {_ms(times, 50):.0f} ms, p99 {_ms(times, 99):.0f} ms"
-                print(f"{let_in} of {sessions} live: {spread}, {late} of {len(times)} late")
+                print(
+                    f"{let_in} of {sessions} live: {spread}, {late} of {len(times)} late, {none} unanswered"
+                )
             busy = clients.apply(client, ("busy", url, engine.slots.count))
             print(f"busy after {1000 * max(busy):.1f} ms at most")
     return 0

@@ -59,7 +59,7 @@ class Line:
             await self._socket.send(pcm)
 
     async def end(self) -> None:
-        """No more sound comes. A driven line then answers the rest and ends."""
+        """No more sound comes: a driven line answers the rest and ends. A live one takes no notice."""
         await self._socket.send(b"")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import asdict
 from starlette.requests import HTTPConnection
 
 from microturn.clock import Clock, WallClock, calendar_s
@@ -23,6 +24,7 @@ from microturn.clock import Clock, WallClock, calendar_s
 SECRET_S = 600  # longest life of a client secret
 PROTOCOL, PROTOCOL_KEY = "microturn", "microturn-key."  # browsers cannot set headers on a WebSocket
 SECRETS = 10_000
+STRETCH_S = 600.0  # of conversation that is counted, and forgotten after a day, as one
 
 
 class Denied(Exception):
@@ -37,6 +39,26 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: int = 8  # at once
     minutes: float = 1440.0  # of conversation in 24 hours
     starts: int = 60  # sessions begun in a minute
+
+    def owns(self, id: str, owner: str) -> bool:
+        """Whether a session that was begun in the name of `owner` may be read, ended and come back to."""
+        return owner == self.name
+
+    def whole(self) -> None:
+        """Raises Denied where only the key itself will do."""
+
+
+class Secret(Key, frozen=True):
+    """What a browser has instead of the key. Its sessions are the key's, but it reaches only those it began."""
+
+    began: set[str] = msgspec.field(default_factory=set)
+
+    def owns(self, id: str, owner: str) -> bool:
+        return owner == self.name and id in self.began
+
+    def whole(self) -> None:
+        reason = "a client secret begins sessions and comes back to them; all else wants the key"
+        raise Denied(403, "not_permitted", reason)
 
 
 ANYBODY = Key("", "", sessions=1 << 30, minutes=float("inf"), starts=1 << 30)
@@ -96,8 +118,9 @@ class Bucket:
 
 @dataclass
 class _Use:
+    open: int = 0  # sessions
     starts: deque[float] = field(default_factory=deque)
-    seconds: deque[tuple[float, float]] = field(default_factory=deque)  # when it ended, how long it was
+    spent: deque[list[float]] = field(default_factory=deque)  # since when, seconds of conversation
 
 
 class Access:
@@ -106,7 +129,7 @@ class Access:
     ) -> None:
         self._keys = {key.hash: key for key in keys}
         self._origins = {origin.rstrip("/") for origin in origins}
-        self._secrets: dict[str, tuple[Key, float]] = {}
+        self._secrets: dict[str, tuple[Secret, float]] = {}
         self._use: dict[str, _Use] = {}
         self._clock = clock or WallClock()
 
@@ -128,40 +151,53 @@ class Access:
         hashed = digest(value.strip())
         if key := self._keys.get(hashed):
             return key
-        key, until = self._secrets.get(hashed, (None, 0.0))
-        if key is None or until < self._clock.now():
+        secret, until = self._secrets.get(hashed, (None, 0.0))
+        if secret is None or until < self._clock.now():
             raise Denied(401, "invalid_api_key", "a valid key is needed: Authorization: Bearer …")
-        return key
+        return secret
 
     def secret(self, key: Key, seconds: float) -> tuple[str, int]:
-        """A secret for a browser that stands for `key` for a while, and when it ends (seconds since 1970)."""
+        """A secret for a browser that stands for `key` for a while, and when it ends (seconds since 1970).
+
+        Raises Denied.
+        """
+        key.whole()
         now = self._clock.now()
         seconds = min(max(seconds, 10.0), SECRET_S)
         self._secrets = {hashed: held for hashed, held in self._secrets.items() if held[1] > now}
         if len(self._secrets) >= SECRETS:
             raise Denied(429, "too_many_secrets", "too many client secrets are alive", SECRET_S)
         value = f"ek_{secrets.token_urlsafe(32)}"
-        self._secrets[digest(value)] = key, now + seconds
+        self._secrets[digest(value)] = Secret(**asdict(key)), now + seconds
         return value, int(calendar_s() + seconds)
 
-    def begin(self, key: Key, open_now: int) -> float:
-        """Counts a session that is to begin; the seconds it may last. Raises Denied."""
-        now, use = self._clock.now(), self._use.setdefault(key.name, _Use())
+    def begin(self, key: Key) -> float:
+        """Counts a session that begins; the seconds it may last, by itself. Raises Denied."""
+        now, use, left = self._clock.now(), self._of(key), self.spend(key, 0.0)
         while use.starts and use.starts[0] < now - 60:
             use.starts.popleft()
-        while use.seconds and use.seconds[0][0] < now - 86_400:
-            use.seconds.popleft()
-        left = 60 * key.minutes - sum(seconds for _, seconds in use.seconds)
-        if open_now >= key.sessions:
+        if use.open >= key.sessions:
             raise Denied(429, "too_many_sessions", f"this key may hold {key.sessions} sessions at once", 5.0)
         if len(use.starts) >= key.starts:
             raise Denied(429, "rate_limited", f"this key may begin {key.starts} sessions a minute", 60.0)
         if left <= 0:
             raise Denied(429, "minutes_used_up", f"this key may talk {key.minutes:g} minutes a day", 3600.0)
-        if key is not ANYBODY:
-            use.starts.append(now)
+        use.starts.append(now)
+        use.open += 1
         return left
 
-    def end(self, key: Key, seconds: float) -> None:
-        if key is not ANYBODY:
-            self._use.setdefault(key.name, _Use()).seconds.append((self._clock.now(), seconds))
+    def spend(self, key: Key, seconds: float) -> float:
+        """Counts so much conversation; the seconds that are left for all sessions of the key together."""
+        now, spent = self._clock.now(), self._of(key).spent
+        while spent and spent[0][0] < now - 86_400:
+            spent.popleft()
+        if not spent or spent[-1][0] < now - STRETCH_S:
+            spent.append([now, 0.0])
+        spent[-1][1] += seconds
+        return 60 * key.minutes - sum(stretch[1] for stretch in spent)
+
+    def end(self, key: Key) -> None:
+        self._of(key).open -= 1
+
+    def _of(self, key: Key) -> _Use:
+        return self._use.setdefault(key.name, _Use())

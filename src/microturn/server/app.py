@@ -33,9 +33,11 @@ from microturn.server.live_socket import begin_live, problem, serve_live, serve_
 from microturn.server.lobby import Lobby
 
 WEB = Path(__file__).parent / "web"
+POLICY = (  # browsers differ in whether 'self' is also its WebSockets
+    b"default-src 'self'; connect-src 'self' ws://%b wss://%b; img-src 'self' data: blob:; media-src 'self' blob:; "
+    b"worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+)
 HEADERS = {
-    b"content-security-policy": b"default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; "
-    b"media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'",
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
     b"cache-control": b"no-cache",
@@ -96,6 +98,7 @@ class Routes:
         return JSONResponse({"status": "ready" if free else "busy", "free": free}, 200 if free else 503)
 
     async def _metrics(self, request: Request, key: Key) -> Response:
+        key.whole()
         return PlainTextResponse(self._lobby.meters.report(self._lobby))
 
     async def _models(self, request: Request, key: Key) -> Response:
@@ -121,6 +124,7 @@ class Routes:
         fork, at_ms = request.path_params.get("id"), request.query_params.get("at_ms")
         moment = None if at_ms is None else int(at_ms)
         live = await begin_live(self._lobby, key, wanted.session, Role.CHANNEL, fork, moment)
+        live.conversation.restricted = wanted.session.client is not None
         try:
             rtc = importlib.import_module("microturn.server.rtc")
             sdp: str = await rtc.answer(self._lobby, live.conversation, live, wanted.transport.sdp)
@@ -171,6 +175,7 @@ class Routes:
         await serve_live(socket, self._lobby, key, socket.path_params.get("id"))
 
     async def _attach(self, socket: WebSocket, key: Key) -> None:
+        key.whole()
         conversation = self._open(socket, key)
         await accept(socket)
         await serve_sideband(socket, self._lobby, conversation)
@@ -242,9 +247,12 @@ class Headers:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = dict(scope.get("headers", ())).get(b"host", b"").split(b";")[0]
+        headers = {b"content-security-policy": POLICY % (host, host), **HEADERS}
+
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS.items()]
+                message["headers"] = [*message["headers"], *headers.items()]
             await send(message)
 
         await self._app(scope, receive, with_headers)

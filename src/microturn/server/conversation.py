@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -107,10 +107,13 @@ class Conversation:
     ) -> None:
         self.id, self.start = id, start
         self.muted = False
+        self.restricted = False  # to what its data channel permits
         self.connection: asyncio.Task[object] | None = None  # the task that plays it
+        self.grace: asyncio.TimerHandle | None = None  # until which it waits for another one
         self.closed: Closed | None = None
         self.beats: deque[Beat] = deque(maxlen=RESENT_TICKS)
         self.expires_at = 0  # seconds since 1970
+        self.before_s = 0.0  # of conversation, until the server was started anew
         self.played_ms = 0  # up to where the listener says to have played
         self.session: Session
         self.background = (background if background and start.responses else Background)(
@@ -128,12 +131,21 @@ class Conversation:
         self._pushed, self._arrived = 0, 0  # samples pushed, ticks that came of them
         self._loop = asyncio.get_running_loop()
 
-    async def begin(self, restore: bytes | None = None) -> None:
-        """Raises EngineFull at once when there is no room."""
+    async def begin(
+        self, restore: bytes | None = None, earlier: Iterable[tuple[Perception, Action]] = ()
+    ) -> None:
+        """A session, or what one became: its state, and what happened `earlier`, before a restart or a fork.
+
+        Raises EngineFull at once when there is no room.
+        """
         start = self.start
         self.background.recent.read(self._log.opening(start.read))
 
         def open_session() -> Session:
+            for perception, action in earlier:
+                beat = self._beat(perception, action)
+                self.beats.append(beat)
+                self.background.follow(beat.tick, perception, beat.events)
             return self._engine.open(
                 pace=start.pace,
                 listener=self._listen,
@@ -196,7 +208,7 @@ class Conversation:
     @property
     def seconds(self) -> float:
         """Of conversation so far."""
-        return self._arrived / TICKS_PER_SECOND
+        return self.before_s + self._arrived / TICKS_PER_SECOND
 
     @property
     def _ahead(self) -> int:
@@ -238,7 +250,7 @@ class Conversation:
 
     def _listen(self, action: Action) -> bool:
         perception = self._perception
-        beat = Beat(perception, action, tuple(self._log.follow(action, perception.text)))
+        beat = self._beat(perception, action)
         if self._journal is None:
             self._on_loop(lambda: self._arrive(beat))
         else:
@@ -248,6 +260,9 @@ class Conversation:
                 self.id, perception, action, snapshot, lambda: self._on_loop(lambda: self._arrive(beat))
             )
         return False
+
+    def _beat(self, perception: Perception, action: Action) -> Beat:
+        return Beat(perception, action, tuple(self._log.follow(action, perception.text)))
 
     def _on_loop(self, what: Callable[[], None]) -> None:
         if not self._loop.is_closed():

@@ -1,7 +1,7 @@
 """The duplex socket: PCM16 mono in, PCM16 mono out, one message each tick, and nothing else.
 
 Query: `rate` (8000, 16000, 24000, 48000; default 24000), `pace` (`live`, or `driven`: the input drives time),
-`instructions`, `eagerness`, `voice`. An empty message says that no more sound will come.
+`instructions`, `eagerness`, `voice`. An empty message says that no more driven sound comes.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ async def _listen(socket: WebSocket, conversation: Conversation, ear: Ear) -> No
                 "this socket carries PCM16 in binary messages; text belongs to /v1/live/sessions"
             )
         if not data:
-            return await conversation.end_audio()
+            if conversation.start.pace is Pace.DRIVEN:
+                return await conversation.end_audio()
+            continue
         await conversation.push_audio(ear(data))
 
 

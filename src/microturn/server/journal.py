@@ -249,6 +249,7 @@ class Journal:
         db = sqlite3.connect(self.path, timeout=30.0, check_same_thread=False)  # one after the other
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("PRAGMA secure_delete=ON")  # what is deleted is gone from the file
         return db
 
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -18,11 +18,12 @@ from microturn.background.connect import NewBackground
 from microturn.clock import TICK_MS, calendar_s
 from microturn.engine import Engine
 from microturn.server import traces
-from microturn.server.access import ANYBODY, Access, Denied, Key
-from microturn.server.conversation import Closed, Conversation, Start
+from microturn.server.access import ANYBODY, Access, Denied, Key, Secret
+from microturn.server.conversation import Beat, Closed, Conversation, Start
 from microturn.server.journal import LAST, Journal, Stored
 from microturn.server.meters import Meters
-from microturn.server.replay import rebuild
+from microturn.server.replay import rebuild, recall
+from microturn.streams import Action, Perception
 
 ICE = re.compile(r"(?:(?P<stun>stun):|(?P<turn>turn):(?P<user>[^@\s]+)@)(?P<where>[\w.-]+(?::\d+)?)")
 TURN_SECRET = "MICROTURN_TURN_SECRET"  # environment variable
@@ -94,24 +95,32 @@ class Lobby:
         self, id: str, key: Key, at_ms: int | None = None, store: bool | None = None
     ) -> Conversation:
         """A second future of a stored session, from its end or from a moment of it on."""
+        key.whole()
         journal, stored = self.stored(id, key)
         until = LAST if at_ms is None else at_ms // TICK_MS - 1
         async with self._waking:
             tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id, until)
         start = replace(stored.start, store=stored.start.store if store is None else store)
-        return await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id)
+        earlier = recall(journal, stored, tick)
+        return await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id, earlier)
 
     async def resume(self, id: str, key: Key) -> Conversation:
         """A conversation that lost its connection, or, if it was stored, its server."""
         async with self._waking:
-            return self.find(id, key) or await self._wake(id, key)
+            conversation = self.find(id, key) or await self._wake(id, key)
+        if conversation.restricted:
+            raise Denied(403, "not_permitted", f"session {id} may only be held over its data channel")
+        return conversation
 
     async def _wake(self, id: str, key: Key) -> Conversation:
         journal, stored = self.stored(id, key)
         if stored.ended is not None:
             raise Denied(410, "session_closed", f"session {id} has ended: {stored.reason}")
         tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id)
-        return await self._begin(id, stored.start, key, state, tick + 1)
+        earlier = recall(journal, stored, tick)
+        conversation = await self._begin(id, stored.start, key, state, tick + 1, earlier=earlier)
+        conversation.before_s = stored.seconds
+        return conversation
 
     @property
     def offer(self) -> Offer:
@@ -121,41 +130,49 @@ class Lobby:
 
     def find(self, id: str, key: Key) -> Conversation | None:
         conversation = self.open.get(id)
-        return conversation if conversation and conversation.start.owner == key.name else None
+        return conversation if conversation and key.owns(id, conversation.start.owner) else None
 
     async def _begin(
         self, id: str, start: Start, key: Key,
         state: bytes | None = None, born: int = 0, parent: str | None = None,
+        earlier: Iterable[tuple[Perception, Action]] = (),
     ) -> Conversation:  # fmt: skip
         journal = self.journal if start.store else None
         if start.store and journal is None:
             raise Denied(400, "store_unavailable", "this server stores nothing")
-        mine = sum(conversation.start.owner == key.name for conversation in self.open.values())
-        seconds = min(self.access.begin(key, mine), self.limits.longest_s)
         start = replace(start, owner=key.name)
         conversation = Conversation(id, start, self.engine, self.background, journal)
+        seconds = min(self.access.begin(key), self.limits.longest_s)
         conversation.expires_at = int(calendar_s() + seconds)
-        await conversation.begin(state)
+        try:
+            await conversation.begin(state, earlier)
+        except BaseException:
+            self.access.end(key)
+            raise
         if journal:
             journal.begin(id, start, self.model, parent, born, state)
         self.open[id] = conversation
+        if isinstance(key, Secret):
+            key.began.add(id)
         conversation.watch(self.meters.watch(conversation))
         if traced := traces.watch(conversation, self.model):
             conversation.watch(traced)
         expiry = asyncio.get_running_loop().call_later(seconds, conversation.close, "expired")
 
-        def gone(note: object) -> None:
+        def look(note: object) -> None:
+            if isinstance(note, Beat) and self.access.spend(key, TICK_MS / 1000) <= 0:
+                conversation.close("expired")
             if isinstance(note, Closed):
                 expiry.cancel()
                 self.open.pop(id, None)
-                self.access.end(key, conversation.seconds)
+                self.access.end(key)
                 if journal and not self._stopping:
                     journal.end(id, note.reason)
                 end = {"reason": note.reason, "seconds": conversation.seconds}
                 log.info("ended", extra={"session": id} | end)
 
-        conversation.watch(gone)
-        gone(conversation.closed)  # it may have failed at once
+        conversation.watch(look)
+        look(conversation.closed)  # it may have failed at once
         log.info("began", extra={"session": id, "owner": key.name, "store": start.store, "parent": parent})
         return conversation
 
@@ -167,23 +184,21 @@ class Lobby:
         """
         if conversation.connection is not None:  # lost, and does not know it yet
             conversation.connection.cancel()
+        if conversation.grace is not None:
+            conversation.grace.cancel()
         mine = conversation.connection = asyncio.current_task()
         try:
             yield
         finally:
             if conversation.connection is mine:
                 conversation.connection = None
-            asyncio.get_running_loop().call_later(self.limits.grace_s, self._let_go, conversation)
-
-    @staticmethod
-    def _let_go(conversation: Conversation) -> None:
-        if not conversation.connected:
-            conversation.close("connection_lost")
+                later = asyncio.get_running_loop().call_later
+                conversation.grace = later(self.limits.grace_s, conversation.close, "connection_lost")
 
     def stored(self, id: str, key: Key) -> tuple[Journal, Stored]:
         """A stored session of this key's. Raises Denied."""
         with suppress(ValueError):
-            if self.journal and (stored := self.journal.session(id)).start.owner == key.name:
+            if self.journal and key.owns(id, (stored := self.journal.session(id)).start.owner):
                 return self.journal, stored
         raise Denied(404, "session_not_found", f"there is no stored session {id[:80]}")
 

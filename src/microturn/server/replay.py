@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from microturn.clock import TICK_MS
+from microturn.clock import TICK_MS, TICKS_PER_SECOND
 from microturn.engine import Engine, Pace, Session
 from microturn.engine.snapshot import pack, unpack
 from microturn.server.journal import LAST, Journal, Stored, default_path
-from microturn.streams import Action
+from microturn.streams import Action, Perception
+
+RECENT_TICKS = 20 * TICKS_PER_SECOND  # whose sound a background model may ask for
 
 
 def rebuild(engine: Engine, journal: Journal, id: str, until: int = LAST) -> tuple[int, bytes]:
@@ -40,6 +43,18 @@ def rebuild(engine: Engine, journal: Journal, id: str, until: int = LAST) -> tup
     # ticks that live time skipped were not replayed: the media clock goes on from the last one all the same
     clock = replace(snapshot.waiting, tick=last + 1, elapsed_s=(last + 1) * TICK_MS / 1000)
     return last, pack(replace(snapshot, waiting=clock))
+
+
+def recall(journal: Journal, stored: Stored, until: int) -> Iterator[tuple[Perception, Action]]:
+    """What happened in a session, and in those that it was forked from, with the sound and pictures of the end."""
+    if stored.parent:
+        with suppress(ValueError):  # it is not kept any more
+            yield from recall(journal, journal.session(stored.parent), min(until, stored.born - 1))
+    for tick, entry in journal.entries(stored.id, until=until):
+        if tick < until - RECENT_TICKS:
+            entry.audio = entry.frame = None
+        entry.speech = None
+        yield entry.perception, entry.action(tick)
 
 
 def emptied(state: bytes) -> bytes:

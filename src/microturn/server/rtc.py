@@ -18,6 +18,7 @@ from aiortc import (
     RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpReceiver,
     RTCSessionDescription,
 )
 from aiortc.jitterbuffer import JitterBuffer, JitterFrame
@@ -28,8 +29,11 @@ from av import AudioFrame, VideoFrame
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS, Clock, WallClock
 from microturn.engine import SessionClosed
 from microturn.media import letterbox
+from microturn.server.access import Bucket
 from microturn.server.conversation import Conversation, TooFast
 from microturn.server.live import Live
+from microturn.server.live_events import LiveError
+from microturn.server.live_socket import MESSAGES
 from microturn.server.lobby import Lobby
 from microturn.server.sound import Resampler, pcm16
 from microturn.streams import Action, Decision, Floats
@@ -37,6 +41,8 @@ from microturn.streams import Action, Decision, Floats
 WIRE_RATE = 48_000  # Hz, of Opus
 GAP = WIRE_RATE * TICK_MS // 1000  # samples: lost packets up to a tick are filled with silence
 HELD_BACK = "_RTCRtpReceiver__jitter_buffer"  # aiortc's buffer of packets; there is no other way to it
+SEEN = ("video/VP8", "video/rtx")
+KEY_FRAME = b"\x9d\x01\x2a"  # of VP8: then come width and height
 OPEN_S = 15.0  # within which the data channel must be there
 HANG_UP_S = 3.0  # for all to get what was sent last
 UNSENT = 1 << 20  # bytes that wait for a peer before it is let go
@@ -56,7 +62,8 @@ class Playout:
         self._frames: deque[Floats] = deque()
         self._decision = Decision.LISTEN
 
-    def push(self, action: Action) -> None:
+    def push(self, action: Action) -> bool:
+        """False when sound was left out because too much waits."""
         if action.decision is Decision.LISTEN and self._decision is not Decision.LISTEN:
             self._fade()
         self._decision = action.decision
@@ -68,8 +75,8 @@ class Playout:
                     del frames[at]
             self._frames.extend([] if self._frames else [_SILENCE] * CUSHION)
             self._frames.extend(frames)
-        while len(self._frames) > MOST:
-            self._frames.popleft()
+        dropped = [self._frames.popleft() for _ in range(len(self._frames) - MOST)]
+        return all(np.abs(frame).max() < QUIET for frame in dropped)
 
     @property
     def waiting(self) -> int:
@@ -154,6 +161,21 @@ class AtOnce(JitterBuffer):
         return False, JitterFrame(vars(packet)["_data"], packet.timestamp)
 
 
+class Film(JitterBuffer):
+    """Frames of VP8; what follows a key frame that is larger than can be shown is never decoded."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(capacity=512, is_video=True)
+        self._most, self._fits = most, False  # pixels
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        lost, frame = super().add(packet)
+        if frame and frame.data[3:6] == KEY_FRAME and not frame.data[0] & 1:
+            width, height = (int.from_bytes(frame.data[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+            self._fits = width * height <= self._most
+        return lost, frame if self._fits else None
+
+
 class Peer:
     """One browser's connection, from its offer to its end."""
 
@@ -164,6 +186,7 @@ class Peer:
         self._playout = Playout()
         self._channel: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
+        self._messages, self._told_too_many = Bucket(MESSAGES, 2 * MESSAGES), False
         self._senses: list[asyncio.Task[None]] = []
         self._connection.on("track", self._begin_sense)
         self._connection.on("datachannel", self._begin_channel)
@@ -171,6 +194,11 @@ class Peer:
 
     async def answer(self, offer: str) -> str:
         connection = self._connection
+        film = connection.addTransceiver("video", "recvonly")
+        codecs = RTCRtpReceiver.getCapabilities("video")
+        assert codecs is not None
+        film.setCodecPreferences([codec for codec in codecs.codecs if codec.mimeType in SEEN])
+        setattr(film.receiver, HELD_BACK, Film(self._lobby.limits.pictures))
         await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         kinds = [transceiver.kind for transceiver in connection.getTransceivers()]
         if kinds.count("audio") != 1 or kinds.count("video") > 1 or connection.sctp is None:
@@ -210,7 +238,9 @@ class Peer:
 
     async def _speak(self) -> None:
         while beat := await self._conversation.next_beat():
-            self._playout.push(beat.action)
+            if not self._playout.push(beat.action):
+                with suppress(SessionClosed):
+                    self._conversation.session.cancel_last()
             for event in self._live.tell(beat):
                 self._live.send(event)
 
@@ -233,8 +263,17 @@ class Peer:
             self._channel.set_result(channel)
 
     async def _hear_message(self, message: str | bytes) -> None:
-        if len(message) <= self._lobby.limits.message:
+        most = self._lobby.limits.message
+        if len(message) > most:
+            self._live.send(LiveError("too_large", f"a message has at most {most} bytes").event())
+        elif not self._messages.take(1):
+            self._told_too_many = False
             await self._live.hear(message)
+        elif not self._told_too_many:
+            self._told_too_many = True
+            self._live.send(
+                LiveError("rate_limited", f"at most {MESSAGES} messages a second are read").event()
+            )
 
     def _begin_sense(self, track: MediaStreamTrack) -> None:
         """Frames are taken from the beginning, because aiortc keeps all that are not."""
@@ -259,7 +298,7 @@ class Peer:
         with suppress(MediaStreamError, SessionClosed):
             while isinstance(frame := await track.recv(), VideoFrame):
                 now = self._conversation.now_ms
-                if now == shown or frame.width * frame.height > self._lobby.limits.pictures:
+                if now == shown:
                     continue
                 shown = now
                 picture = await asyncio.to_thread(letterbox, frame, size)

@@ -45,7 +45,7 @@ let decided = 'listen'; // in the last tick
 /** @type {Float32Array[]} */ let unsent = []; // slices of the tick that is being heard
 /** @type {number[]} */ let inFlight = []; // when the ticks went that have not been answered
 let seen = { ticks: 0, missed: 0, underruns: 0 }; // since the last look
-let played = { depthMs: 0, underruns: 0 }; // of our own jitter buffer
+let played = { depthMs: 0, underruns: 0, dropped: 0 }; // of our own jitter buffer
 
 const now = () => performance.now() - origin;
 
@@ -83,6 +83,7 @@ async function join() {
       write('delay', wire.transport === 'WebRTC' ? 'round trip' : 'answer');
       if (wire.transport === 'WebSocket') sound.playPieces(play);
       ladder = new Ladder();
+      mute();
       return climb(RUNGS[0]);
     } catch (error) {
       if (error instanceof Denied) return end(error.message);
@@ -123,7 +124,7 @@ function happen(event) {
       return started(event.session);
     case 'session.output_audio.delta':
       if (sounding) hear(false); // whose decision was not told
-      return void (sounding = fromBase64(event.delta));
+      return void (sounding = rung.sound ? fromBase64(event.delta) : undefined);
     case 'session.tick':
       return beat(event);
     case 'session.input_transcript.delta':
@@ -156,7 +157,14 @@ function started({ id, frame_size }) {
   decided = 'listen';
   unsent = [];
   inFlight = [];
-  played.underruns = 0;
+  played.underruns = played.dropped = 0;
+}
+
+/** What the microphone hears goes nowhere, and the server knows that it is so. */
+function mute() {
+  button('mute').ariaPressed = String(muted);
+  for (const track of sound?.microphone?.getAudioTracks() ?? []) track.enabled = !muted;
+  wire?.send({ type: muted ? 'session.input_audio.mute' : 'session.input_audio.unmute' });
 }
 
 /** @param {LiveEvent} event */
@@ -181,11 +189,12 @@ function hear(drop) {
 }
 
 /** @param {Played} news of the last 20 ms */
-function play({ peak, depthMs, targetMs, underruns }) {
+function play({ peak, depthMs, targetMs, underruns, dropped }) {
   lanes.sound('model', now(), peak);
   write('buffer', `${Math.round(targetMs)} ms`);
   seen.underruns += underruns - played.underruns;
-  played = { depthMs, underruns };
+  if (dropped > played.dropped) wire?.send({ type: 'session.playback.dropped' });
+  played = { depthMs, underruns, dropped };
 }
 
 // ---- what goes ----
@@ -193,7 +202,7 @@ function play({ peak, depthMs, targetMs, underruns }) {
 /** 20 ms from the microphone. @param {Float32Array} slice */
 function heard(slice) {
   if (!wire) return;
-  lanes.sound('you', now(), muted ? 0 : peakOf(slice));
+  lanes.sound('you', now(), peakOf(slice));
   unsent.push(slice);
   if (unsent.length * 20 < TICK_MS) return;
   if (wire.transport === 'WebSocket' && rung.sound) {
@@ -245,6 +254,7 @@ function climb(next) {
   wire?.microphone?.(rung.sound ? (sound?.microphone?.getAudioTracks()[0] ?? null) : null);
   wire?.buffer?.(rung.bufferTicks > 1 ? rung.bufferTicks * TICK_MS : 0);
   sound?.play({ least: rung.bufferTicks });
+  if (sound) sound.element.muted = !rung.sound;
 }
 
 // ---- buttons and keys ----
@@ -276,10 +286,9 @@ button('start').onclick = () => (wanted ? end('Not connected') : begin());
 button('camera').onclick = () => toggleFilm('camera');
 button('screen').onclick = () => toggleFilm('screen');
 button('screen').hidden = !navigator.mediaDevices?.getDisplayMedia;
-button('mute').onclick = ({ currentTarget }) => {
+button('mute').onclick = () => {
   muted = !muted;
-  /** @type {HTMLElement} */ (currentTarget).ariaPressed = String(muted);
-  wire?.send({ type: muted ? 'session.input_audio.mute' : 'session.input_audio.unmute' });
+  mute();
 };
 element('typing', HTMLFormElement).onsubmit = (event) => {
   event.preventDefault();

@@ -22,6 +22,7 @@ export class JitterBuffer {
     this.target = tick;
     this.depth = 0;
     this.underruns = 0;
+    this.dropped = 0; // times that sound was left out to catch up
     /** @type {Float32Array[]} */
     this.queue = [];
     this.playing = false;
@@ -100,6 +101,7 @@ export class JitterBuffer {
   /** Forget the oldest samples and fade into those that follow. @param {number} samples */
   skip(samples) {
     this.depth -= samples;
+    this.dropped++;
     while (samples >= this.queue[0].length) samples -= /** @type {Float32Array} */ (this.queue.shift()).length;
     this.queue[0] = this.queue[0].subarray(samples);
     this.rise = this.fadeSamples;

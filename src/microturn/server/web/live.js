@@ -72,6 +72,7 @@ export const resume = (id, afterMs, on) => overWebSocket(null, on, `?session_id=
 /** @param {object} session  @param {MediaStream} microphone  @param {Listener} on @returns {Promise<Wire>} */
 async function overWebRtc(session, microphone, on) {
   const peer = new RTCPeerConnection();
+  let id = '';
   try {
     const audio = peer.addTransceiver(microphone.getAudioTracks()[0], { direction: 'sendrecv' });
     const video = peer.addTransceiver('video', { direction: 'sendonly' });
@@ -85,7 +86,9 @@ async function overWebRtc(session, microphone, on) {
     if (response.status === 503) throw new Busy(Number(response.headers.get('retry-after') ?? BUSY_S));
     if (!response.ok) throw new Refused((await response.json()).error);
     const started = firstEvent(channel, on, RTC_PATIENCE_MS);
-    await peer.setRemoteDescription({ type: 'answer', sdp: (await response.json()).transport.sdp });
+    const answer = await response.json();
+    id = answer.session.id;
+    await peer.setRemoteDescription({ type: 'answer', sdp: answer.transport.sdp });
     await started;
     let ended = false;
     const lost = () => {
@@ -109,6 +112,7 @@ async function overWebRtc(session, microphone, on) {
     };
   } catch (error) {
     peer.close();
+    if (id) await ask(`${PATH}/${id}/hangup`, { method: 'POST' }).catch(() => {}); // its place is free at once
     throw error;
   }
 }

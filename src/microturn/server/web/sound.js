@@ -2,7 +2,7 @@
 
 const RATE = 24000; // Hz, both ways
 
-/** @typedef {{ peak: number, depthMs: number, targetMs: number, underruns: number }} Played */
+/** @typedef {{ peak: number, depthMs: number, targetMs: number, underruns: number, dropped: number }} Played */
 
 export class Sound {
   ears = new AudioContext({ latencyHint: 'interactive' }); // at the device's rate: not every browser resamples streams

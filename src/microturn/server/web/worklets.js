@@ -53,8 +53,9 @@ class Playout extends AudioWorkletProcessor {
     const before = this.played;
     this.played += out.length;
     if (Math.floor(this.played / SLICE) > Math.floor(before / SLICE)) {
-      const { depth, target, underruns } = this.buffer;
-      this.port.postMessage({ peak: this.peak, depthMs: (depth / sampleRate) * 1000, targetMs: (target / sampleRate) * 1000, underruns });
+      const { depth, target, underruns, dropped } = this.buffer;
+      const [depthMs, targetMs] = [depth, target].map((samples) => (samples / sampleRate) * 1000);
+      this.port.postMessage({ peak: this.peak, depthMs, targetMs, underruns, dropped });
       this.peak = 0;
     }
     return true;
