@@ -15,7 +15,7 @@ from microturn.bench import command, kept, scores
 from microturn.bench.metrics import Played, Run
 from microturn.bench.page import page
 from microturn.bench.report import Report, from_json, markdown, suite_json
-from microturn.bench.suites import Result, Suite, evaluate
+from microturn.bench.suites import Result, Suite, cast_of, evaluate
 from microturn.bench.waves import make_case
 from microturn.clock import SPEAK_SAMPLES
 from microturn.scenes.episode import Clip, Episode, Expected, Placed, Read, Say, Word
@@ -119,7 +119,7 @@ def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["turns", "--html", "x.html"], "name a folder for them with --save"),
+        (["turns", "--voices", "bob"], "no reserved voice bob: use "),
         (["turns", "--real", "x"], "--real is for repcount"),
         ([], "name a suite, or all, or data with --import"),
         (["turns", "--target", "phone:1"], "a target is one of"),
@@ -128,7 +128,22 @@ def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path
 )
 def test_what_makes_no_sense_is_told_in_one_line(given: list[str], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        command._tasks(arguments(*given))
+        [cast_of(task.voices) for task in command._tasks(arguments(*given))]
+
+
+def test_reserved_voices_are_all_that_are_reserved() -> None:
+    (task,) = command._tasks(arguments("turns", "--voices", "reserved"))
+    assert task.key == command._tasks(arguments("turns"))[0].key
+    assert cast_of(task.voices) is None
+
+
+@pytest.mark.parametrize("given", [["--harness", "vad"], ["--target", "wav:x"]])
+def test_what_keeps_time_with_the_clock_runs_alone(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[int] = []
+    monkeypatch.setattr(command, "_results", lambda tasks, at_once, report: jobs.append(at_once) or [])
+    assert command.run(arguments("all", "--jobs", "2", *given)) == 2
+    assert command.run(arguments("all", "--jobs", "2")) == 2
+    assert jobs == [1, 2]
 
 
 def arguments(*given: str) -> argparse.Namespace:

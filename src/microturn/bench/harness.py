@@ -271,13 +271,13 @@ def _spoken(text: str) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    from microturn.bench.suites import cast_of, evaluate
+    from microturn.bench.suites import RESERVED, cast_of, evaluate
 
     parser = argparse.ArgumentParser(prog="microturn.bench.harness", description=__doc__)
     parser.add_argument("--suite", default="turns")
     parser.add_argument("--n", type=int, default=6, help="cases for each")
     parser.add_argument("--seed", type=int, default=1009, help="not that of the benchmark")
-    parser.add_argument("--voices", default="")
+    parser.add_argument("--voices", default=RESERVED)
     args = parser.parse_args(arguments)
     for harness in SEARCHED:
         cast = cast_of(args.voices)

@@ -220,6 +220,7 @@ SUITES: dict[str, Suite] = {
     )
 }
 BY_EAR = "by its sound"  # the model's row, scored from its sound
+RESERVED = "reserved"  # all the voices that are
 LOSS = "loss"  # the main suites again with a tenth of the ticks lost
 LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
 
@@ -232,10 +233,12 @@ def _test_cast() -> Cast:
 @lru_cache(maxsize=4)
 def cast_of(names: str) -> Cast | None:
     """The named voices, of those that are reserved for tests; None for all of them."""
+    if names == RESERVED:
+        return None
     wanted = tuple(name for name in names.split(",") if name)
     if unknown := sorted(set(wanted) - set(voice_names("test"))):
         raise ValueError(f"no reserved voice {', '.join(unknown)}: use {', '.join(voice_names('test'))}")
-    return Cast(wanted) if wanted else None
+    return Cast(wanted)
 
 
 def make_cases(suite: Suite, n: int, seed: int, cast: Cast | None = None) -> list[Case]:
@@ -276,7 +279,7 @@ def evaluate(
         raise ValueError(f"no suite {suite!r}: use {', '.join((*SUITES, LOSS))} or all")
     if suite == LOSS:
         return _loss(
-            n, seed, cast, lambda name: _players(name, interaction, target, baselines, (), seed, progress)
+            n, seed, cast, lambda name: _players(name, interaction, target, baselines, harnesses, seed, progress)
         )
     chosen = SUITES[suite] if isinstance(suite, str) else suite
     cases = make_cases(chosen, n, seed, cast)

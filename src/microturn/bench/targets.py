@@ -301,7 +301,7 @@ def _giver(case: Case, film: Sequence[Bytes | None], session: Session) -> Callab
     send = {
         Channel.TYPED: session.send_text,
         Channel.INSTRUCTIONS: session.instruct,
-        Channel.BACKGROUND: session.comment,
+        Channel.BACKGROUND: _result(session),
     }
 
     async def give(tick: int) -> None:
@@ -311,6 +311,16 @@ def _giver(case: Case, film: Sequence[Bytes | None], session: Session) -> Callab
         for read in case.episode.reads:
             if read.tick == tick:
                 await send[read.channel](read.text)
+
+    return give
+
+
+def _result(session: Session) -> Callable[[str], Awaitable[None]]:
+    """Gives what came of delegated work without the label that the other side's inbox writes before it."""
+
+    async def give(text: str) -> None:
+        label, _, quoted = text.partition(": ")
+        await (session.think if label.startswith("thinking") else session.comment)(quoted.strip('"'))
 
     return give
 
