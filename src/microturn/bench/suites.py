@@ -26,8 +26,8 @@ from microturn.bench.baselines import (
 )
 from microturn.bench.cast import Cast, test_cast
 from microturn.bench.drive import drive
-from microturn.bench.intervals import Measure, mean
-from microturn.bench.metrics import Heard, Played, Run
+from microturn.bench.intervals import Measure, mean, median
+from microturn.bench.metrics import Heard, Played, Run, lateness
 from microturn.bench.waves import CLEAN, Case, Surroundings, make_case, voices
 from microturn.model.interaction import Interaction
 from microturn.scenes import SCENES, write
@@ -289,10 +289,10 @@ def evaluate(
         played = play(cases)
         if keep and not rows:
             keep(chosen, cases, played)
-        rows.append(_row(chosen, name, cases, played, seed))
+        rows.append(row(chosen, name, cases, played, seed))
         if sound and len(rows) == 1:
             overheard = [_by_ear(done) for done in played]
-            rows.append(_row(chosen, BY_EAR, cases, overheard, seed))
+            rows.append(row(chosen, BY_EAR, cases, overheard, seed))
     return _result(chosen.name, seed, cases, rows, cast)
 
 
@@ -323,9 +323,12 @@ def _players(
     return players
 
 
-def _row(suite: Suite, name: str, cases: Sequence[Case], played: Sequence[Played], seed: int) -> Row:
+def row(suite: Suite, name: str, cases: Sequence[Case], played: Sequence[Played], seed: int) -> Row:
+    """What one player got, and how early or late it is on the whole."""
     runs = [Run(case.episode, done) for case, done in zip(cases, played, strict=True)]
-    return Row(name, suite.score(runs, seed))
+    said = [ms for run in runs for ms in lateness(run)]
+    timing = (median("timing_bias", said),) if any(run.episode.says for run in runs) else ()
+    return Row(name, (*suite.score(runs, seed), *timing))
 
 
 def _by_ear(played: Played) -> Played:
@@ -355,7 +358,7 @@ def _loss(n: int, seed: int, cast: Cast | None, players: Callable[[str], dict[st
         lossy = [make_case(case.episode, seed * SEED_STEP + i, LOSSY) for i, case in enumerate(clean)]
         every += lossy
         for player, play in players(name).items():
-            before, after = (_row(suite, player, cases, play(cases), seed).score for cases in (clean, lossy))
+            before, after = (row(suite, player, cases, play(cases), seed).score for cases in (clean, lossy))
             rows.setdefault(player, []).append(_kept(name, before, after))
     final = [
         Row(p, (mean("score", [m.value or 0.0 for m in kept], seed=seed), *kept)) for p, kept in rows.items()
