@@ -191,7 +191,8 @@ def loses_count(episode: Episode, played: Played) -> Played:
 
 
 FAULTS: dict[Fault, str] = {
-    shifted_ticks: "timespeak cuespeak interrupt backchannel listening translate charades commentary codeswitch recall",
+    shifted_ticks: "timespeak cuespeak interrupt backchannel listening translate charades commentary "
+    "codeswitch recall",
     dropped_speech: "timespeak cuespeak backchannel translate videoqa charades commentary codeswitch recall",
     after_the_window: "pause turns listening false weave",
     echo: "backchannel false",

@@ -133,9 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", type=Path, metavar="FOLDER", help="keep every case; what is there is not run again"
     )
-    parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="a page with tables, timelines and sound"
-    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="a page with tables, timelines and sound")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -219,7 +219,7 @@ SUITES: dict[str, Suite] = {
         Suite("look", "what is there to be seen", _scene("look", has("reply")), scores.turns),
     )
 }
-BY_EAR = "by its sound"  # the model's row, scored from its sound
+BY_EAR = " by ear"  # after a player's name: scored from its sound
 RESERVED = "reserved"  # all the voices that are
 LOSS = "loss"  # the main suites again with a tenth of the ticks lost
 LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
@@ -251,7 +251,7 @@ def make_cases(suite: Suite, n: int, seed: int, cast: Cast | None = None) -> lis
 # ---- running ----
 
 Play = Callable[[Sequence[Case]], list[Played]]
-Keep = Callable[["Suite", Sequence[Case], Sequence[Played]], None]
+Keep = Callable[["Suite", Sequence[Case], Sequence[Played], str], None]  # and who, if not the first
 
 
 def evaluate(
@@ -270,8 +270,9 @@ def evaluate(
 ) -> Result:
     """Run one suite, on a target if there is one. Without baselines it is quick enough to be called while training.
 
-    `keep` is shown every case and what the first player did with it. With `sound` that is scored once more by what
-    an independent ear hears of it. Harnesses stand beside it, in real time.
+    `keep` is shown every case and what the first player, and every other one that can be heard, did with it. With
+    `sound` they are scored once more by what an independent ear hears of them. Harnesses stand beside the model, in
+    real time; they and it are scored both ways.
     """
     if n < 1:
         raise ValueError("a suite needs at least one case")
@@ -279,7 +280,10 @@ def evaluate(
         raise ValueError(f"no suite {suite!r}: use {', '.join((*SUITES, LOSS))} or all")
     if suite == LOSS:
         return _loss(
-            n, seed, cast, lambda name: _players(name, interaction, target, baselines, harnesses, seed, progress)
+            n,
+            seed,
+            cast,
+            lambda name: _players(name, interaction, target, baselines, harnesses, seed, progress),
         )
     chosen = SUITES[suite] if isinstance(suite, str) else suite
     cases = make_cases(chosen, n, seed, cast)
@@ -287,12 +291,12 @@ def evaluate(
     players = _players(chosen.name, interaction, target, baselines, harnesses, seed, progress)
     for name, play in players.items():
         played = play(cases)
-        if keep and not rows:
-            keep(chosen, cases, played)
+        audible = any(tick is not None for done in played for tick in done.speech)
+        if keep and (audible or not rows):
+            keep(chosen, cases, played, name if rows else "")
         rows.append(row(chosen, name, cases, played, seed))
-        if sound and len(rows) == 1:
-            overheard = [_by_ear(done) for done in played]
-            rows.append(row(chosen, BY_EAR, cases, overheard, seed))
+        if audible and (sound or harnesses):
+            rows.append(row(chosen, name + BY_EAR, cases, [_by_ear(done) for done in played], seed))
     return _result(chosen.name, seed, cases, rows, cast)
 
 

@@ -156,11 +156,13 @@ class Loudspeaker:
         self.samples = np.zeros(ticks * SPEAK_SAMPLES, np.float32)
         self._end = 0
 
-    def play(self, at_ms: float, sound: Floats) -> None:
+    def play(self, at_ms: float, sound: Floats) -> int:
+        """The sample at which it begins."""
         start = max(self._end, round(at_ms * MS))
         room = self.samples[start : start + len(sound)]
         room[:] = sound[: len(room)]
         self._end = start + len(sound)
+        return start
 
     def stop(self, at_ms: float) -> bool:
         """What was not played by then never is. Whether there was any."""
