@@ -9,11 +9,12 @@ import pytest
 import soxr
 
 from microturn.bench import harness
-from microturn.bench.harness import PARTS, Harness
+from microturn.bench.harness import PARTS, Given, Harness, played_words
 from microturn.bench.waves import Case
+from microturn.bench.whisper import overheard
 from microturn.cli import main
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, SPEAK_RATE
-from microturn.scenes.episode import Episode
+from microturn.scenes.episode import Episode, Word
 
 MISSING = [part for part in PARTS if find_spec(part) is None]
 
@@ -28,12 +29,31 @@ def case(ticks: int, text: str = "") -> Case:
     return Case(Episode("converse", 0, ticks), samples, np.ones(ticks, np.bool_))
 
 
+def test_its_words_are_those_that_were_given_and_heard() -> None:
+    """The first is cut short after its second word, the second never comes, the third begins late."""
+    rng = np.random.default_rng(0)
+    words = (Word("one", 100, 300), Word("two", 500, 700), Word("three", 900, 1100))
+    silence, sounds = bytes(2 * 2400), [rng.bytes(2 * SPEAK_RATE) for _ in range(3)]
+    given = [Given(silence + sound, words) for sound in sounds]
+    came = [
+        (48_000, silence + sounds[0][: 2 * 14_400]),
+        (96_000, sounds[2][:9600]),
+        (120_000, sounds[2][9600:]),
+    ]
+    found = [(word.text, word.start_ms) for word in played_words(given, came)]
+    assert found == [("one", 2100), ("two", 2500), ("one", 4000), ("two", 5200), ("three", 5600)]
+    assert list(played_words(given, [])) == []
+
+
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 def test_it_answers_who_asks_and_says_nothing_into_silence() -> None:
     asked, silent = Harness().play([case(60, "What is the capital of France?"), case(15)])
     assert "france" in " ".join(word.text.lower() for word in asked.heard)
     assert asked.said
     assert asked.said[0].start_ms > 2000
+    (first, *_), words = overheard(asked.speech), [word.text for word in asked.said]
+    assert abs(first.start_ms - asked.said[0].start_ms) < 200
+    assert {word.text for word in overheard(asked.speech, words)} & set(words)
     assert (silent.said, silent.heard) == ((), ())
 
 

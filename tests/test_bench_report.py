@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from microturn.bench import command, kept, scores
+from microturn.bench.intervals import Measure
 from microturn.bench.metrics import Played, Run
 from microturn.bench.page import page
-from microturn.bench.report import Report, from_json, markdown, suite_json
-from microturn.bench.suites import Result, Suite, evaluate
+from microturn.bench.report import Report, document, from_json, merged, runs_in, suite_json
+from microturn.bench.suites import Result, Row, Suite, cast_of, evaluate
 from microturn.bench.waves import make_case
+from microturn.cli import main
 from microturn.clock import SPEAK_SAMPLES
 from microturn.scenes.episode import Clip, Episode, Expected, Placed, Read, Say, Word
 from microturn.streams import Channel, Decision
@@ -61,11 +63,15 @@ def test_a_case_is_two_sounds_of_one_length_and_its_story(result: Result, folder
 def test_what_was_said_is_kept_where_it_was_played(tmp_path: Path) -> None:
     loud = np.full(SPEAK_SAMPLES, 0.5, np.float32)
     played = Played((Word("seven", 1800, 2000),), speech=(None,) * 9 + (loud,))
-    kept.Cases(tmp_path)(SUITE, [make_case(EPISODE)], [played])
+    for who in ("", "harness-vad"):
+        kept.Cases(tmp_path)(SUITE, [make_case(EPISODE)], [played], who)
     with wave.open(str(tmp_path / "mine/000/out.wav")) as file:
         sound = np.frombuffer(file.readframes(10**6), "<i2")
     assert np.flatnonzero(sound).tolist()[::4799] == [9 * SPEAK_SAMPLES, 10 * SPEAK_SAMPLES - 1]
     assert json.loads((tmp_path / "mine/000/case.json").read_text())["expected"][0]["met"] is True
+    text = page("tiny", [Result("mine", 1, 1, 0.1, (), (Row("model", (Measure("score", 1.0),)),))], tmp_path)
+    assert text.count("data:audio/mpeg;base64,") == 2
+    assert "000, harness-vad: 2 of 2 as expected" in text
 
 
 def test_every_kind_of_expectation_has_a_verdict() -> None:
@@ -97,14 +103,28 @@ def test_a_result_survives_being_written_down(result: Result, tmp_path: Path) ->
     assert kept.read(tmp_path, "yours", {"n": 2}) is None
 
 
-def test_the_document_is_made_of_the_json(result: Result, tmp_path: Path) -> None:
-    report = Report("tiny")
-    report.results.append(result)
-    report.write(tmp_path / "scores.json")
-    text = markdown(tmp_path / "scores.json")
-    assert text.startswith("## tiny\n\nSeed 1.")
-    assert "| suite | n | never-speak | 95 % | always | oracle |" in text
-    assert "| mine | 2 | 0.00 | 0.00–0.00 | 0.00 | 1.00 |" in text
+def test_the_document_is_made_of_the_json(
+    result: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(("other", "mine")):
+        report = Report("tiny")
+        report.results.append(replace(result, suite=name))
+        report.write(tmp_path / f"{number}.json")
+    assert (
+        main(["bench", "report", *map(str, sorted(tmp_path.iterdir())), "--json", str(tmp_path / "all.json")])
+        == 0
+    )
+    text = capsys.readouterr().out
+    assert text.count("## tiny\n\nSeed 1.") == 1
+    assert "| suite | n | never | always | oracle |" in text
+    assert "| mine | 2 | 0.00 (0.00–0.00) | 0.00 (0.00–0.00) | 1.00 (1.00–1.00) |" in text
+    assert main(["bench", "report", str(tmp_path / "all.json")]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_the_released_figures_are_those_of_the_document() -> None:
+    docs = Path(__file__).parents[1] / "docs"
+    assert document(merged(runs_in(docs / "benchmarks.json"))) == (docs / "benchmarks.md").read_text("utf-8")
 
 
 def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path: Path) -> None:
@@ -119,7 +139,7 @@ def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["turns", "--html", "x.html"], "name a folder for them with --save"),
+        (["turns", "--voices", "bob"], "no reserved voice bob: use "),
         (["turns", "--real", "x"], "--real is for repcount"),
         ([], "name a suite, or all, or data with --import"),
         (["turns", "--target", "phone:1"], "a target is one of"),
@@ -128,7 +148,22 @@ def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path
 )
 def test_what_makes_no_sense_is_told_in_one_line(given: list[str], told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        command._tasks(arguments(*given))
+        [cast_of(task.voices) for task in command._tasks(arguments(*given))]
+
+
+def test_reserved_voices_are_all_that_are_reserved() -> None:
+    (task,) = command._tasks(arguments("turns", "--voices", "reserved"))
+    assert task.key == command._tasks(arguments("turns"))[0].key
+    assert cast_of(task.voices) is None
+
+
+@pytest.mark.parametrize("given", [["--harness", "vad"], ["--target", "wav:x"]])
+def test_what_keeps_time_with_the_clock_runs_alone(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[int] = []
+    monkeypatch.setattr(command, "_results", lambda tasks, at_once, report: jobs.append(at_once) or [])
+    assert command.run(arguments("all", "--jobs", "2", *given)) == 2
+    assert command.run(arguments("all", "--jobs", "2")) == 2
+    assert jobs == [1, 2]
 
 
 def arguments(*given: str) -> argparse.Namespace:

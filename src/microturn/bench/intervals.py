@@ -78,6 +78,10 @@ def percentiles(name: str, values: Sequence[float], unit: str = "ms") -> tuple[M
     return Measure(f"{name}_p50", float(p50), unit, n=n), Measure(f"{name}_p95", float(p95), unit, n=n)
 
 
+def median(name: str, values: Sequence[float], unit: str = "ms") -> Measure:
+    return Measure(name, float(np.median(values)) if len(values) else None, unit, n=len(values))
+
+
 def product(name: str, a: Measure, b: Measure) -> Measure:
     """Two measures on separate cases, multiplied; the interval multiplies their ends."""
     if a.value is None or b.value is None:

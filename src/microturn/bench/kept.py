@@ -1,7 +1,8 @@
 """What a benchmark leaves behind: `FOLDER/SUITE/result.json`, and every case to be heard, seen and scored again.
 
 A case is a folder: in.wav (what was heard, 16 kHz), out.wav (what was said, 24 kHz, exactly as long) and case.json
-(what was expected, when, and whether it came; every word of both sides). Others' out.wav can be scored instead:
+(what was expected, when, and whether it came; every word of both sides); harness-vad.wav and harness-vad.json are the
+same of whom else there was to hear. Others' out.wav can be scored instead:
 see targets.py. Sound of more than five minutes is not kept; the seed makes it again.
 """
 
@@ -38,15 +39,17 @@ class Cases:
 
     folder: Path
 
-    def __call__(self, suite: Suite, cases: Sequence[Case], played: Sequence[Played]) -> None:
+    def __call__(self, suite: Suite, cases: Sequence[Case], played: Sequence[Played], who: str = "") -> None:
         for number, (case, done) in enumerate(zip(cases, played, strict=True)):
             place = self.folder / suite.name / (case.name or f"{number:03d}")
             place.mkdir(parents=True, exist_ok=True)
             story = _story(Run(case.episode, done))
-            (place / CASE).write_text(json.dumps(story, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            (place / (f"{who}.json" if who else CASE)).write_text(
+                json.dumps(story, indent=1, ensure_ascii=False) + "\n", "utf-8"
+            )
             if case.episode.ticks <= LONGEST_TICKS:
                 _write(place / "in.wav", case.samples, HEAR_RATE)
-                _write(place / "out.wav", _speech(done, case.episode.ticks), SPEAK_RATE)
+                _write(place / f"{who or 'out'}.wav", _speech(done, case.episode.ticks), SPEAK_RATE)
 
 
 def _speech(played: Played, ticks: int) -> Floats:

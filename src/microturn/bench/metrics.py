@@ -23,6 +23,7 @@ from microturn.scenes.episode import HEARD_MS, Episode, Expected, Say, Word, rea
 from microturn.scenes.words import DIGITS, number
 from microturn.streams import Decision, Floats
 
+NEAR_MS = 2000  # from its moment, what is said or heard still belongs to it
 SPLIT_MS = 600  # of silence make two utterances out of one
 MONOLOGUE_MS = 2000  # of false talk count as one false utterance
 GOING_ON_MS = 1500  # after a word of something long, it is still going on
@@ -203,6 +204,28 @@ def _runs_on(says: Sequence[Say], words: list[str], texts: list[str], starts: li
             ends = next((i for i, (a, b, at) in rows if a != b or at >= until), min(len(whole), len(texts)))
             longest = max(longest, ends)
     return longest
+
+
+# ---- timing ----
+
+
+def lateness(run: Run) -> list[int]:
+    """Of everything to be said that was begun near its moment: how much later (ms), or earlier, than it should be."""
+    said = [(text, w.start_ms) for w in run.played.said for text in normalise(w.text)[:1]]
+    return _nearest([(text, say.at_ms) for say in run.episode.says for text in normalise(say.text)[:1]], said)
+
+
+def transcript_lateness(run: Run) -> list[int]:
+    """The same of the words that were heard."""
+    return _nearest(
+        [(h.text, h.tick * TICK_MS) for h in spoken(run.episode)],
+        [(h.text, h.tick * TICK_MS) for h in from_user(run)],
+    )
+
+
+def _nearest(wanted: Sequence[tuple[str, int]], found: Sequence[tuple[str, int]]) -> list[int]:
+    near = ([b - at for word, b in found if word == text and abs(b - at) <= NEAR_MS] for text, at in wanted)
+    return [min(some, key=abs) for some in near if some]
 
 
 # ---- utterances ----

@@ -20,7 +20,7 @@ import soxr
 
 from microturn.bench.intervals import Measure
 from microturn.bench.kept import CASE
-from microturn.bench.report import cell, interval, short
+from microturn.bench.report import by_measure, cell, interval, scores, short
 from microturn.bench.suites import Result
 from microturn.clock import HEAR_RATE, SPEAK_RATE, TICK_MS, TICKS_PER_SECOND
 from microturn.media import audio_ticks, examine
@@ -48,12 +48,11 @@ USER, MODEL, GRID, SECOND, SOFT = "#33639b", "#b4482f", "#f1efe9", "#d2d0c6", "#
 
 
 def page(model: str, results: Sequence[Result], folder: Path) -> str:
-    names = list(dict.fromkeys(row.name for result in results for row in result.rows))
-    scores = [
-        (result.suite, [next((r.score for r in result.rows if r.name == n), None) for n in names])
-        for result in results
+    names, rows = scores(results)
+    body = [
+        f"<h1>microturn bench: {escape(model)}</h1>",
+        _table("suite", names, ((r.suite, m) for r, m in rows)),
     ]
-    body = [f"<h1>microturn bench: {escape(model)}</h1>", _table("suite", names, scores)]
     body += [_suite(result, folder) for result in results]
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(model)}</title><style>{STYLE}</style>"
@@ -62,24 +61,20 @@ def page(model: str, results: Sequence[Result], folder: Path) -> str:
 
 
 def _table(head: str, names: Sequence[str], rows: Iterable[tuple[str, Sequence[Measure | None]]]) -> str:
-    out = [f"<table><tr><th>{head}</th>"]
-    for i, name in enumerate(names):
-        out.append(f"<th>{escape(short(name))}</th>" + ("<th>95 %</th>" if i == 0 else ""))
+    out = [f"<table><tr><th>{head}</th>", *(f"<th>{escape(short(name))}</th>" for name in names)]
     for label, measures in rows:
         kind = " class=score" if label == "score" else ""
         out.append(f"<tr{kind}><td>{escape(label)}</td>")
-        for i, m in enumerate(measures):
-            out.append(f"<td>{cell(m) if m else ''}</td>")
-            if i == 0:
-                out.append(f"<td class=soft>{interval(m) if m else ''}</td>")
+        out += [
+            f"<td>{cell(m)} <span class=soft>{interval(m)}</span></td>" if m else "<td></td>"
+            for m in measures
+        ]
     return "".join(out) + "</table>"
 
 
 def _suite(result: Result, folder: Path) -> str:
     told = f"n = {result.n}, seed {result.seed}, {result.minutes:.1f} min, {len(result.voices)} voices"
-    measures = [
-        (m.name, [row.measures[i] for row in result.rows]) for i, m in enumerate(result.rows[0].measures)
-    ]
+    measures = ((name, some) for name, *some in by_measure(result))
     cases = sorted((folder / result.suite).rglob(CASE))[:SHOWN]
     out = [f"<h2>{escape(result.suite)}</h2><p class=soft>{told}</p>"]
     out.append(_table("", [row.name for row in result.rows], measures))
@@ -88,15 +83,23 @@ def _suite(result: Result, folder: Path) -> str:
 
 
 def _case(path: Path) -> str:
-    story = json.loads(path.read_text("utf-8"))
-    sounds = [_sound(path.with_name(name)) for name in ("in.wav", "out.wav")]
-    met = [e["met"] for e in story["expected"] if e["met"] is not None]
-    told = [r["text"] for r in story["reads"] if r["tick"] < 0]
-    title = f"{path.parent.name}: {sum(met)} of {len(met)} as expected"
+    """What the model did with it, and everybody else who can be heard."""
+    folder = path.parent
+    heard = [p for p in sorted(folder.glob("*.json")) if p.stem != "out" and p.with_suffix(".wav").is_file()]
+    told = [r["text"] for r in json.loads(path.read_text("utf-8"))["reads"] if r["tick"] < 0]
     notes = f"<div class=soft>told: {escape(' / '.join(told))}</div>" if told else ""
+    out = _story(path, folder / "out.wav", folder.name) + notes
+    return out + "".join(_story(p, p.with_suffix(".wav"), f"{folder.name}, {p.stem}") for p in heard)
+
+
+def _story(path: Path, said: Path, name: str) -> str:
+    story = json.loads(path.read_text("utf-8"))
+    sounds = [_sound(path.with_name("in.wav")), _sound(said)]
+    met = [e["met"] for e in story["expected"] if e["met"] is not None]
+    title = f"{name}: {sum(met)} of {len(met)} as expected"
     player = f"<audio controls preload=none src='{_encoded(*sounds)}'></audio>" if len(sounds[0]) else ""
     line = timeline(story, *sounds)
-    return f"<details open><summary>{escape(title)}</summary>{notes}<div class=line>{line}</div>{player}</details>"
+    return f"<details open><summary>{escape(title)}</summary><div class=line>{line}</div>{player}</details>"
 
 
 def _sound(path: Path) -> Floats:

@@ -1,13 +1,14 @@
 """Results as a table to read and as JSON to keep, the score first in both; JSON as docs/benchmarks.md.
 
-`microturn bench report FILE.json … > docs/benchmarks.md`, so that no figure in it is typed by hand.
+`microturn bench report FILE.json … --json docs/benchmarks.json > docs/benchmarks.md` keeps what the page shows and
+writes it, so that no figure in it is typed by hand; a `title` and a `note` in the JSON are words on the page.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from microturn.bench.baselines import ALWAYS, NEVER, ORACLE, RANDOM
 from microturn.bench.intervals import Measure
-from microturn.bench.suites import SUITES, Result, Row
+from microturn.bench.suites import LOSS, SUITES, Result, Row
 
 
 class Report:
@@ -105,18 +107,29 @@ def _table(result: Result) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for row in result.rows:
-        table.add_column(short(row.name), justify="right", no_wrap=True)
-        if row.name == "model":
-            table.add_column("95 %", justify="right", no_wrap=True)
-    for i, measure in enumerate(result.rows[0].measures):
-        cells = [cell(row.measures[i]) for row in result.rows]
-        cells.insert(1, interval(measure))
-        table.add_row(measure.name, *cells, style="bold" if i == 0 else "")
+        table.add_column(short(row.name), justify="right")
+    for i, (name, *measures) in enumerate(by_measure(result)):
+        table.add_row(name, *map(figure, measures), style="bold" if i == 0 else "")
     return table
 
 
+def by_measure(result: Result) -> list[tuple[Any, ...]]:
+    """The name of each measure and what every row has of it."""
+    rows = [{m.name: m for m in row.measures} for row in result.rows]
+    return [
+        (name, *(row.get(name) for row in rows)) for name in dict.fromkeys(n for row in rows for n in row)
+    ]
+
+
 def short(name: str) -> str:
-    return name.split("-")[0]
+    return name.removesuffix("-speak").removesuffix("-weights")
+
+
+def figure(m: Measure | None) -> str:
+    """With its interval, if it has one."""
+    if m is None:
+        return ""
+    return cell(m) + (f" ({interval(m)})" if interval(m) else "")
 
 
 def cell(m: Measure) -> str:
@@ -131,19 +144,21 @@ def interval(m: Measure) -> str:
     return "" if m.low is None or m.high is None else f"{m.low:.2f}–{m.high:.2f}"
 
 
+def scores(results: Sequence[Result]) -> tuple[list[str], list[tuple[Result, list[Measure | None]]]]:
+    """Everybody who was given something, and for each suite the score of each."""
+    names = list(dict.fromkeys(row.name for result in results for row in result.rows))
+    rows = [(result, {row.name: row.score for row in result.rows}) for result in results]
+    return names, [(result, [by_name.get(name) for name in names]) for result, by_name in rows]
+
+
 def _summary(results: list[Result]) -> Table:
-    names: list[str] = list(dict.fromkeys(row.name for result in results for row in result.rows))
+    names, rows = scores(results)
     table = Table(title="scores", title_justify="left")
     table.add_column("suite")
     for name in names:
         table.add_column(short(name), justify="right")
-        if name == "model":
-            table.add_column("95 %", justify="right")
-    for result in results:
-        rows: dict[str, Row] = {row.name: row for row in result.rows}
-        cells = [cell(rows[name].score) if name in rows else "" for name in names]
-        cells.insert(1, interval(result.rows[0].score))
-        table.add_row(result.suite, *cells)
+    for result, measures in rows:
+        table.add_row(result.suite, *map(figure, measures))
     return table
 
 
@@ -159,36 +174,117 @@ PUBLISHED = {  # others' figures on their own data: context
 }
 
 
-def markdown(path: Path) -> str:
-    """One model's scores, as part of a page."""
+ONLY_SCORE = (NEVER, ALWAYS, RANDOM, ORACLE)  # what else is told of them tells nothing
+KEPT = ("model", "title", "note", "seed")  # of a run, beside its suites
+
+
+def runs_in(path: Path) -> list[dict[str, Any]]:
+    """What one `bench --json` wrote, or what the page was last written from."""
     stored = json.loads(path.read_text("utf-8"))
-    results = [from_json(suite) for suite in stored["suites"]]
-    names = list(dict.fromkeys(row.name for result in results for row in result.rows))
-    head = ["n", names[0], "95 %", *(short(name) for name in names[1:])]
-    out = [f"## {stored['model']}", "", f"Seed {stored['seed']}.", ""]
-    out += ["| suite | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
-    for result in results:
-        rows = {row.name: row.score for row in result.rows}
-        cells = [cell(rows[name]) if name in rows else "" for name in names]
-        cells.insert(1, interval(rows[names[0]]))
-        cells.insert(0, str(result.n))
-        out.append(f"| {result.suite} | " + " | ".join(cells) + " |")
+    return stored if isinstance(stored, list) else [stored]
+
+
+def merged(runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the page shows, and no more: suites of one model, seed, title and note together."""
+    found: dict[tuple[object, ...], dict[str, Any]] = {}
+    for run in runs:
+        about = {name: run[name] for name in KEPT if name in run}
+        into = found.setdefault(tuple(about.items()), {**about, "suites": []})
+        into["suites"] += [shown(suite) for suite in run["suites"]]
+    order = [*SUITES, LOSS]
+    for run in found.values():
+        run["suites"].sort(key=lambda s: order.index(s["suite"]) if s["suite"] in order else len(order))
+    return list(found.values())
+
+
+def shown(suite: dict[str, Any]) -> dict[str, Any]:
+    """Every measure of the model and of whom it is compared with, of the others the score; to four places."""
+
+    def rounded(figures: dict[str, Any]) -> dict[str, Any]:
+        return {
+            k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items() if v not in (None, "")
+        }
+
+    rows = {
+        row: {
+            name: {"value": None} | rounded(m)
+            for name, m in list(measures.items())[: 1 if row in ONLY_SCORE else None]
+        }
+        for row, measures in suite["rows"].items()
+    }
+    return {name: suite[name] for name in ("suite", "n", "seeds", "minutes", "voices", "notes")} | {
+        "rows": rows
+    }
+
+
+def as_text(runs: Sequence[dict[str, Any]]) -> str:
+    """JSON with a line for each suite."""
+
+    def run_text(run: dict[str, Any]) -> str:
+        about = json.dumps({k: v for k, v in run.items() if k != "suites"}, ensure_ascii=False)
+        lines = ",\n".join(json.dumps(suite, ensure_ascii=False) for suite in run["suites"])
+        return f'{about[:-1]}, "suites": [\n{lines}\n]}}'
+
+    return "[\n" + ",\n".join(map(run_text, runs)) + "\n]\n"
+
+
+def document(runs: Sequence[dict[str, Any]]) -> str:
+    """docs/benchmarks.md."""
+    return INTRODUCTION + "\n" + "\n\n".join(map(markdown, runs)) + "\n"
+
+
+def markdown(run: dict[str, Any]) -> str:
+    """One model's scores, as part of a page."""
+    results = [from_json(suite) for suite in run["suites"]]
+    names, rows = scores(results)
+    head = ["suite", "n", *map(short, names)]
+    out = [
+        f"## {run.get('title', run['model'])}",
+        "",
+        f"Seed {run['seed']}. {run.get('note', '')}".strip(),
+        "",
+    ]
+    out += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for result, measures in rows:
+        out.append("| " + " | ".join([result.suite, str(result.n), *map(figure, measures)]) + " |")
     for result in results:
         about = SUITES[result.suite].about if result.suite in SUITES else ""
-        out += ["", f"**{result.suite}**" + (f": {about}" if about else ""), ""]
-        for m in result.rows[0].measures[1:]:
-            out.append(f"- {m.name} {cell(m)}" + (f" ({interval(m)})" if interval(m) else ""))
+        out += ["", f"**{result.suite}**" + (f": {about}" if about else "") + _sound(result), ""]
+        out += _measures(result)
+        out += [f"- {note}" for note in result.notes]
         if result.suite in PUBLISHED:
             out.append(f"- on their data, in percent: {PUBLISHED[result.suite]}")
     return "\n".join(out)
 
 
+def _measures(result: Result) -> Iterator[str]:
+    names = [row.name for row in result.rows]
+    for name, first, *others in by_measure(result)[1:]:
+        beside = [
+            f"{who} {figure(m)}"
+            for who, m in zip(names[1:], others, strict=True)
+            if m and who not in ONLY_SCORE
+        ]
+        yield f"- {name} " + "; ".join([figure(first), *beside])
+
+
+def _sound(result: Result) -> str:
+    few = ", ".join(result.voices) if len(result.voices) <= 8 else f"{len(result.voices)} people"
+    minutes = f"{result.minutes:.0f} min" if result.minutes else ""
+    told = "; ".join(filter(None, (minutes, few)))
+    return f" ({told})" if told else ""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("scores", nargs="+", type=Path, help="what bench --json wrote")
+    parser.add_argument("--json", type=Path, help="keep what the page shows in this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    print(INTRODUCTION + "\n" + "\n\n".join(markdown(path) for path in args.scores))
+    runs = merged(run for path in args.scores for run in runs_in(path))
+    if args.json:
+        args.json.write_text(as_text(runs), "utf-8")
+    print(document(runs), end="")
     return 0
 
 
@@ -196,14 +292,15 @@ INTRODUCTION = """# Benchmarks
 
 Every figure on this page was printed by `microturn bench report`; `src/microturn/bench/suites.py` says what each
 suite is made of and `scores.py`, `watching.py`, `language.py` beside it what is counted. A score is 0 … 1 and worth
-nothing by silence or by talking all the time. Intervals are 95 %.
+nothing by silence or by talking all the time. Intervals are 95 %. `timing_bias` is how late (or, negative, early) it
+begins what it was to say, in the middle, against the moment that the scene has for it.
 
 ```
 microturn bench all --n 20 --json scores.json --save cases --html report.html  # goes on where it was stopped
-microturn bench report scores.json > docs/benchmarks.md                        # this page
+microturn bench report scores.json --json docs/benchmarks.json > docs/benchmarks.md  # this page
 microturn bench cuespeak --target live:ws://localhost:8000                     # another system, over its socket
 microturn bench turns --target wav:cases                                       # cases/turns/000/out.wav …
-microturn bench turns --sound                                                  # scored once more from its sound
+microturn bench turns --sound                                                  # scored once more by ear
 microturn bench turns --harness vad,smart                                      # beside a pipeline, in real time
 microturn bench --import fdb:FOLDER                                            # data of others
 ```
@@ -217,5 +314,6 @@ their data: context, not a comparison.
 
 The harness is a running pipecat pipeline of real parts: Silero's voice activity (and pipecat's smart-turn model),
 faster-whisper tiny.en, SmolLM2-135M in llama.cpp, hibari. `python -m microturn.bench.harness` looks for its best
-settings. It is heard through the same loudspeaker, and what it said is what Whisper hears of it.
+settings. It is heard through the same loudspeaker. Like the model it is scored by its words, those that its
+synthesiser was given, when they are heard, and beside that by ear: by what Whisper hears of its sound.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from microturn.bench.intervals import Measure, mean, percentiles, product, ratio, share
+from microturn.bench.intervals import Measure, mean, median, percentiles, product, ratio, share
 from microturn.bench.metrics import (
     Hit,
     Matches,
@@ -28,6 +28,7 @@ from microturn.bench.metrics import (
     quiet_minutes,
     spoken,
     stopped,
+    transcript_lateness,
     window,
     within,
 )
@@ -236,6 +237,7 @@ def hear(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         wer,
         ratio("in_tick", right, words, seed=seed),
         ratio("insertions", extra, words, seed=seed),
+        _transcript_bias(runs),
     )
 
 
@@ -261,7 +263,12 @@ def digits(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         ratio("insertions", extra, words, seed=seed),
         ratio("wer", errors, words, seed=seed),
         mean("as_cues", [_accuracy(m, "say") for m in found], seed=seed),
+        _transcript_bias(runs),
     )
+
+
+def _transcript_bias(runs: Sequence[Run]) -> Measure:
+    return median("transcript_bias", [ms for run in runs for ms in transcript_lateness(run)])
 
 
 def _transcript(runs: Sequence[Run]) -> tuple[list[int], list[int], list[int], list[int]]:

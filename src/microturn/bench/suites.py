@@ -26,8 +26,8 @@ from microturn.bench.baselines import (
 )
 from microturn.bench.cast import Cast, test_cast
 from microturn.bench.drive import drive
-from microturn.bench.intervals import Measure, mean
-from microturn.bench.metrics import Heard, Played, Run
+from microturn.bench.intervals import Measure, mean, median
+from microturn.bench.metrics import Heard, Played, Run, lateness
 from microturn.bench.waves import CLEAN, Case, Surroundings, make_case, voices
 from microturn.model.interaction import Interaction
 from microturn.scenes import SCENES, write
@@ -219,7 +219,8 @@ SUITES: dict[str, Suite] = {
         Suite("look", "what is there to be seen", _scene("look", has("reply")), scores.turns),
     )
 }
-BY_EAR = "by its sound"  # the model's row, scored from its sound
+BY_EAR = " by ear"  # after a player's name: scored from its sound
+RESERVED = "reserved"  # all the voices that are
 LOSS = "loss"  # the main suites again with a tenth of the ticks lost
 LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
 
@@ -232,10 +233,12 @@ def _test_cast() -> Cast:
 @lru_cache(maxsize=4)
 def cast_of(names: str) -> Cast | None:
     """The named voices, of those that are reserved for tests; None for all of them."""
+    if names == RESERVED:
+        return None
     wanted = tuple(name for name in names.split(",") if name)
     if unknown := sorted(set(wanted) - set(voice_names("test"))):
         raise ValueError(f"no reserved voice {', '.join(unknown)}: use {', '.join(voice_names('test'))}")
-    return Cast(wanted) if wanted else None
+    return Cast(wanted)
 
 
 def make_cases(suite: Suite, n: int, seed: int, cast: Cast | None = None) -> list[Case]:
@@ -248,7 +251,7 @@ def make_cases(suite: Suite, n: int, seed: int, cast: Cast | None = None) -> lis
 # ---- running ----
 
 Play = Callable[[Sequence[Case]], list[Played]]
-Keep = Callable[["Suite", Sequence[Case], Sequence[Played]], None]
+Keep = Callable[["Suite", Sequence[Case], Sequence[Played], str], None]  # and who, if not the first
 
 
 def evaluate(
@@ -267,8 +270,9 @@ def evaluate(
 ) -> Result:
     """Run one suite, on a target if there is one. Without baselines it is quick enough to be called while training.
 
-    `keep` is shown every case and what the first player did with it. With `sound` that is scored once more by what
-    an independent ear hears of it. Harnesses stand beside it, in real time.
+    `keep` is shown every case and what the first player, and every other one that can be heard, did with it. With
+    `sound` they are scored once more by what an independent ear hears of them. Harnesses stand beside the model, in
+    real time; they and it are scored both ways.
     """
     if n < 1:
         raise ValueError("a suite needs at least one case")
@@ -276,7 +280,10 @@ def evaluate(
         raise ValueError(f"no suite {suite!r}: use {', '.join((*SUITES, LOSS))} or all")
     if suite == LOSS:
         return _loss(
-            n, seed, cast, lambda name: _players(name, interaction, target, baselines, (), seed, progress)
+            n,
+            seed,
+            cast,
+            lambda name: _players(name, interaction, target, baselines, harnesses, seed, progress),
         )
     chosen = SUITES[suite] if isinstance(suite, str) else suite
     cases = make_cases(chosen, n, seed, cast)
@@ -284,12 +291,12 @@ def evaluate(
     players = _players(chosen.name, interaction, target, baselines, harnesses, seed, progress)
     for name, play in players.items():
         played = play(cases)
-        if keep and not rows:
-            keep(chosen, cases, played)
-        rows.append(_row(chosen, name, cases, played, seed))
-        if sound and len(rows) == 1:
-            overheard = [_by_ear(done) for done in played]
-            rows.append(_row(chosen, BY_EAR, cases, overheard, seed))
+        audible = any(tick is not None for done in played for tick in done.speech)
+        if keep and (audible or not rows):
+            keep(chosen, cases, played, name if rows else "")
+        rows.append(row(chosen, name, cases, played, seed))
+        if audible and (sound or harnesses):
+            rows.append(row(chosen, name + BY_EAR, cases, [_by_ear(done) for done in played], seed))
     return _result(chosen.name, seed, cases, rows, cast)
 
 
@@ -320,9 +327,12 @@ def _players(
     return players
 
 
-def _row(suite: Suite, name: str, cases: Sequence[Case], played: Sequence[Played], seed: int) -> Row:
+def row(suite: Suite, name: str, cases: Sequence[Case], played: Sequence[Played], seed: int) -> Row:
+    """What one player got, and how early or late it is on the whole."""
     runs = [Run(case.episode, done) for case, done in zip(cases, played, strict=True)]
-    return Row(name, suite.score(runs, seed))
+    said = [ms for run in runs for ms in lateness(run)]
+    timing = (median("timing_bias", said),) if any(run.episode.says for run in runs) else ()
+    return Row(name, (*suite.score(runs, seed), *timing))
 
 
 def _by_ear(played: Played) -> Played:
@@ -352,7 +362,7 @@ def _loss(n: int, seed: int, cast: Cast | None, players: Callable[[str], dict[st
         lossy = [make_case(case.episode, seed * SEED_STEP + i, LOSSY) for i, case in enumerate(clean)]
         every += lossy
         for player, play in players(name).items():
-            before, after = (_row(suite, player, cases, play(cases), seed).score for cases in (clean, lossy))
+            before, after = (row(suite, player, cases, play(cases), seed).score for cases in (clean, lossy))
             rows.setdefault(player, []).append(_kept(name, before, after))
     final = [
         Row(p, (mean("score", [m.value or 0.0 for m in kept], seed=seed), *kept)) for p, kept in rows.items()

@@ -156,11 +156,13 @@ class Loudspeaker:
         self.samples = np.zeros(ticks * SPEAK_SAMPLES, np.float32)
         self._end = 0
 
-    def play(self, at_ms: float, sound: Floats) -> None:
+    def play(self, at_ms: float, sound: Floats) -> int:
+        """The sample at which it begins."""
         start = max(self._end, round(at_ms * MS))
         room = self.samples[start : start + len(sound)]
         room[:] = sound[: len(room)]
         self._end = start + len(sound)
+        return start
 
     def stop(self, at_ms: float) -> bool:
         """What was not played by then never is. Whether there was any."""
@@ -301,7 +303,7 @@ def _giver(case: Case, film: Sequence[Bytes | None], session: Session) -> Callab
     send = {
         Channel.TYPED: session.send_text,
         Channel.INSTRUCTIONS: session.instruct,
-        Channel.BACKGROUND: session.comment,
+        Channel.BACKGROUND: _result(session),
     }
 
     async def give(tick: int) -> None:
@@ -311,6 +313,16 @@ def _giver(case: Case, film: Sequence[Bytes | None], session: Session) -> Callab
         for read in case.episode.reads:
             if read.tick == tick:
                 await send[read.channel](read.text)
+
+    return give
+
+
+def _result(session: Session) -> Callable[[str], Awaitable[None]]:
+    """Gives what came of delegated work without the label that the other side's inbox writes before it."""
+
+    async def give(text: str) -> None:
+        label, _, quoted = text.partition(": ")
+        await (session.think if label.startswith("thinking") else session.comment)(quoted.strip('"'))
 
     return give
 

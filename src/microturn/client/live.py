@@ -52,6 +52,10 @@ class Session:
         """More instructions."""
         await self._send("session.instructions.append", content=text)
 
+    async def think(self, text: str) -> None:
+        """How work goes on: for the model to know, not to be spoken."""
+        await self._send("session.thinking.append", content=text)
+
     async def comment(self, text: str, delegation: str | None = None) -> None:
         """What came of delegated work, or something worth saying; the model chooses the moment."""
         about = {} if delegation is None else {"delegation_id": delegation}
