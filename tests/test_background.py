@@ -16,6 +16,7 @@ from echo_model import READ, EchoModel
 from microturn.background import (
     Background,
     Budget,
+    Cancelled,
     ContextPackage,
     Delegation,
     Failure,
@@ -180,10 +181,36 @@ def test_a_flood_is_bounded_and_silent_pieces_go_first() -> None:
     inbox.put(Piece(Kind.COMMENTARY, "kept"))
     for i in range(1_000):
         inbox.put(Piece(Kind.THINKING, str(i)))
+    inbox.put(Piece(Kind.FINAL, "of another", delegation="b"))
     texts = read_all(inbox)
-    assert len(texts) == ROOM
+    assert len(texts) == ROOM + 1
     assert texts[0] == 'commentary: "kept"'
     assert inbox.lost == 1_001 - ROOM
+
+
+def test_sentences_that_come_together_are_read_together() -> None:
+    inbox = Inbox(lambda text: 1)
+    for text in ("One.", "Two.", "x" * (SIP - 4)):
+        inbox.put(Piece(Kind.COMMENTARY, text, delegation="a"))
+        inbox.put(Piece(Kind.COMMENTARY, "Other.", delegation="b"))
+    assert read_all(inbox) == [
+        'commentary: "One. Two."',
+        'commentary: "Other. Other. Other."',
+        f'commentary: "{"x" * (SIP - 4)}"',
+    ]
+
+
+def test_no_final_is_ever_lost() -> None:
+    inbox = Inbox(lambda text: 1)
+    words = "word " * 1_000
+    for i in range(8):
+        for kind in (Kind.THINKING, Kind.COMMENTARY, Kind.COMMENTARY, Kind.FINAL):
+            inbox.put(Piece(kind, f"{i}. {words}", delegation=str(i)))
+    assert inbox.unread == 8 * ROOM
+    texts = read_all(inbox)
+    finals = [text for text in texts if text.startswith("final")]
+    assert sum(text.count("word") for text in finals) == 8 * (clean(f"0. {words}").count("word"))
+    assert [text[8] for text in finals if ". " in text] == [str(i) for i in range(8)]
 
 
 INJECTIONS = [
@@ -285,12 +312,36 @@ def test_a_cancelled_delegation_is_never_heard_of_again() -> None:
         background.delegate("a")
         background.delegate("b")
         await begun.wait()
-        assert background.cancel("a") == ["a"]
+        assert background.cancel("a") is background.all["a"]
         assert read_all(background.inbox) == ['commentary: "half of b"']
         await background.close()
         assert sorted(over) == ["a", "b"]
         assert background.late == 2
         assert {d.state for d in background.all.values()} == {State.CANCELLED}
+
+    asyncio.run(main())
+
+
+def test_a_cancel_takes_the_newest_work_even_if_it_is_done_but_no_timer_for_other_work() -> None:
+    async def main() -> None:
+        async def work(package: ContextPackage, say: Say) -> None:
+            say(Piece(Kind.COMMENTARY, "it is set", waits=package.delegation.startswith("timer")))
+            if package.delegation != "news":
+                await asyncio.Event().wait()
+            say(Piece(Kind.FINAL, "it rains"))
+
+        background, told = Background(lambda text: 1, Scripted(work)), list[object]()
+        background.watch = told.append
+        for id in ("weather", "timer", "news", "timer 2"):
+            background.delegate(id)
+            while not background.all[id].results or (id == "news" and background.all[id].state is State.OPEN):
+                await asyncio.sleep(0)
+        for taken in ("news", "weather", "timer 2", None):
+            assert (background.cancel() is None) if taken is None else background.cancel().id == taken
+            assert not background.inbox.of(taken or "")
+            assert taken is None or told[-1] == Cancelled(taken)
+        assert [d.id for d in background.open] == ["timer"]
+        await background.close()
 
     asyncio.run(main())
 
@@ -322,14 +373,31 @@ def test_failure_is_told_in_one_sentence_without_secrets(
 
 
 def test_too_much_work_at_once_is_refused_and_old_work_forgotten() -> None:
+    async def main() -> None:
+        async def work(package: ContextPackage, say: Say) -> None:
+            await asyncio.Event().wait()
+
+        background = Background(lambda text: 1, Scripted(work))
+        for i in range(AT_ONCE + 1):
+            background.delegate(str(i))
+        assert len(background.open) == AT_ONCE
+        assert read_all(background.inbox) == ['final: "Too much is being worked on already."']
+        for i in range(100, 300):
+            background.cancel()
+            background.delegate(str(i))
+        assert len(background.all) < 50
+        await background.close()
+
+    asyncio.run(main())
+
+
+def test_a_client_may_own_any_number_of_delegations() -> None:
     background = Background(lambda text: 1)
-    for i in range(AT_ONCE + 1):
+    for i in range(100):
         background.delegate(str(i))
-    assert len(background.open) == AT_ONCE
-    assert read_all(background.inbox) == ['final: "Too much is being worked on already."']
-    for i in range(100, 300):
-        background.cancel()
-        background.delegate(str(i))
+        background.append(Piece(Kind.COMMENTARY, f"{i} is done", delegation=str(i)))
+        background.append(Piece(Kind.COMMENTARY, "and more", delegation=str(i)))
+        assert read_all(background.inbox) == [f'commentary: "{i} is done and more"']
     assert len(background.all) < 50
 
 

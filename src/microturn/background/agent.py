@@ -84,7 +84,7 @@ class Skill:
             return answer
 
         limit_s = LONGEST_S + 60 if self.name == "timer" else 30
-        return Tool(self.name, self.description, TEXT, call, Permission(limit_s=limit_s))
+        return Tool(self.name, self.description, TEXT, call, Permission(limit_s=limit_s), self.name == "timer")
 
 
 @dataclass
@@ -132,7 +132,7 @@ class Agent:
         if (seconds := n * SECONDS[found["unit"]]) > LONGEST_S:
             return "That is longer than a day, which is the longest timer I can set."
         length = f"{n:g} {found['unit']}{'s' * (n != 1)}"
-        say(Piece(Kind.COMMENTARY, f"The timer is set: {length}."))
+        say(Piece(Kind.COMMENTARY, f"The timer is set: {length}.", waits=True))
         await self.sleep(seconds)
         what = re.sub(r"^[\s,.]*to |[\s.]+$", "", found["what"])
         return f"The time is up, {length} have passed{what and f': {what}'}."

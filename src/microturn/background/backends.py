@@ -286,7 +286,7 @@ class OpenAI:
         tool = next((t for t in self.tools if t.name == call.name), None)
         if tool is None:
             return "there is no such tool"
-        return await tool.run(call.arguments, lambda text: say(Piece(Kind.THINKING, text)))
+        return await tool.run(call.arguments, lambda text: say(Piece(Kind.THINKING, text, waits=tool.waits)))
 
     async def _patiently(
         self, http: httpx2.AsyncClient, dialect: Chat | Responses, body: Json, say: Say

@@ -21,12 +21,19 @@ from microturn.streams import Perception, TextIn
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 8  # open delegations of one conversation
-REMEMBERED = 32  # delegations that later packages tell of
+AT_ONCE = 8  # delegations of one conversation that are worked on
+REMEMBERED = 32  # delegations that later packages tell of, and whose results may be unread
 WORDS_S = 20.0  # that a recogniser may take
 
 Media = Callable[[ContextPackage], ContextPackage]
 Say = Callable[[Piece], None]
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Tells whoever watches that nothing more comes of a delegation."""
+
+    delegation: str
 
 
 class Failure(Exception):
@@ -50,7 +57,8 @@ class Delegation:
     asked: str  # the user's latest words when it was made
     state: State = State.OPEN
     results: deque[str] = field(default_factory=lambda: deque(maxlen=32))
-    task: asyncio.Task[None] | None = None  # None: the client does the work
+    task: asyncio.Task[None] | None = None  # None: the client does the work, which has no end
+    waits: bool = False  # for its time to come, as a timer does
 
 
 @dataclass
@@ -60,7 +68,7 @@ class Background:
     ticks_to_read: Callable[[str], int]
     backend: Backend | None = None
     words: Words | None = None
-    watch: Say | None = None  # sees every piece that is to be read
+    watch: Callable[[Piece | Cancelled], None] | None = None  # sees what is to be read, and what is not
     recent: Recent = field(default_factory=Recent)
     late: int = 0  # pieces that came when their delegation was over
     all: dict[str, Delegation] = field(default_factory=dict)
@@ -77,13 +85,14 @@ class Background:
         """Begin work on the conversation as it is after the tick followed last; returns at once."""
         package = self.recent.build(id, self.earlier())
         delegation = self.all[id] = Delegation(id, package.at_ms, package.asked())
-        if len(self.open) > AT_ONCE:
+        if sum(d.task is not None for d in self.open) >= AT_ONCE:
             self._fail(delegation, "Too much is being worked on already.")
         elif self.backend is not None:
             work = self._work(self.backend, delegation, package, self.recent.media())
             delegation.task = asyncio.get_running_loop().create_task(work)
-        over = [d for d in self.all.values() if d.state is not State.OPEN]
+        over = [d for d in self.all.values() if d.task is None or d.state is not State.OPEN]
         for old in over[: max(0, len(self.all) - REMEMBERED)]:
+            self.inbox.drop(old.id)
             del self.all[old.id]
         return delegation
 
@@ -100,20 +109,37 @@ class Background:
                 raise ValueError(f"delegation {piece.delegation} is {delegation.state.value}")
         self._deliver(piece)
 
-    def cancel(self, id: str | None = None) -> list[str]:
-        """Take back one delegation, or all that are open. What is unread of them is never read."""
-        taken = [d for d in self.open if id in (None, d.id)]
-        for delegation in taken:
-            delegation.state = State.CANCELLED
-            self.inbox.drop(delegation.id)
-            if delegation.task is not None:
-                delegation.task.cancel()
-        return [d.id for d in taken]
+    def cancel(self, id: str | None = None) -> Delegation | None:
+        """Take back one delegation: the newest that is open or unread, where none is named.
+
+        What is unread of it is never read. A timer is passed over for whatever else there is, and is meant only
+        if nothing was delegated after it.
+        """
+        alive = [d for d in reversed(self.all.values()) if d.state is State.OPEN or self.inbox.of(d.id)]
+        newest = next(reversed(self.all), None)
+        meant = [d for d in alive if d.id == id or (id is None and (not d.waits or d.id == newest))]
+        taken = min(meant, key=lambda d: d.waits, default=None)
+        if taken is not None:
+            self._let_go(taken)
+            if self.watch is not None:
+                self.watch(Cancelled(taken.id))
+        return taken
+
+    def stop(self) -> None:
+        """Let go of all work without a word: the conversation is over."""
+        for delegation in self.open:
+            self._let_go(delegation)
 
     async def close(self) -> None:
-        """Cancel everything and wait until it has let go."""
-        self.cancel()
+        """Stop, and wait until everything has let go."""
+        self.stop()
         await asyncio.gather(*(d.task for d in self.all.values() if d.task), return_exceptions=True)
+
+    def _let_go(self, delegation: Delegation) -> None:
+        delegation.state = State.CANCELLED
+        self.inbox.drop(delegation.id)
+        if delegation.task is not None:
+            delegation.task.cancel()
 
     @property
     def open(self) -> list[Delegation]:
@@ -156,6 +182,8 @@ class Background:
     def _deliver(self, piece: Piece) -> None:
         piece = replace(piece, text=clean(piece.text))
         delegation = self.all.get(piece.delegation)
+        if delegation is not None:
+            delegation.waits |= piece.waits
         if delegation is not None and piece.kind is not Kind.THINKING:
             if piece.revised:
                 delegation.results.clear()

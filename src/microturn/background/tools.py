@@ -49,6 +49,7 @@ class Tool:
     parameters: Json  # JSON schema of the arguments
     call: Callable[[Json, Progress], Awaitable[str]]  # Raises ValueError for what it cannot do
     permission: Permission = Permission()
+    waits: bool = False  # its calls end when their time has come
     places: asyncio.Semaphore = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -86,7 +86,7 @@ class Closed:
     error: Exception | None = None
 
 
-# of Beat, Heard, Closed, background's Delegation and Piece, or a dialect's own note
+# of Beat, Heard, Closed, background's Delegation, Piece and Cancelled, or a dialect's own note
 Watcher = Callable[[object], None]
 
 
@@ -283,5 +283,5 @@ class Conversation:
             self.closed = Closed(reason or ("error" if error else "close_requested"), error)
             self._there.set()
             self._moved.set()
-            self.background.cancel()
+            self.background.stop()
             self.publish(self.closed)
