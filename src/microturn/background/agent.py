@@ -84,7 +84,9 @@ class Skill:
             return answer
 
         limit_s = LONGEST_S + 60 if self.name == "timer" else 30
-        return Tool(self.name, self.description, TEXT, call, Permission(limit_s=limit_s), self.name == "timer")
+        return Tool(
+            self.name, self.description, TEXT, call, Permission(limit_s=limit_s), self.name == "timer"
+        )
 
 
 @dataclass

@@ -89,7 +89,9 @@ class Inbox:
         sips = re.findall(rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", piece.text)
         self._unread[at:at] = [replace(piece, text=sip) for sip in sips]
         mine = self.of(piece.delegation)
-        spare = sorted((p for p in mine if p.kind is not Kind.FINAL), key=lambda p: p.kind is not Kind.THINKING)
+        spare = sorted(
+            (p for p in mine if p.kind is not Kind.FINAL), key=lambda p: p.kind is not Kind.THINKING
+        )
         for least in spare[: max(0, len(mine) - ROOM)]:
             self._unread.remove(least)
             self.lost += 1
