@@ -4,6 +4,7 @@ import asyncio
 import io
 import wave
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import jsonschema
 import msgspec
@@ -433,6 +434,26 @@ def test_a_recogniser_that_fails_costs_its_words_only() -> None:
             background.delegate("a")
             await ended(background)
             assert read_all(background.inbox) == [f'final: "{asked}"']
+
+    asyncio.run(main())
+
+
+def test_a_recogniser_is_given_what_was_said_last() -> None:
+    async def main() -> None:
+        async def words(wav: bytes) -> str:
+            with wave.open(io.BytesIO(wav)) as sound:
+                return f"{sound.getnframes() / HEAR_RATE} s"
+
+        background = Background(lambda text: 1, Scripted(lambda package, say: asyncio.sleep(0)), words)
+        for tick in range(100):
+            heard = {40: " set a timer for five minutes", 80: " two plus two"}.get(tick)
+            sound = np.zeros(HEAR_SAMPLES, np.float32)
+            background.follow(tick, Perception(sound), [hears(tick, heard)] if heard else [])
+        package = background.recent.media()(background.recent.build("a"))
+        assert await words(package.utterance()) == "5.0 s"  # a second before its first word, and since
+        assert replace(package, heard="what is 2 + 2").asked() == "what is 2 + 2"
+        background.follow(100, Perception(), [types(100, "or in figures")])
+        assert replace(background.recent.build("b"), heard="what is 2 + 2").asked() == "or in figures"
 
     asyncio.run(main())
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from microturn.background import Kind, Piece, Recent, When
 from microturn.background.agent import Agent, Documents
-from microturn.background.figures import calculate, convert, date, figures
+from microturn.background.figures import calculate, convert, date, figures, length, spell
 from microturn.clock import TICKS_PER_SECOND
 from microturn.events import Event
 from microturn.streams import Channel, Perception
@@ -45,6 +45,9 @@ def agent(**options: object) -> Agent:
         ("(0 - 8) ** 0.5 + 1", None),
         ("9 ** 9 ** 9 ** 9", None),
         ("two or three", None),
+        ("what is seven and a half plus one", "It is 8.5."),
+        ("call 555-1234", None),
+        ("what is two plus two in binary", None),
         ("__import__('os') + 1", None),
         ("(" * 10_000 + "1+1", None),
     ],
@@ -88,6 +91,8 @@ def test_any_text_is_understood_or_not_but_never_an_error(text: str) -> None:
         ("seventy two fahrenheit in celsius", "72 fahrenheit is 22.2222 celsius."),
         ("how many days are there in two weeks", "2 weeks is 14 days."),
         ("five miles in kilograms", None),
+        ("how much is half a mile in meters", "0.5 mile is 804.672 meters."),
+        ("five feet ten inches in centimeters", None),
     ],
 )
 def test_units(text: str, answer: str | None) -> None:
@@ -105,6 +110,13 @@ def test_units(text: str, answer: str | None) -> None:
         ("how many days until december twenty fifth", "It is 34 days until Friday, 25 December 2026."),
         ("how many days until 29 february", "It is 465 days until Tuesday, 29 February 2028."),
         ("how many days until february thirtieth", None),
+        ("how many days until 25 december 2030", None),
+        ("Hey, what time is it in Oslo?", None),
+        ("could you tell me the time please", "It is 14:05."),
+        ("what time is the meeting in oslo", None),
+        ("what day is the concert", None),
+        ("what's the date the day after tomorrow", "That is Monday, 23 November 2026."),
+        ("which day of the week was it a week ago", "That is Saturday, 14 November 2026."),
     ],
 )
 def test_dates(text: str, answer: str | None) -> None:
@@ -136,6 +148,44 @@ def test_a_timer_is_set_and_interrupts_when_it_is_up() -> None:
         (Kind.FINAL, When.INTERRUPT, "The time is up, 5 minutes have passed: check the oven."),
     ]
     assert "longest timer" in ask(agent(sleep=sleep), "set a timer for 30 hours")[-1].text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("set a timer for half an hour", 1_800),
+        ("Please set a timer for two minutes and thirty seconds.", 150),
+        ("start a thirty-minute timer", 1_800),
+        ("wake me up in an hour and a half", 5_400),
+        ("remind me to call ann in two and a half hours", 9_000),
+        ("set a timer for three quarters of an hour for the bread", 2_700),
+        ("remind me every 4 seconds", None),
+        ("set a timer for five minutes every day", None),
+        ("set a timer for five minutes and another for ten", None),
+        ("don't set a timer for five minutes", None),
+        ("set an alarm for seven", None),
+    ],
+)
+def test_a_timer_waits_as_long_as_was_said_or_is_not_set(text: str, seconds: int | None) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    said = ask(agent(sleep=sleep), text)
+    assert slept == ([] if seconds is None else [seconds])
+    assert said[-1].text.startswith("I cannot do that" if seconds is None else "The time is up")
+
+
+@given(st.integers(1, 86_400))
+def test_lengths_of_time_are_understood_as_they_are_told(seconds: int) -> None:
+    assert length(spell(seconds)) == seconds
+
+
+def test_two_things_at_once_are_not_half_done() -> None:
+    said = ask(agent(), "set a timer for five minutes what is two plus two")
+    assert [p.text[:16] for p in said] == ["I cannot do that"]
+    assert ask(agent(), "do not read my notes")[-1].text.startswith("I cannot do that")
 
 
 def test_notes_are_kept_in_a_file(tmp_path: Path) -> None:

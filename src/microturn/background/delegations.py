@@ -159,10 +159,10 @@ class Background:
 
         try:
             package = await asyncio.to_thread(media, package)
-            if self.words is not None and package.audio is not None:
+            if self.words is not None and (said := package.utterance()):
                 try:
                     async with asyncio.timeout(WORDS_S):
-                        package = replace(package, heard=await self.words(package.audio.wav))
+                        package = replace(package, heard=await self.words(said))
                 except Exception as error:  # the package goes out with what the model itself heard
                     log.warning("the words of delegation %s: %s", delegation.id, type(error).__name__)
             await backend.work(package, say)
