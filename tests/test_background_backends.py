@@ -31,6 +31,7 @@ from microturn.background.backends import OpenAI
 from microturn.background.tools import Json, Permission, Progress, Tool, mcp_tools
 from microturn.clock import HEAR_SAMPLES
 from microturn.events import Event
+from microturn.server.serve import listen
 from microturn.streams import Perception
 
 KEY = "sk-secret"
@@ -122,7 +123,7 @@ def package(text: str = " what is up") -> ContextPackage:
 
 def run(test: Coroutine[Any, Any, None]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await test
 
     asyncio.run(limited())
@@ -395,7 +396,46 @@ def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(tmp_
             assert "failed" in await by_name["t_fail"].run("{}", told.append)
             assert "did not answer" in await by_name["t_hang"].run("{}", told.append)
             assert "failed" in await by_name["t_leave"].run("{}", told.append)
-            assert "failed" in await by_name["t_add"].run('{"a": 2, "b": 3}', told.append)
+            assert await by_name["t_add"].run('{"a": 2, "b": 3}', told.append) == "5"  # it was started again
+
+    run(main())
+
+
+def test_tools_of_an_mcp_server_over_http_survive_its_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listen("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+    script, config = tmp_path / "server.py", tmp_path / "mcp.json"
+    over_http = f'server.run("streamable-http", port={port})'
+    script.write_text(MCP_SERVER.replace('server.run("stdio")', over_http))
+    monkeypatch.setenv("WEB_KEY", KEY)
+    server = {"url": f"http://127.0.0.1:{port}/mcp", "headers": {"Authorization": "Bearer $WEB_KEY"}}
+    config.write_text(json.dumps({"mcpServers": {"web": server | {"tools": {"[al]*": {}}}}}))
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(script), stderr=asyncio.subprocess.PIPE
+        )
+        assert process.stderr is not None
+        while b"Uvicorn running" not in await process.stderr.readline():
+            assert process.returncode is None
+        yield
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+    async def main() -> None:
+        async with running(), mcp_tools(config) as given:
+            add, leave = given
+            told: list[str] = []
+            assert await add.run('{"a": 2, "b": 3}', told.append) == "5"
+            assert told == ["adding"]
+            assert "failed" in await leave.run("{}", told.append)
+            assert "failed" in await add.run("{}", told.append)
+            async with running():
+                assert await add.run('{"a": 2, "b": 3}', told.append) == "5"
 
     run(main())
 
@@ -466,6 +506,7 @@ def options(*argv: str) -> Settings:
         (["--background", "example.org"], "example.org: neither an http"),
         (["--background", "http://example.org/v1"], "needs --background-model"),
         (["--mcp", "mcp.json"], "needs the --background of a model that can call tools"),
+        (["--background", "local", "--mcp", "mcp.json"], "cannot call tools; serve a larger one at a URL"),
         (["--background-words", "whisper"], "whisper: is not a folder"),
         (["--documents", "/no/such/folder"], "/no/such/folder: is not a folder"),
     ],

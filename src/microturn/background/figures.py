@@ -70,7 +70,8 @@ DAYS = {"yesterday": -1, "tomorrow": 1, "the day after tomorrow": 2, "the day be
 DAY_ASKED = (
     r"(?:what|which)(?: ?'?s| is| was| will be)?(?: the| today ?'?s)? (?:day|date)(?: of the week)?"
     r"(?: is| was| will)?(?: it)?(?: be)?(?: (?P<when>today|now|tomorrow|yesterday"
-    r"|the day (?:after tomorrow|before yesterday)|in (?:\d+|a) (?:day|week)s?|(?:\d+|a) (?:day|week)s? (?:ago|from (?:now|today))))?"
+    r"|the day (?:after tomorrow|before yesterday)|in (?:\d+|a) (?:day|week)s?"
+    r"|(?:\d+|a) (?:day|week)s? (?:ago|from (?:now|today))))?"
 )
 
 
