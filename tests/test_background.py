@@ -338,7 +338,8 @@ def test_a_cancel_takes_the_newest_work_even_if_it_is_done_but_no_timer_for_othe
             while not background.all[id].results or (id == "news" and background.all[id].state is State.OPEN):
                 await asyncio.sleep(0)
         for taken in ("news", "weather", "timer 2", None):
-            assert (background.cancel() is None) if taken is None else background.cancel().id == taken
+            gone = background.cancel()
+            assert (gone and gone.id) == taken
             assert not background.inbox.of(taken or "")
             assert taken is None or told[-1] == Cancelled(taken)
         assert [d.id for d in background.open] == ["timer"]

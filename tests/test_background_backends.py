@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from microturn.background import (
+    Cancelled,
     ContextPackage,
     Failure,
     Kind,
@@ -466,15 +467,15 @@ def test_a_bad_mcp_file_is_refused_in_one_line(text: str, tmp_path: Path) -> Non
 
 
 async def delegated(given: Settings, asked: str) -> list[Piece]:
-    said: list[Piece] = []
+    told: list[Piece | Cancelled] = []
     async with open_background(given) as new:
         background = new(len)
-        background.watch = said.append
+        background.watch = told.append
         background.follow(0, Perception(), [Event("hear", 0, text=asked)])
         task = background.delegate("d1").task
         assert task is not None
         await task
-    return said
+    return [piece for piece in told if isinstance(piece, Piece)]
 
 
 def test_options_give_the_background_model(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,11 +156,11 @@ def _value(node: ast.AST) -> float:
 
 def convert(text: str) -> str | None:
     words = figures(text)
-    n, degrees = r"(?P<n>-?\d+(?:\.\d+)?|an?)", "(?:degrees? )?"
+    number, degrees = r"(?P<n>-?\d+(?:\.\d+)?|an?)", "(?:degrees? )?"
     how = r"(?:convert |how (?:far|long|hot|cold|tall|heavy|big) is )?"
-    found = asks(rf"{how}{WHAT_IS}{n} {degrees}(?P<a>\w+) (?:in|to|into|as) {degrees}(?P<b>\w+)", words)
+    found = asks(rf"{how}{WHAT_IS}{number} {degrees}(?P<a>\w+) (?:in|to|into|as) {degrees}(?P<b>\w+)", words)
     found = found or asks(
-        rf"how many {degrees}(?P<b>\w+) (?:are |is )?(?:there )?(?:in )?{n} (?P<a>\w+)", words
+        rf"how many {degrees}(?P<b>\w+) (?:are |is )?(?:there )?(?:in )?{number} (?P<a>\w+)", words
     )
     for row in UNITS if found else ():
         assert found is not None
