@@ -459,6 +459,37 @@ def test_a_recogniser_is_given_what_was_said_last() -> None:
     asyncio.run(main())
 
 
+def test_what_was_kept_is_taken_up_again() -> None:
+    async def main() -> None:
+        kept: dict[str, Delegation] = {}
+
+        async def work(package: ContextPackage, say: Say) -> None:
+            if package.delegation != "read":
+                await go.wait()
+            say(Piece(Kind.FINAL, f"{package.delegation} is done"))
+
+        go = asyncio.Event()
+        before = Background(lambda text: 1, Scripted(work))
+        before.keep = lambda d: kept.update({d.id: replace(d, results=d.results.copy(), task=None)})
+        for id in ("read", "unread"):
+            before.delegate(id)
+        await asyncio.gather(*(d.task for d in before.all.values() if d.task and d.id == "read"))
+        line = before.inbox.take()
+        assert line is not None
+        go.set()
+        await ended(before)
+        before.delegate("open")
+        before.stop()
+
+        after = Background(lambda text: 1, Scripted(work))
+        after.restore(list(kept.values()), [line.text])
+        await ended(after)
+        assert read_all(after.inbox) == ['final: "unread is done"', 'final: "open is done"']
+        assert [e.state for e in after.earlier()] == [State.DONE] * 3
+
+    asyncio.run(main())
+
+
 # ---- with an engine ----
 
 

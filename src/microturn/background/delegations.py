@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 8  # delegations of one conversation that are worked on
 REMEMBERED = 32  # delegations that later packages tell of, and whose results may be unread
+RESULTS = 32  # texts that are kept of one
 WORDS_S = 20.0  # that a recogniser may take
 
 Media = Callable[[ContextPackage], ContextPackage]
@@ -53,12 +54,15 @@ class Words(Protocol):
 @dataclass
 class Delegation:
     id: str
-    at_ms: int
-    asked: str  # the user's latest words when it was made
+    package: ContextPackage  # as it was sent, but for sound and pictures
     state: State = State.OPEN
-    results: deque[str] = field(default_factory=lambda: deque(maxlen=32))
+    results: deque[str] = field(default_factory=lambda: deque(maxlen=RESULTS))
     task: asyncio.Task[None] | None = None  # None: the client does the work, which has no end
     waits: bool = False  # for its time to come, as a timer does
+
+    @property
+    def at_ms(self) -> int:
+        return self.package.at_ms
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Background:
     backend: Backend | None = None
     words: Words | None = None
     watch: Callable[[Piece | Cancelled], None] | None = None  # sees what is to be read, and what is not
+    keep: Callable[[Delegation], None] | None = None  # is given every delegation whenever it has changed
     recent: Recent = field(default_factory=Recent)
     late: int = 0  # pieces that came when their delegation was over
     all: dict[str, Delegation] = field(default_factory=dict)
@@ -84,17 +89,30 @@ class Background:
     def delegate(self, id: str) -> Delegation:
         """Begin work on the conversation as it is after the tick followed last; returns at once."""
         package = self.recent.build(id, self.earlier())
-        delegation = self.all[id] = Delegation(id, package.at_ms, package.asked())
+        delegation = self.all[id] = Delegation(id, package)
+        self._keep(delegation)
         if sum(d.task is not None for d in self.open) >= AT_ONCE:
             self._fail(delegation, "Too much is being worked on already.")
         elif self.backend is not None:
-            work = self._work(self.backend, delegation, package, self.recent.media())
-            delegation.task = asyncio.get_running_loop().create_task(work)
+            self._begin(self.backend, delegation, self.recent.media())
         over = [d for d in self.all.values() if d.task is None or d.state is not State.OPEN]
         for old in over[: max(0, len(self.all) - REMEMBERED)]:
             self.inbox.drop(old.id)
             del self.all[old.id]
         return delegation
+
+    def restore(self, kept: Sequence[Delegation], read: Collection[str]) -> None:
+        """Take up what was kept of a conversation that goes on, in which the model has read these lines.
+
+        Open work is begun anew, and results that were not read are put back.
+        """
+        quotes = {line.split('"')[1] for line in read}
+        for delegation in kept:
+            self.all[delegation.id] = delegation
+            if delegation.state in (State.DONE, State.FAILED):
+                self.inbox.put(Piece(Kind.FINAL, delegation.results[-1], delegation=delegation.id), quotes)
+            elif delegation.state is State.OPEN and self.backend is not None:
+                self._begin(self.backend, delegation, lambda package: package)
 
     def append(self, piece: Piece) -> None:
         """What a client says about a delegation of its own, or, without a delegation, for the model to know."""
@@ -121,6 +139,7 @@ class Background:
         taken = min(meant, key=lambda d: d.waits, default=None)
         if taken is not None:
             self._let_go(taken)
+            self._keep(taken)
             if self.watch is not None:
                 self.watch(Cancelled(taken.id))
         return taken
@@ -146,11 +165,19 @@ class Background:
         return [d for d in self.all.values() if d.state is State.OPEN]
 
     def earlier(self) -> tuple[Earlier, ...]:
-        return tuple(Earlier(d.id, d.at_ms, d.asked, d.state, tuple(d.results)) for d in self.all.values())
+        return tuple(
+            Earlier(d.id, d.at_ms, d.package.asked(), d.state, tuple(d.results)) for d in self.all.values()
+        )
 
-    async def _work(
-        self, backend: Backend, delegation: Delegation, package: ContextPackage, media: Media
-    ) -> None:
+    def _keep(self, delegation: Delegation) -> None:
+        if self.keep is not None:
+            self.keep(delegation)
+
+    def _begin(self, backend: Backend, delegation: Delegation, media: Media) -> None:
+        work = self._work(backend, delegation, media)
+        delegation.task = asyncio.get_running_loop().create_task(work)
+
+    async def _work(self, backend: Backend, delegation: Delegation, media: Media) -> None:
         def say(piece: Piece) -> None:
             if delegation.state is State.OPEN:
                 self._deliver(replace(piece, delegation=delegation.id))
@@ -158,11 +185,13 @@ class Background:
                 self.late += 1
 
         try:
-            package = await asyncio.to_thread(media, package)
+            package = await asyncio.to_thread(media, delegation.package)
             if self.words is not None and (said := package.utterance()):
                 try:
                     async with asyncio.timeout(WORDS_S):
                         package = replace(package, heard=await self.words(said))
+                    delegation.package = replace(package, audio=None, frames=())
+                    self._keep(delegation)
                 except Exception as error:  # the package goes out with what the model itself heard
                     log.warning("the words of delegation %s: %s", delegation.id, type(error).__name__)
             await backend.work(package, say)
@@ -178,6 +207,7 @@ class Background:
         if delegation.state is State.OPEN:
             self._deliver(Piece(Kind.FINAL, sentence, When.WHEN_IDLE, delegation=delegation.id))
             delegation.state = State.FAILED
+            self._keep(delegation)
 
     def _deliver(self, piece: Piece) -> None:
         piece = replace(piece, text=clean(piece.text))
@@ -190,6 +220,7 @@ class Background:
             delegation.results.append(piece.text)
             if piece.kind is Kind.FINAL:
                 delegation.state = State.DONE
+            self._keep(delegation)
         self.inbox.put(piece)
         if self.watch is not None:
             self.watch(piece)

@@ -11,7 +11,7 @@ read on the background channel. Lines, instructions and channels cannot be forge
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -72,8 +72,11 @@ class Inbox:
     _unread: list[Piece] = field(default_factory=list)  # cut into sips
     _busy_ticks: int = 0
 
-    def put(self, piece: Piece) -> None:
-        """A final piece is never lost; sentences of commentary that come together are read together."""
+    def put(self, piece: Piece, read: Collection[str] = ()) -> None:
+        """A final piece is never lost; sentences of commentary that come together are read together.
+
+        What was read of it already is not put in again.
+        """
         if piece.revised:
             self.drop(piece.delegation)
         piece = replace(piece, text=clean(piece.text).replace('"', "'"))
@@ -87,7 +90,7 @@ class Inbox:
         if piece.when is When.INTERRUPT:
             at = next((i for i, p in enumerate(self._unread) if p.when is not piece.when), at)
         sips = re.findall(rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", piece.text)
-        self._unread[at:at] = [replace(piece, text=sip) for sip in sips]
+        self._unread[at:at] = [replace(piece, text=sip) for sip in sips if sip not in read]
         mine = self.of(piece.delegation)
         spare = sorted(
             (p for p in mine if p.kind is not Kind.FINAL), key=lambda p: p.kind is not Kind.THINKING

@@ -117,6 +117,8 @@ class Conversation:
             lambda text: len(engine.tokenizer.pack(text, engine.spec.read_pieces))
         )
         self.background.watch = self.publish
+        if journal is not None:
+            self.background.keep = lambda delegation: journal.keep(id, delegation)
         self._engine = engine
         self._pace = Bucket(FASTEST, BURST_S, engine.clock)
         self._journal = journal
@@ -271,7 +273,7 @@ class Conversation:
         text = self.background.follow(beat.tick, beat.perception, beat.events)
         for event in beat.events:
             if event.type == "delegate":
-                self.publish(self.background.delegate(f"dlg_{event.value}"))
+                self.publish(self.background.delegate(f"dlg_{event.tick}"))
             elif event.type == "decision" and event.value == "cancel":
                 self.background.cancel()
         if text is not None:
