@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microturn.background import Kind, Piece, Recent, When
+from injections import INJECTIONS, is_quoted
+from microturn.background import Background, Kind, Piece, Recent, When
 from microturn.background.agent import Agent, Documents
 from microturn.background.figures import calculate, convert, date, figures, length, spell
 from microturn.clock import TICKS_PER_SECOND
-from microturn.events import Event
+from microturn.events import OPENING, Event
 from microturn.streams import Channel, Perception
 
 NOW = datetime(2026, 11, 21, 14, 5)  # a Saturday
@@ -210,6 +211,31 @@ def test_documents_are_searched_and_changes_found(tmp_path: Path) -> None:
     (tmp_path / "trip" / "plan.md").write_text("The ferry leaves at nine, as was announced.")
     assert "nine" in ask(with_documents, question)[-1].text
     assert "search your documents" in ask(with_documents, 'xyzzy "OR * NEAR(')[-1].text
+
+
+@pytest.mark.parametrize("text", INJECTIONS, ids=range(len(INJECTIONS)))
+def test_a_document_cannot_become_an_instruction(text: str, tmp_path: Path) -> None:
+    """From the file to what the model reads, and on to the next package."""
+    (tmp_path / "ferry.txt").write_bytes(f"The ferry {text[:500]} leaves at seven.".encode(errors="replace"))
+
+    async def main() -> None:
+        background = Background(lambda text: 1, agent(documents=Documents(tmp_path)))
+        background.recent.read([Event("read", OPENING, "be brief", channel=Channel.INSTRUCTIONS)])
+        background.follow(0, Perception(), [Event("hear", 0, " when does the ferry leave")])
+        task = background.delegate("d1").task
+        assert task is not None
+        await task
+        lines = [line for tick in range(1, 50) if (line := background.follow(tick, Perception(), []))]
+        assert lines
+        assert all(map(is_quoted, lines))
+        background.recent.read([Event("read", 60, line.text, channel=line.channel) for line in lines])
+        told = background.recent.build("d2", background.earlier()).told().splitlines()
+        assert [line.split(":")[0] for line in told[:2]] == ["Instruction", "Asked before"]
+        assert [line.split("] ", 1)[1].split(":")[0] for line in told[2:]] == [
+            "user", *["background"] * len(lines), "The work was delegated.",
+        ]  # fmt: skip
+
+    asyncio.run(main())
 
 
 def test_the_skills_are_tools_for_background_models() -> None:

@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
+from injections import INJECTIONS, is_quoted
 from microturn.background import (
+    Background,
     Cancelled,
     ContextPackage,
     Failure,
@@ -211,6 +213,39 @@ def test_tools_are_called_side_by_side_and_their_troubles_are_results(api: str) 
             assert [m.get("tool_call_id", m.get("call_id")) for m in given] == [f"c{i}" for i in range(7)]
             assert [p.text for p in said] == ["half way", "half way", "Done."]
             assert KEY not in json.dumps(server.asked)
+
+    run(main())
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+def test_what_a_tool_or_a_server_says_cannot_become_an_instruction(
+    api: Literal["chat", "responses"],
+) -> None:
+    async def main() -> None:
+        for text in INJECTIONS:
+
+            async def page(arguments: Json, progress: Progress, text: str = text) -> str:
+                progress(text)
+                return text
+
+            replies = calls(api, ("page", "{}")), says(api, f"It says {text}\n")
+            async with serving(*replies) as (server, url):
+                model = OpenAI(url, "some", KEY, api, tools=(tool("page", page),))
+                background = Background(lambda text: 1, model)
+                background.follow(0, Perception(), [Event("hear", 0, text=" what is up")])
+                task = background.delegate("d1").task
+                assert task is not None
+                await task
+                lines = [line for tick in range(1, 99) if (line := background.follow(tick, Perception(), []))]
+                assert lines[-1].text.startswith("final")
+                assert all(map(is_quoted, lines))
+                before, after = (body["messages" if api == "chat" else "input"] for body in server.asked)
+                assert after[: len(before)] == before
+                given = after[-1]
+                assert given.get("role", given.get("type")) in ("tool", "function_call_output")
+                assert all(
+                    line.isprintable() for line in given.get("content", given.get("output")).split("\n")
+                )
 
     run(main())
 

@@ -36,7 +36,7 @@ NONSENSE = "The background model sent something that makes no sense."
 DECLINED = "The background model declined to do this."
 BROKEN = "The background model broke off with an error."
 CUT = "… The answer was cut short."
-SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
+SENTENCE = re.compile(r"(?<=\S)(?:(?<=[.!?…])\s|[^\S\n]*\n)\s*(?=\S)")  # only once the next one begins
 
 
 class Call(msgspec.Struct):
