@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microturn.background import Kind, Piece, Recent, When
+from injections import INJECTIONS, is_quoted
+from microturn.background import Background, Kind, Piece, Recent, When
 from microturn.background.agent import Agent, Documents
-from microturn.background.figures import calculate, convert, date, figures
+from microturn.background.figures import calculate, convert, date, figures, length, spell
 from microturn.clock import TICKS_PER_SECOND
-from microturn.events import Event
+from microturn.events import OPENING, Event
 from microturn.streams import Channel, Perception
 
 NOW = datetime(2026, 11, 21, 14, 5)  # a Saturday
@@ -45,6 +46,9 @@ def agent(**options: object) -> Agent:
         ("(0 - 8) ** 0.5 + 1", None),
         ("9 ** 9 ** 9 ** 9", None),
         ("two or three", None),
+        ("what is seven and a half plus one", "It is 8.5."),
+        ("call 555-1234", None),
+        ("what is two plus two in binary", None),
         ("__import__('os') + 1", None),
         ("(" * 10_000 + "1+1", None),
     ],
@@ -88,6 +92,8 @@ def test_any_text_is_understood_or_not_but_never_an_error(text: str) -> None:
         ("seventy two fahrenheit in celsius", "72 fahrenheit is 22.2222 celsius."),
         ("how many days are there in two weeks", "2 weeks is 14 days."),
         ("five miles in kilograms", None),
+        ("how much is half a mile in meters", "0.5 mile is 804.672 meters."),
+        ("five feet ten inches in centimeters", None),
     ],
 )
 def test_units(text: str, answer: str | None) -> None:
@@ -105,6 +111,13 @@ def test_units(text: str, answer: str | None) -> None:
         ("how many days until december twenty fifth", "It is 34 days until Friday, 25 December 2026."),
         ("how many days until 29 february", "It is 465 days until Tuesday, 29 February 2028."),
         ("how many days until february thirtieth", None),
+        ("how many days until 25 december 2030", None),
+        ("Hey, what time is it in Oslo?", None),
+        ("could you tell me the time please", "It is 14:05."),
+        ("what time is the meeting in oslo", None),
+        ("what day is the concert", None),
+        ("what's the date the day after tomorrow", "That is Monday, 23 November 2026."),
+        ("which day of the week was it a week ago", "That is Saturday, 14 November 2026."),
     ],
 )
 def test_dates(text: str, answer: str | None) -> None:
@@ -138,6 +151,44 @@ def test_a_timer_is_set_and_interrupts_when_it_is_up() -> None:
     assert "longest timer" in ask(agent(sleep=sleep), "set a timer for 30 hours")[-1].text
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("set a timer for half an hour", 1_800),
+        ("Please set a timer for two minutes and thirty seconds.", 150),
+        ("start a thirty-minute timer", 1_800),
+        ("wake me up in an hour and a half", 5_400),
+        ("remind me to call ann in two and a half hours", 9_000),
+        ("set a timer for three quarters of an hour for the bread", 2_700),
+        ("remind me every 4 seconds", None),
+        ("set a timer for five minutes every day", None),
+        ("set a timer for five minutes and another for ten", None),
+        ("don't set a timer for five minutes", None),
+        ("set an alarm for seven", None),
+    ],
+)
+def test_a_timer_waits_as_long_as_was_said_or_is_not_set(text: str, seconds: int | None) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    said = ask(agent(sleep=sleep), text)
+    assert slept == ([] if seconds is None else [seconds])
+    assert said[-1].text.startswith("I cannot do that" if seconds is None else "The time is up")
+
+
+@given(st.integers(1, 86_400))
+def test_lengths_of_time_are_understood_as_they_are_told(seconds: int) -> None:
+    assert length(spell(seconds)) == seconds
+
+
+def test_two_things_at_once_are_not_half_done() -> None:
+    said = ask(agent(), "set a timer for five minutes what is two plus two")
+    assert [p.text[:16] for p in said] == ["I cannot do that"]
+    assert ask(agent(), "do not read my notes")[-1].text.startswith("I cannot do that")
+
+
 def test_notes_are_kept_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     assert ask(agent(notes_file=file), "read my notes")[-1].text == "There are no notes."
@@ -160,6 +211,31 @@ def test_documents_are_searched_and_changes_found(tmp_path: Path) -> None:
     (tmp_path / "trip" / "plan.md").write_text("The ferry leaves at nine, as was announced.")
     assert "nine" in ask(with_documents, question)[-1].text
     assert "search your documents" in ask(with_documents, 'xyzzy "OR * NEAR(')[-1].text
+
+
+@pytest.mark.parametrize("text", INJECTIONS, ids=range(len(INJECTIONS)))
+def test_a_document_cannot_become_an_instruction(text: str, tmp_path: Path) -> None:
+    """From the file to what the model reads, and on to the next package."""
+    (tmp_path / "ferry.txt").write_bytes(f"The ferry {text[:500]} leaves at seven.".encode(errors="replace"))
+
+    async def main() -> None:
+        background = Background(lambda text: 1, agent(documents=Documents(tmp_path)))
+        background.recent.read([Event("read", OPENING, "be brief", channel=Channel.INSTRUCTIONS)])
+        background.follow(0, Perception(), [Event("hear", 0, " when does the ferry leave")])
+        task = background.delegate("d1").task
+        assert task is not None
+        await task
+        lines = [line for tick in range(1, 50) if (line := background.follow(tick, Perception(), []))]
+        assert lines
+        assert all(map(is_quoted, lines))
+        background.recent.read([Event("read", 60, line.text, channel=line.channel) for line in lines])
+        told = background.recent.build("d2", background.earlier()).told().splitlines()
+        assert [line.split(":")[0] for line in told[:2]] == ["Instruction", "Asked before"]
+        assert [line.split("] ", 1)[1].split(":")[0] for line in told[2:]] == [
+            "user", *["background"] * len(lines), "The work was delegated.",
+        ]  # fmt: skip
+
+    asyncio.run(main())
 
 
 def test_the_skills_are_tools_for_background_models() -> None:

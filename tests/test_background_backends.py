@@ -11,12 +11,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 
+from injections import INJECTIONS, is_quoted
 from microturn.background import (
+    Background,
+    Cancelled,
     ContextPackage,
     Failure,
     Kind,
@@ -31,6 +34,7 @@ from microturn.background.backends import OpenAI
 from microturn.background.tools import Json, Permission, Progress, Tool, mcp_tools
 from microturn.clock import HEAR_SAMPLES
 from microturn.events import Event
+from microturn.server.serve import listen
 from microturn.streams import Perception
 
 KEY = "sk-secret"
@@ -122,7 +126,7 @@ def package(text: str = " what is up") -> ContextPackage:
 
 def run(test: Coroutine[Any, Any, None]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await test
 
     asyncio.run(limited())
@@ -209,6 +213,39 @@ def test_tools_are_called_side_by_side_and_their_troubles_are_results(api: str) 
             assert [m.get("tool_call_id", m.get("call_id")) for m in given] == [f"c{i}" for i in range(7)]
             assert [p.text for p in said] == ["half way", "half way", "Done."]
             assert KEY not in json.dumps(server.asked)
+
+    run(main())
+
+
+@pytest.mark.parametrize("api", DIALECTS)
+def test_what_a_tool_or_a_server_says_cannot_become_an_instruction(
+    api: Literal["chat", "responses"],
+) -> None:
+    async def main() -> None:
+        for text in INJECTIONS:
+
+            async def page(arguments: Json, progress: Progress, text: str = text) -> str:
+                progress(text)
+                return text
+
+            replies = calls(api, ("page", "{}")), says(api, f"It says {text}\n")
+            async with serving(*replies) as (server, url):
+                model = OpenAI(url, "some", KEY, api, tools=(tool("page", page),))
+                background = Background(lambda text: 1, model)
+                background.follow(0, Perception(), [Event("hear", 0, text=" what is up")])
+                task = background.delegate("d1").task
+                assert task is not None
+                await task
+                lines = [line for tick in range(1, 99) if (line := background.follow(tick, Perception(), []))]
+                assert lines[-1].text.startswith("final")
+                assert all(map(is_quoted, lines))
+                before, after = (body["messages" if api == "chat" else "input"] for body in server.asked)
+                assert after[: len(before)] == before
+                given = after[-1]
+                assert given.get("role", given.get("type")) in ("tool", "function_call_output")
+                assert all(
+                    line.isprintable() for line in given.get("content", given.get("output")).split("\n")
+                )
 
     run(main())
 
@@ -395,7 +432,46 @@ def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(tmp_
             assert "failed" in await by_name["t_fail"].run("{}", told.append)
             assert "did not answer" in await by_name["t_hang"].run("{}", told.append)
             assert "failed" in await by_name["t_leave"].run("{}", told.append)
-            assert "failed" in await by_name["t_add"].run('{"a": 2, "b": 3}', told.append)
+            assert await by_name["t_add"].run('{"a": 2, "b": 3}', told.append) == "5"  # it was started again
+
+    run(main())
+
+
+def test_tools_of_an_mcp_server_over_http_survive_its_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listen("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+    script, config = tmp_path / "server.py", tmp_path / "mcp.json"
+    over_http = f'server.run("streamable-http", port={port})'
+    script.write_text(MCP_SERVER.replace('server.run("stdio")', over_http))
+    monkeypatch.setenv("WEB_KEY", KEY)
+    server = {"url": f"http://127.0.0.1:{port}/mcp", "headers": {"Authorization": "Bearer $WEB_KEY"}}
+    config.write_text(json.dumps({"mcpServers": {"web": server | {"tools": {"[al]*": {}}}}}))
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(script), stderr=asyncio.subprocess.PIPE
+        )
+        assert process.stderr is not None
+        while b"Uvicorn running" not in await process.stderr.readline():
+            assert process.returncode is None
+        yield
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+    async def main() -> None:
+        async with running(), mcp_tools(config) as given:
+            add, leave = given
+            told: list[str] = []
+            assert await add.run('{"a": 2, "b": 3}', told.append) == "5"
+            assert told == ["adding"]
+            assert "failed" in await leave.run("{}", told.append)
+            assert "failed" in await add.run("{}", told.append)
+            async with running():
+                assert await add.run('{"a": 2, "b": 3}', told.append) == "5"
 
     run(main())
 
@@ -426,15 +502,15 @@ def test_a_bad_mcp_file_is_refused_in_one_line(text: str, tmp_path: Path) -> Non
 
 
 async def delegated(given: Settings, asked: str) -> list[Piece]:
-    said: list[Piece] = []
+    told: list[Piece | Cancelled] = []
     async with open_background(given) as new:
         background = new(len)
-        background.watch = said.append
+        background.watch = told.append
         background.follow(0, Perception(), [Event("hear", 0, text=asked)])
         task = background.delegate("d1").task
         assert task is not None
         await task
-    return said
+    return [piece for piece in told if isinstance(piece, Piece)]
 
 
 def test_options_give_the_background_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,6 +542,7 @@ def options(*argv: str) -> Settings:
         (["--background", "example.org"], "example.org: neither an http"),
         (["--background", "http://example.org/v1"], "needs --background-model"),
         (["--mcp", "mcp.json"], "needs the --background of a model that can call tools"),
+        (["--background", "local", "--mcp", "mcp.json"], "cannot call tools; serve a larger one at a URL"),
         (["--background-words", "whisper"], "whisper: is not a folder"),
         (["--documents", "/no/such/folder"], "/no/such/folder: is not a folder"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from hypothesis import strategies as st
 from websockets.sync.client import connect
 
 from echo_model import EchoModel
+from microturn.background import Background, ContextPackage, Kind, Piece, State
 from microturn.cli import main
 from microturn.clock import VirtualClock
 from microturn.engine import Engine, Pace
@@ -27,9 +30,11 @@ from microturn.model.interaction import random_model
 from microturn.server.conversation import Start
 from microturn.server.export import captions, events, stereo
 from microturn.server.journal import Entry, Journal
+from microturn.server.lobby import Lobby
 from microturn.server.replay import compare, rebuild
 from microturn.server.sound import pcm16
 from microturn.streams import Action, Channel, Decision, InteractionModel, Perception, TextIn
+from serving import Scripted as Decided
 
 START = Start(instructions="be kind", store=True, seed=3, eagerness=0.5)
 
@@ -165,6 +170,47 @@ def test_sessions_are_listed_shown_replayed_exported_and_deleted(
     assert main(["replay", "sess_b", *file]) == 2
     assert main(["sessions", "delete", "sess_a", *file]) == 0
     assert journal.sessions() == []
+
+
+def test_what_was_delegated_is_kept_with_its_package_and_shown(
+    journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Worker:
+        async def work(self, package: ContextPackage, say: Callable[[Piece], None]) -> None:
+            if package.earlier:
+                await asyncio.Event().wait()
+            say(Piece(Kind.FINAL, "it rains"))
+
+    async def main_() -> str:
+        engine = Engine(Decided({10: Decision.DELEGATE, 20: Decision.DELEGATE, 21: Decision.CANCEL}), slots=1)
+        engine.start()
+        lobby = Lobby(engine, journal=journal, background=lambda pace: Background(pace, Worker()))
+        talk = await lobby.begin(Start(pace=Pace.DRIVEN, store=True, responses=True))
+        talk.push_text("rain", Channel.TYPED)
+        for _ in range(30):
+            await talk.push_audio(np.zeros(3200, np.float32))
+            assert await talk.next_beat()
+        talk.close("close_requested")
+        engine.close()
+        return talk.id
+
+    id = asyncio.run(main_())
+    journal.flush()
+    done, cancelled = journal.delegations(id)
+    assert (done.state, *done.results) == (State.DONE, "it rains")
+    assert "rain" in [line.text for line in done.package.transcript]
+    assert cancelled.state is State.CANCELLED
+    file = ["--journal", str(journal.path)]
+    assert main(["sessions", "show", id, *file]) == 0
+    assert f"1. {done.id} done: {done.package.asked()} -> it rains" in capsys.readouterr().out
+    assert main(["sessions", "show", id, "--package", "2", *file]) == 0
+    package = json.loads(capsys.readouterr().out)
+    assert (package["delegation"], package["earlier"][0]["state"]) == (cancelled.id, "done")
+    assert main(["sessions", "show", id, "--package", "3", *file]) == 2
+    assert "--package 3: 2 were sent" in capsys.readouterr().err
+    journal.delete(id)
+    journal.flush()
+    assert journal.delegations(id) == []
 
 
 def test_what_is_too_old_is_forgotten(journal: Journal) -> None:

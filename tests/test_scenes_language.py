@@ -19,7 +19,7 @@ from microturn.bench.cast import Cast
 from microturn.bench.metrics import Run
 from microturn.bench.suites import KITCHEN_DB, SUITES, make_cases
 from microturn.bench.waves import make_case
-from microturn.clock import HEAR_RATE, tick_of
+from microturn.clock import HEAR_RATE, start_ms, tick_of
 from microturn.model.config import NANO
 from microturn.model.ears import power_mel, to_bytes
 from microturn.model.tokenizer import PieceTokenizer
@@ -28,7 +28,7 @@ from microturn.scenes.episode import HEARD_MS, Clip, Episode, Placed, Word, pace
 from microturn.scenes.orders import Order
 from microturn.scenes.tongues import NOUNS, TONGUES
 from microturn.scenes.wording import Wordings, wordings
-from microturn.streams import Channel, Decision
+from microturn.streams import LEAD_TICKS, Channel, Decision
 from microturn.train.manner import sounding
 from microturn.train.real import data_folder
 from microturn.train.rollout import Rollout, played
@@ -63,7 +63,10 @@ def test_whoever_does_what_the_targets_say_scores_everything(scene: str) -> None
         t = targets(lived, PIECES, NANO.read_pieces, NANO.say_pieces)
         done = Rollout(*(torch.from_numpy(x)[None] for x in (t.decision, t.say, t.hear)))
         runs.append(Run(lived, played(done, 0, PIECES, NANO.lead_ticks)))
-    assert SCORES[scene](runs)[0].value == pytest.approx(1.0)
+    measures = SCORES[scene](runs)
+    assert measures[0].value == pytest.approx(1.0)
+    if scene == "weave":
+        assert {m.name: m.value for m in measures}["result_to_speech_p50"] == start_ms(LEAD_TICKS)
 
 
 WORDED: tuple[tuple[str, tuple[Wordings, ...]], ...] = (

@@ -64,9 +64,9 @@ class EventLog:
         if action.decision is not self._decision:
             self._decision = action.decision
             events.append(Event("decision", tick, value=action.decision.name.lower()))
-        if action.decision is Decision.DELEGATE:
-            self._delegations += 1
-            events.append(Event("delegate", tick, value=self._delegations))
+            if action.decision is Decision.DELEGATE:
+                self._delegations += 1
+                events.append(Event("delegate", tick, value=self._delegations))
         while self._to_play and self._to_play[0][0] <= tick:
             events.append(Event("say", tick, text=self._to_play.popleft()[1]))
         if action.decision is Decision.LISTEN:

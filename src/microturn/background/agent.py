@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from microturn.background.delegations import Say
-from microturn.background.figures import calculate, convert, date, figures
+from microturn.background.figures import asks, calculate, convert, date, figures, length, spell
 from microturn.background.inbox import Kind, Piece, When, clean
 from microturn.background.package import ContextPackage
 from microturn.background.tools import Json, Permission, Progress, Tool
@@ -24,12 +24,20 @@ from microturn.background.tools import Json, Permission, Progress, Tool
 CANNOT = (
     "I cannot do that here. I can calculate, convert units, tell time and date, set timers and keep notes"
 )
-TIMER = re.compile(
-    r"\b(?:timer|remind|alarm|wake)\b.*?(?P<n>\d+(?:\.\d+)?|\ban?) (?P<unit>second|minute|hour)s?\b(?P<what>.*)"
+TO = r"(?: (?:to|about|that|for(?! me)) (?P<what>.+?))?"
+TIMERS = (
+    r"(?:(?:set|start|make|put)(?: me)?(?: up| on)? )?(?:an? |the |another )?(?:new )?(?:timer|alarm) "
+    rf"(?:for|of|in) (?P<n>.+?){TO}",
+    rf"(?:set|start|make)(?: me)? (?:an? |another )?(?P<n>\d.+?) (?:timer|alarm){TO}",
+    rf"(?:remind|wake|alert|tell)(?: me)?(?: up)? in (?P<n>.+?){TO}",
+    r"remind me (?:to|about|that) (?P<what>.+) in (?P<n>.+?)",
+    rf"in (?P<n>.+?) remind me{TO}",
 )
-NOTE = re.compile(r"\b(?:note(?: down)?(?: that)?|write down(?: that)?|remember (?:that|to))[: ]+(.+)", re.I)
-NOTES = re.compile(r"\b(?:my|the|all) notes\b", re.I)
-SECONDS = {"second": 1, "minute": 60, "hour": 3600}
+NOTE = r"(?:(?:make|take) a )?(?:note(?: down)?|write down|remember(?= that | to ))(?: that| to)?[: ]+(?P<note>.+)"
+NOTES = (
+    r"(?:read|show|tell|give|what are|what ?'?s in)(?: me)?(?: out| back)? (?:all of )?(?:my |the |all )+notes"
+    r"(?: to me| out| aloud)?"
+)
 LONGEST_S = 86_400  # of a timer
 LARGEST = 1_000_000  # bytes of a document; larger files are not searched
 SUFFIXES = (".txt", ".md", ".rst", ".org", ".csv", ".html", ".json")
@@ -84,7 +92,9 @@ class Skill:
             return answer
 
         limit_s = LONGEST_S + 60 if self.name == "timer" else 30
-        return Tool(self.name, self.description, TEXT, call, Permission(limit_s=limit_s))
+        return Tool(
+            self.name, self.description, TEXT, call, Permission(limit_s=limit_s), self.name == "timer"
+        )
 
 
 @dataclass
@@ -125,22 +135,20 @@ class Agent:
         say(Piece(Kind.FINAL, CANNOT + (", and search your documents." if self.documents else ".")))
 
     async def _timer(self, text: str, say: Say) -> str | None:
-        found = TIMER.search(figures(text))
-        if found is None:
+        asked = [found for timer in TIMERS if (found := asks(timer, figures(text)))]
+        seconds, what = next(((s, a["what"]) for a in asked if (s := length(a["n"]))), (None, None))
+        if seconds is None:
             return None
-        n = 1.0 if found["n"].startswith("a") else float(found["n"])
-        if (seconds := n * SECONDS[found["unit"]]) > LONGEST_S:
+        if seconds > LONGEST_S:
             return "That is longer than a day, which is the longest timer I can set."
-        length = f"{n:g} {found['unit']}{'s' * (n != 1)}"
-        say(Piece(Kind.COMMENTARY, f"The timer is set: {length}."))
+        say(Piece(Kind.COMMENTARY, f"The timer is set: {spell(seconds)}.", waits=True))
         await self.sleep(seconds)
-        what = re.sub(r"^[\s,.]*to |[\s.]+$", "", found["what"])
-        return f"The time is up, {length} have passed{what and f': {what}'}."
+        return f"The time is up, {spell(seconds)} have passed{f': {what}' if what else ''}."
 
     def _note(self, text: str, say: Say) -> str | None:
-        if (found := NOTE.search(text)) is None:
+        if (found := asks(NOTE, text)) is None:
             return None
-        note = clean(found[1], 500)
+        note = clean(found["note"], 500)
         if self.notes_file is None:
             self.notes.append(note)
         else:
@@ -149,7 +157,7 @@ class Agent:
         return f"Noted: {note}"
 
     def _read(self, text: str, say: Say) -> str | None:
-        if NOTES.search(text) is None:
+        if asks(NOTES, text) is None:
             return None
         kept = self.notes_file is not None and self.notes_file.exists() and self.notes_file.read_text("utf-8")
         notes = "; ".join(kept.splitlines() if kept else self.notes)

@@ -36,7 +36,7 @@ NONSENSE = "The background model sent something that makes no sense."
 DECLINED = "The background model declined to do this."
 BROKEN = "The background model broke off with an error."
 CUT = "… The answer was cut short."
-SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
+SENTENCE = re.compile(r"(?<=\S)(?:(?<=[.!?…])\s|[^\S\n]*\n)\s*(?=\S)")  # only once the next one begins
 
 
 class Call(msgspec.Struct):
@@ -286,7 +286,7 @@ class OpenAI:
         tool = next((t for t in self.tools if t.name == call.name), None)
         if tool is None:
             return "there is no such tool"
-        return await tool.run(call.arguments, lambda text: say(Piece(Kind.THINKING, text)))
+        return await tool.run(call.arguments, lambda text: say(Piece(Kind.THINKING, text, waits=tool.waits)))
 
     async def _patiently(
         self, http: httpx2.AsyncClient, dialect: Chat | Responses, body: Json, say: Say

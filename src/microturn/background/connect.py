@@ -67,6 +67,10 @@ def settings(args: argparse.Namespace) -> Settings:
         raise ValueError(f"--background {given.url}: neither an http(s) address nor `local`")
     if remote and not given.model:
         raise ValueError("--background needs --background-model: the name of a model at that server")
+    if given.mcp and given.url == "local":
+        raise ValueError(
+            "--mcp: models small enough for `local` cannot call tools; serve a larger one at a URL"
+        )
     if given.mcp and not remote:
         raise ValueError("--mcp needs the --background of a model that can call tools")
     if given.words and not remote and not Path(given.words).is_dir():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -21,12 +21,20 @@ from microturn.streams import Perception, TextIn
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 8  # open delegations of one conversation
-REMEMBERED = 32  # delegations that later packages tell of
+AT_ONCE = 8  # delegations of one conversation that are worked on
+REMEMBERED = 32  # delegations that later packages tell of, and whose results may be unread
+RESULTS = 32  # texts that are kept of one
 WORDS_S = 20.0  # that a recogniser may take
 
 Media = Callable[[ContextPackage], ContextPackage]
 Say = Callable[[Piece], None]
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """Tells whoever watches that nothing more comes of a delegation."""
+
+    delegation: str
 
 
 class Failure(Exception):
@@ -46,11 +54,15 @@ class Words(Protocol):
 @dataclass
 class Delegation:
     id: str
-    at_ms: int
-    asked: str  # the user's latest words when it was made
+    package: ContextPackage  # as it was sent, but for sound and pictures
     state: State = State.OPEN
-    results: deque[str] = field(default_factory=lambda: deque(maxlen=32))
-    task: asyncio.Task[None] | None = None  # None: the client does the work
+    results: deque[str] = field(default_factory=lambda: deque(maxlen=RESULTS))
+    task: asyncio.Task[None] | None = None  # None: the client does the work, which has no end
+    waits: bool = False  # for its time to come, as a timer does
+
+    @property
+    def at_ms(self) -> int:
+        return self.package.at_ms
 
 
 @dataclass
@@ -60,7 +72,8 @@ class Background:
     ticks_to_read: Callable[[str], int]
     backend: Backend | None = None
     words: Words | None = None
-    watch: Say | None = None  # sees every piece that is to be read
+    watch: Callable[[Piece | Cancelled], None] | None = None  # sees what is to be read, and what is not
+    keep: Callable[[Delegation], None] | None = None  # is given every delegation whenever it has changed
     recent: Recent = field(default_factory=Recent)
     late: int = 0  # pieces that came when their delegation was over
     all: dict[str, Delegation] = field(default_factory=dict)
@@ -76,16 +89,30 @@ class Background:
     def delegate(self, id: str) -> Delegation:
         """Begin work on the conversation as it is after the tick followed last; returns at once."""
         package = self.recent.build(id, self.earlier())
-        delegation = self.all[id] = Delegation(id, package.at_ms, package.asked())
-        if len(self.open) > AT_ONCE:
+        delegation = self.all[id] = Delegation(id, package)
+        self._keep(delegation)
+        if sum(d.task is not None for d in self.open) >= AT_ONCE:
             self._fail(delegation, "Too much is being worked on already.")
         elif self.backend is not None:
-            work = self._work(self.backend, delegation, package, self.recent.media())
-            delegation.task = asyncio.get_running_loop().create_task(work)
-        over = [d for d in self.all.values() if d.state is not State.OPEN]
+            self._begin(self.backend, delegation, self.recent.media())
+        over = [d for d in self.all.values() if d.task is None or d.state is not State.OPEN]
         for old in over[: max(0, len(self.all) - REMEMBERED)]:
+            self.inbox.drop(old.id)
             del self.all[old.id]
         return delegation
+
+    def restore(self, kept: Sequence[Delegation], read: Collection[str]) -> None:
+        """Take up what was kept of a conversation that goes on, in which the model has read these lines.
+
+        Open work is begun anew, and results that were not read are put back.
+        """
+        quotes = {line.split('"')[1] for line in read}
+        for delegation in kept:
+            self.all[delegation.id] = delegation
+            if delegation.state in (State.DONE, State.FAILED):
+                self.inbox.put(Piece(Kind.FINAL, delegation.results[-1], delegation=delegation.id), quotes)
+            elif delegation.state is State.OPEN and self.backend is not None:
+                self._begin(self.backend, delegation, lambda package: package)
 
     def append(self, piece: Piece) -> None:
         """What a client says about a delegation of its own, or, without a delegation, for the model to know."""
@@ -100,31 +127,57 @@ class Background:
                 raise ValueError(f"delegation {piece.delegation} is {delegation.state.value}")
         self._deliver(piece)
 
-    def cancel(self, id: str | None = None) -> list[str]:
-        """Take back one delegation, or all that are open. What is unread of them is never read."""
-        taken = [d for d in self.open if id in (None, d.id)]
-        for delegation in taken:
-            delegation.state = State.CANCELLED
-            self.inbox.drop(delegation.id)
-            if delegation.task is not None:
-                delegation.task.cancel()
-        return [d.id for d in taken]
+    def cancel(self, id: str | None = None) -> Delegation | None:
+        """Take back one delegation: the newest that is open or unread, where none is named.
+
+        What is unread of it is never read. A timer is passed over for whatever else there is, and is meant only
+        if nothing was delegated after it.
+        """
+        alive = [d for d in reversed(self.all.values()) if d.state is State.OPEN or self.inbox.of(d.id)]
+        newest = next(reversed(self.all), None)
+        meant = [d for d in alive if d.id == id or (id is None and (not d.waits or d.id == newest))]
+        taken = min(meant, key=lambda d: d.waits, default=None)
+        if taken is not None:
+            self._let_go(taken)
+            self._keep(taken)
+            if self.watch is not None:
+                self.watch(Cancelled(taken.id))
+        return taken
+
+    def stop(self) -> None:
+        """Let go of all work without a word: the conversation is over."""
+        for delegation in self.open:
+            self._let_go(delegation)
 
     async def close(self) -> None:
-        """Cancel everything and wait until it has let go."""
-        self.cancel()
+        """Stop, and wait until everything has let go."""
+        self.stop()
         await asyncio.gather(*(d.task for d in self.all.values() if d.task), return_exceptions=True)
+
+    def _let_go(self, delegation: Delegation) -> None:
+        delegation.state = State.CANCELLED
+        self.inbox.drop(delegation.id)
+        if delegation.task is not None:
+            delegation.task.cancel()
 
     @property
     def open(self) -> list[Delegation]:
         return [d for d in self.all.values() if d.state is State.OPEN]
 
     def earlier(self) -> tuple[Earlier, ...]:
-        return tuple(Earlier(d.id, d.at_ms, d.asked, d.state, tuple(d.results)) for d in self.all.values())
+        return tuple(
+            Earlier(d.id, d.at_ms, d.package.asked(), d.state, tuple(d.results)) for d in self.all.values()
+        )
 
-    async def _work(
-        self, backend: Backend, delegation: Delegation, package: ContextPackage, media: Media
-    ) -> None:
+    def _keep(self, delegation: Delegation) -> None:
+        if self.keep is not None:
+            self.keep(delegation)
+
+    def _begin(self, backend: Backend, delegation: Delegation, media: Media) -> None:
+        work = self._work(backend, delegation, media)
+        delegation.task = asyncio.get_running_loop().create_task(work)
+
+    async def _work(self, backend: Backend, delegation: Delegation, media: Media) -> None:
         def say(piece: Piece) -> None:
             if delegation.state is State.OPEN:
                 self._deliver(replace(piece, delegation=delegation.id))
@@ -132,11 +185,13 @@ class Background:
                 self.late += 1
 
         try:
-            package = await asyncio.to_thread(media, package)
-            if self.words is not None and package.audio is not None:
+            package = await asyncio.to_thread(media, delegation.package)
+            if self.words is not None and (said := package.utterance()):
                 try:
                     async with asyncio.timeout(WORDS_S):
-                        package = replace(package, heard=await self.words(package.audio.wav))
+                        package = replace(package, heard=await self.words(said))
+                    delegation.package = replace(package, audio=None, frames=())
+                    self._keep(delegation)
                 except Exception as error:  # the package goes out with what the model itself heard
                     log.warning("the words of delegation %s: %s", delegation.id, type(error).__name__)
             await backend.work(package, say)
@@ -152,16 +207,20 @@ class Background:
         if delegation.state is State.OPEN:
             self._deliver(Piece(Kind.FINAL, sentence, When.WHEN_IDLE, delegation=delegation.id))
             delegation.state = State.FAILED
+            self._keep(delegation)
 
     def _deliver(self, piece: Piece) -> None:
         piece = replace(piece, text=clean(piece.text))
         delegation = self.all.get(piece.delegation)
+        if delegation is not None:
+            delegation.waits |= piece.waits
         if delegation is not None and piece.kind is not Kind.THINKING:
             if piece.revised:
                 delegation.results.clear()
             delegation.results.append(piece.text)
             if piece.kind is Kind.FINAL:
                 delegation.state = State.DONE
+            self._keep(delegation)
         self.inbox.put(piece)
         if self.watch is not None:
             self.watch(piece)

@@ -1,11 +1,14 @@
-"""Arithmetic, units and dates out of a sentence, spoken or written. None when the sentence is not about them."""
+"""Arithmetic, units, lengths of time and dates, asked for in one sentence, spoken or written.
+
+None unless the whole sentence is understood: half of a question has another answer.
+"""
 
 from __future__ import annotations
 
 import ast
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 UNDER_TWENTY = (
@@ -18,6 +21,20 @@ NUMBERS |= {word: 10 * n for n, word in enumerate(TENS.split(" "), 2)}
 NUMBERS |= {re.sub("y$", "ie", word) + "th": n for word, n in NUMBERS.items()}
 NUMBERS |= {"first": 1, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12}
 SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
+HALVES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (  # of anything, once numbers are digits
+    (r" - (?=(?:second|minute|hour)s?\b)", " "),
+    (r"\b(\d+) and a half\b", r"\1.5"),
+    (r"\b(?:(\d+)|an?) (\w+?)s? and a half\b", lambda m: f"{m[1] or 1}.5 {m[2]}s"),
+    (r"\b(?:a )?half (?:an? )?(?=[a-z])", "0.5 "),
+    (r"\b(?:a )?quarter of an? ", "0.25 "),
+    (r"\b3 quarters of an? ", "0.75 "),
+)
+BEFORE = (  # what is said around a question, and changes nothing
+    r"(?:(?:hey|hi|hello|ok|okay|so|well|um+|uh+|and|now|then|please|can you|could you|would you|will you|tell me"
+    r"|do you know|i want you to|i would like you to|i'd like you to|i want to know|i need to know)[ ,:]+)*"
+)
+AFTER = r"(?:[ ,]+(?:please|thanks|thank you|for me|now|right now|again|then))*[ .?!,=]*"
+WHAT_IS = r"(?:what ?'?s |what is |what are |how much (?:is|are) )?"
 SIGNS = (
     (r"percent of|% of", "/ 100 *"),
     (r"square root of (\S+)", r"\1 ** 0.5"),
@@ -47,14 +64,22 @@ UNITS = (  # the first of each row is what the others are measured in
     "second=1 minute=60 hour=3600 day=86400 week=604800",
     "celsius=1 fahrenheit=1 kelvin=1",
 )
+LENGTHS = {"s": 1, "m": 60, "h": 3600}
 DAY = "%A, %d %B %Y"
+DAYS = {"yesterday": -1, "tomorrow": 1, "the day after tomorrow": 2, "the day before yesterday": -2}
+DAY_ASKED = (
+    r"(?:what|which)(?: ?'?s| is| was| will be)?(?: the| today ?'?s)? (?:day|date)(?: of the week)?"
+    r"(?: is| was| will)?(?: it)?(?: be)?(?: (?P<when>today|now|tomorrow|yesterday"
+    r"|the day (?:after tomorrow|before yesterday)|in (?:\d+|a) (?:day|week)s?"
+    r"|(?:\d+|a) (?:day|week)s? (?:ago|from (?:now|today))))?"
+)
 
 
 def figures(text: str) -> str:
     """Lower case, with spoken numbers as digits: "one hundred and five times two" → "105 times 2"."""
     words: list[str] = []
     total, part, open_ = 0, 0, False
-    for word in [*re.findall(r"\d[\d,]*(?:\.\d+)?|[a-z']+|\*\*|\S", text.lower()), ""]:
+    for word in [*re.findall(r"\d[\d,]*(?:\.\d+)?|[a-z']+|\*\*|\S", text.lower().replace("’", "'")), ""]:
         n = NUMBERS.get(word)
         if n is not None and (not open_ or (n < 10 <= part % 100 and part % 10 == 0 and part % 100 > 10)):
             part, open_ = part + n, True
@@ -72,15 +97,41 @@ def figures(text: str) -> str:
             total, part, open_ = 0, n or 0, n is not None
             if n is None and word:
                 words.append(word.replace(",", "") if word[0].isdigit() else word)
-    return " ".join(words)
+    said = " ".join(words)
+    for half, number in HALVES:
+        said = re.sub(half, number, said)
+    return said
+
+
+def asks(pattern: str, text: str) -> re.Match[str] | None:
+    """Whether a sentence, numbers as digits, is this question and nothing besides."""
+    return re.fullmatch(f"{BEFORE}(?:{pattern}){AFTER}", text, re.I)
+
+
+def length(words: str) -> int | None:
+    """Seconds, of “2 minutes and 30 seconds”."""
+    part = r"(\d+(?:\.\d+)?|an?) (second|sec|minute|min|hour|hr)s?"
+    if not re.fullmatch(rf"{part}(?:(?: ,)?(?: and)? {part})*", words):
+        return None
+    return round(
+        sum((1 if n[0] == "a" else float(n)) * LENGTHS[unit[0]] for n, unit in re.findall(part, words))
+    )
+
+
+def spell(seconds: int) -> str:
+    """The other way round."""
+    parts = ((seconds // 3600, "hour"), (seconds // 60 % 60, "minute"), (seconds % 60, "second"))
+    return " and ".join(f"{n} {unit}{'s' * (n != 1)}" for n, unit in parts if n) or "0 seconds"
 
 
 def calculate(text: str) -> str | None:
-    expression = figures(text)
+    begun = rf"(?:calculate |compute |work out )?{WHAT_IS}(?:the )?(?:(?:result|sum|product) of )?"
+    if (asked := asks(rf"{begun}(?P<rest>.+?)", figures(text))) is None:
+        return None
+    found = asked["rest"]
     for words, sign in SIGNS:
-        expression = re.sub(words, sign, expression)
-    found = max(re.findall(r"[-\d.(][-+*/%().\d ]*", expression), key=len, default="").strip()
-    if not re.search(r"\d\s*\)*\s*[-+*/%]", found):
+        found = re.sub(words, sign, found)
+    if not re.fullmatch(r"[-+*/%().\d ]+", found) or not re.search(r"\d\s*\)*\s*[-+*/%]", found):
         return None
     try:
         return f"It is {_value(ast.parse(found, mode='eval').body):.10g}."
@@ -105,11 +156,11 @@ def _value(node: ast.AST) -> float:
 
 def convert(text: str) -> str | None:
     words = figures(text)
-    found = re.search(
-        r"(?P<n>-?\d+(?:\.\d+)?) (?:degrees? )?(?P<a>\w+) (?:in|to|into|as) (?:degrees? )?(?P<b>\w+)", words
-    )
-    found = found or re.search(
-        r"how many (?P<b>\w+) (?:are |is )?(?:there )?in (?P<n>\d+(?:\.\d+)?|an?) (?P<a>\w+)", words
+    number, degrees = r"(?P<n>-?\d+(?:\.\d+)?|an?)", "(?:degrees? )?"
+    how = r"(?:convert |how (?:far|long|hot|cold|tall|heavy|big) is )?"
+    found = asks(rf"{how}{WHAT_IS}{number} {degrees}(?P<a>\w+) (?:in|to|into|as) {degrees}(?P<b>\w+)", words)
+    found = found or asks(
+        rf"how many {degrees}(?P<b>\w+) (?:are |is )?(?:there )?(?:in )?{number} (?P<a>\w+)", words
     )
     for row in UNITS if found else ():
         assert found is not None
@@ -128,16 +179,20 @@ def convert(text: str) -> str | None:
 
 def date(text: str, now: datetime) -> str | None:
     words = figures(text)
-    if re.search(r"\bwhat(?:'s| is| )?(?: the)? time\b|\btime is it\b", words):
+    if asks(r"(?:what ?'?s |what is )?the time(?: is it)?|what time is it", words):
         return f"It is {now:%H:%M}."
-    if found := re.search(r"\bdays? .*?(?:until|till|to) (?:the )?(.+)", words):
-        name = " ".join(re.sub(r"(?<=\d) ?(?:st|nd|rd|th)\b|\bof\b|[?.!]", "", found[1]).split()[:2])
+    if found := asks(
+        r"how many (?:more )?days (?:is it |are there |are left |left )?(?:until|till|to) (?:the )?(.+?)",
+        words,
+    ):
+        name = re.sub(r"(?<=\d) ?(?:st|nd|rd|th)\b|\bof ", "", found[1])
         dates = [_next(name, form, now) for form in ("%d %B", "%B %d")]
         return next((f"It is {(d.date() - now.date()).days} days until {d:{DAY}}." for d in dates if d), None)
-    if re.search(r"\b(?:day|date)\b", words):
-        away = re.search(r"(\d+) (day|week)s?", words)
-        days = int(away[1]) * (7 if away[2] == "week" else 1) if away else int("tomorrow" in words)
-        days -= 2 * days * ("ago" in words) + ("yesterday" in words)
+    if found := asks(DAY_ASKED, words):
+        when = found["when"] or "today"
+        away = re.search(r"(\d+|\ba) (day|week)", when)
+        days = int(away[1].replace("a", "1")) * (7 if away[2] == "week" else 1) if away else DAYS.get(when, 0)
+        days = -days if "ago" in when else days
         return f"That is {now + timedelta(days=days):{DAY}}." if abs(days) < 100_000 else None
     return None
 

@@ -11,15 +11,15 @@ read on the background channel. Lines, instructions and channels cannot be forge
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from microturn.streams import Channel, TextIn
 
 LONGEST = 2_000  # characters of one piece; at four text pieces a tick that is about half a minute of reading
 SIP = 160  # characters handed over at once: 2 s of reading
-ROOM = 64  # unread sips; beyond it the oldest silent one is lost, or else the oldest
+ROOM = 32  # unread sips of one delegation; beyond it the oldest silent ones are lost, then commentary
 
 
 class Kind(StrEnum):
@@ -43,6 +43,13 @@ class Piece:
     when: When = When.WHEN_IDLE
     revised: bool = False  # stands in for whatever of its delegation is still unread
     delegation: str = ""  # empty: context that belongs to none
+    waits: bool = False  # of work that is done but for its time to come, as a timer is
+
+    @property
+    def line(self) -> str:
+        when = "" if self.when is When.WHEN_IDLE else self.when.value
+        label = ", ".join(filter(None, (self.kind.value, when, "revised" * self.revised)))
+        return f'{label}: "{self.text}"'
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
@@ -62,29 +69,43 @@ class Inbox:
     delivered: int = 0
     dropped: int = 0  # unread when they were revised or their delegation was cancelled
     lost: int = 0  # unread when too much came
-    _unread: list[tuple[Piece, str]] = field(default_factory=list)
+    _unread: list[Piece] = field(default_factory=list)  # cut into sips
     _busy_ticks: int = 0
 
-    def put(self, piece: Piece) -> None:
-        when = "" if piece.when is When.WHEN_IDLE else piece.when.value
-        label = ", ".join(filter(None, (piece.kind.value, when, "revised" * piece.revised)))
-        sips = re.findall(
-            rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", clean(piece.text).replace('"', "'")
-        )
+    def put(self, piece: Piece, read: Collection[str] = ()) -> None:
+        """A final piece is never lost; sentences of commentary that come together are read together.
+
+        What was read of it already is not put in again.
+        """
         if piece.revised:
             self.drop(piece.delegation)
+        piece = replace(piece, text=clean(piece.text).replace('"', "'"))
+        mine = self.of(piece.delegation)
+        if mine and mine[-1].kind is Kind.COMMENTARY and not piece.revised:
+            joined = replace(piece, text=f"{mine[-1].text} {piece.text}")
+            if mine[-1] == replace(joined, text=mine[-1].text) and len(joined.text) <= SIP:
+                self._unread[self._unread.index(mine[-1])] = joined
+                return
         at = len(self._unread)
         if piece.when is When.INTERRUPT:
-            at = next((i for i, (p, _) in enumerate(self._unread) if p.when is not piece.when), at)
-        self._unread[at:at] = [(piece, f'{label}: "{sip}"') for sip in sips]
-        while len(self._unread) > ROOM:
-            silent = (i for i, (p, _) in enumerate(self._unread) if p.kind is Kind.THINKING)
-            del self._unread[next(silent, 0)]
+            at = next((i for i, p in enumerate(self._unread) if p.when is not piece.when), at)
+        sips = re.findall(rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", piece.text)
+        self._unread[at:at] = [replace(piece, text=sip) for sip in sips if sip not in read]
+        mine = self.of(piece.delegation)
+        spare = sorted(
+            (p for p in mine if p.kind is not Kind.FINAL), key=lambda p: p.kind is not Kind.THINKING
+        )
+        for least in spare[: max(0, len(mine) - ROOM)]:
+            self._unread.remove(least)
             self.lost += 1
 
+    def of(self, delegation: str) -> list[Piece]:
+        """What is unread of a delegation."""
+        return [piece for piece in self._unread if piece.delegation == delegation]
+
     def drop(self, delegation: str) -> None:
-        """Forget what is unread of a delegation."""
-        kept = [(piece, text) for piece, text in self._unread if piece.delegation != delegation]
+        """Forget it."""
+        kept = [piece for piece in self._unread if piece.delegation != delegation]
         self.dropped += len(self._unread) - len(kept)
         self._unread = kept
 
@@ -93,10 +114,10 @@ class Inbox:
         self._busy_ticks -= self._busy_ticks > 0
         if self._busy_ticks or not self._unread:
             return None
-        _, text = self._unread.pop(0)
+        text = TextIn(self._unread.pop(0).line, Channel.BACKGROUND)
         self.delivered += 1
-        self._busy_ticks = self.ticks_to_read(text)
-        return TextIn(text, Channel.BACKGROUND)
+        self._busy_ticks = self.ticks_to_read(text.text)
+        return text
 
     @property
     def unread(self) -> int:

@@ -105,7 +105,7 @@ class ContextPackage:
     earlier: tuple[Earlier, ...] = ()
     audio: Sound | None = None
     frames: tuple[Still, ...] = ()
-    heard: Annotated[str, Meta(description="words of the audio, if a recogniser was asked")] = ""
+    heard: Annotated[str, Meta(description="what the user said last, if a recogniser was asked")] = ""
     omitted: Annotated[int, Meta(ge=0, description="older texts left out to keep within the budget")] = 0
     format: Literal[1] = 1
 
@@ -115,9 +115,20 @@ class ContextPackage:
 
     def asked(self, lines: int = 1) -> str:
         """The user's latest words: what is most likely to have been delegated."""
-        if self.heard and lines == 1:
+        told = [line for line in self.transcript if line.who in ("user", "typed")][-lines:]
+        if self.heard and lines == 1 and (not told or told[0].who == "user"):
             return self.heard
-        return " ".join([t.text for t in self.transcript if t.who in ("user", "typed")][-lines:])
+        return " ".join(line.text for line in told)
+
+    def utterance(self) -> bytes:
+        """The sound of what the user said last, as WAV; empty where there is none."""
+        if self.audio is None:
+            return b""
+        began = next((line.start_ms for line in reversed(self.transcript) if line.who == "user"), 0)
+        with wave.open(io.BytesIO(self.audio.wav)) as wav:
+            since = (began - PAUSE_MS - self.audio.start_ms) * HEAR_RATE // 1000
+            wav.setpos(min(max(0, since), wav.getnframes()))
+            return _wav(wav.readframes(wav.getnframes()))
 
     def told(self) -> str:
         """The package as text, one line each: no text can pass for a line of somebody else's."""
@@ -126,7 +137,7 @@ class ContextPackage:
         parts += [f"Asked before: {e.asked} ({e.state}) {' '.join(e.results)}" for e in self.earlier]
         parts += [f"[{line.start_ms / 1000:.1f} s] {line.who}: {line.text}" for line in self.transcript]
         if self.heard:
-            parts.append(f"Words of the last seconds, by a recogniser: {self.heard}")
+            parts.append(f"What the user said last, by a recogniser: {self.heard}")
         parts.append(f"[{self.at_ms / 1000:.1f} s] The work was delegated.")
         return "\n".join(" ".join(part.split()) for part in parts)
 
@@ -262,13 +273,17 @@ def _sound(first_tick: int, chunks: Sequence[Floats | None]) -> Sound | None:
         return None
     silence = np.zeros(HEAR_SAMPLES, np.float32)
     samples = np.concatenate([silence if chunk is None else chunk for chunk in chunks])
+    return Sound(start_ms(first_tick), _wav((samples.clip(-1, 1) * 32767).astype("<i2").tobytes()))
+
+
+def _wav(pcm: bytes) -> bytes:
     with io.BytesIO() as file:
         with wave.open(file, "wb") as wav:
             wav.setnchannels(1)
             wav.setsampwidth(2)
             wav.setframerate(HEAR_RATE)
-            wav.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
-        return Sound(start_ms(first_tick), file.getvalue())
+            wav.writeframes(pcm)
+        return file.getvalue()
 
 
 def _jpeg(frame: Bytes) -> bytes:

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ALIVE = (-32601, -32602, -32603)  # of JSON-RPC: no such method, bad parameters, an error inside
 START_S = 20.0  # in which an MCP server must have told its tools
 Json = dict[str, Any]  # at the edge: what tools and servers take and give
 Progress = Callable[[str], None]
@@ -49,6 +50,7 @@ class Tool:
     parameters: Json  # JSON schema of the arguments
     call: Callable[[Json, Progress], Awaitable[str]]  # Raises ValueError for what it cannot do
     permission: Permission = Permission()
+    waits: bool = False  # its calls end when their time has come
     places: asyncio.Semaphore = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -103,24 +105,81 @@ async def mcp_tools(path: Path) -> AsyncIterator[Sequence[Tool]]:
     except msgspec.DecodeError as error:
         raise ValueError(f"{path}: {error}") from None
     tools: list[Tool] = []
-    async with AsyncExitStack() as stack:
-        for name, server in servers.items():
+    lines = {name: _Line(server) for name, server in servers.items()}
+    try:
+        for name, line in lines.items():
             try:
                 async with asyncio.timeout(START_S):
-                    client = await stack.enter_async_context(_client(server))
-                    listed = (await client.list_tools()).tools
+                    listed = (await (await line.client()).list_tools()).tools
             except Exception as error:
                 log.warning("MCP server %s cannot be used: %s", name, type(error).__name__)
                 continue
             for tool in listed:
-                permission = server.permission(tool.name)
+                permission = line.server.permission(tool.name)
                 if permission.allow:
-                    label = f"{name}_{tool.name}"[:64]
-                    call = _caller(client, tool.name)
-                    tools.append(
-                        Tool(label, clean(tool.description or ""), tool.input_schema, call, permission)
-                    )
+                    label, call = f"{name}_{tool.name}"[:64], line.caller(tool.name)
+                    about = clean(tool.description or "")
+                    tools.append(Tool(label, about, tool.input_schema, call, permission))
         yield tools
+    finally:
+        for line in lines.values():
+            await line.close()
+
+
+class _Line:
+    """The way to an MCP server: a task of its own holds it, and another one if it was lost."""
+
+    def __init__(self, server: McpServer) -> None:
+        self.server = server
+        self._client: asyncio.Future[Client] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def client(self) -> Client:
+        if self._client is None:
+            self._client = asyncio.get_running_loop().create_future()
+            self._tasks = [task for task in self._tasks if not task.done()]
+            self._tasks.append(asyncio.create_task(self._hold(self._client)))
+        return await asyncio.shield(self._client)
+
+    async def _hold(self, ready: asyncio.Future[Client]) -> None:
+        try:
+            async with _client(self.server) as client:
+                ready.set_result(client)
+                await asyncio.Event().wait()
+        except Exception as error:
+            if ready.done():
+                log.warning("an MCP server was lost: %s", type(error).__name__)
+            else:
+                self._client = None
+                ready.set_exception(error)
+
+    def _lose(self) -> None:
+        self._client = None
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        self._lose()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def caller(self, name: str) -> Callable[[Json, Progress], Awaitable[str]]:
+        async def call(arguments: Json, say: Progress) -> str:
+            async def told(progress: float, total: float | None, message: str | None) -> None:
+                say(message or (f"{name}: {progress:g} of {total:g}" if total else f"{name}: {progress:g}"))
+
+            client = await self.client()
+            try:
+                result = await client.call_tool(name, arguments, progress_callback=told)
+            except Exception as error:
+                if getattr(error, "code", None) not in ALIVE:
+                    self._lose()  # the next call starts it again
+                raise
+            text = "\n".join(getattr(part, "text", f"({part.type})") for part in result.content)
+            if result.is_error:
+                raise ValueError(text)
+            return text
+
+        return call
 
 
 @asynccontextmanager
@@ -142,17 +201,3 @@ async def _client(server: McpServer) -> AsyncIterator[Client]:
             Client(streamable_http_client(server.url, http_client=http)) as client,
         ):
             yield client
-
-
-def _caller(client: Client, name: str) -> Callable[[Json, Progress], Awaitable[str]]:
-    async def call(arguments: Json, say: Progress) -> str:
-        async def told(progress: float, total: float | None, message: str | None) -> None:
-            say(message or (f"{name}: {progress:g} of {total:g}" if total else f"{name}: {progress:g}"))
-
-        result = await client.call_tool(name, arguments, progress_callback=told)
-        text = "\n".join(getattr(part, "text", f"({part.type})") for part in result.content)
-        if result.is_error:
-            raise ValueError(text)
-        return text
-
-    return call

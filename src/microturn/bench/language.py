@@ -5,16 +5,18 @@ As in scores.py a case is worth what was fulfilled / (what was wanted + what was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 from microturn.bench.intervals import Measure, mean, percentiles, ratio, share
 from microturn.bench.metrics import Matches, Run, false_count, match, normalise, within
 from microturn.clock import start_ms
+from microturn.scenes.delegate import CALM_MS, SLOW_CHARACTERS
 from microturn.scenes.episode import Expected
 from microturn.scenes.orders import SLOTS, Order
 from microturn.scenes.recall import AGES_S
 from microturn.scenes.tone import NAMED
-from microturn.streams import Decision
+from microturn.streams import Channel, Decision
 
 DECISIONS = ("delegate", "cancel")
 
@@ -112,7 +114,11 @@ def recall(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 
 def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
-    """Delegations and cancellations count like things said; speaking into what is to be let through is false."""
+    """Delegations and cancellations count like things said; speaking into what is to be let through is false.
+
+    `result_to_speech` runs from when a result has been read whole, at `SLOW_CHARACTERS` a tick, to its first word; of
+    those that were spoken and had the user silent from 600 ms before.
+    """
     found = [_matched(run) for run in runs]
     made = [_decided(run) for run in runs]
     worth: list[float] = []
@@ -130,7 +136,25 @@ def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         share("answered_and_woven", _fulfilled(found, lambda e: e.kind == "reply")),
         share("over_the_user", over),
         share("silent_after_cancel", kept),
+        *percentiles(
+            "result_to_speech", [ms for r, m in zip(runs, found, strict=True) for ms in _woven(r, m)]
+        ),
     )
+
+
+def _woven(run: Run, matches: Matches) -> Iterator[int]:
+    """Milliseconds from each result to its first word, where the user was silent."""
+    results = [read for read in run.episode.reads if read.channel is Channel.BACKGROUND]
+    for _, group in groupby(
+        enumerate(results), key=lambda item: item[1].tick - item[0]
+    ):  # in successive ticks
+        texts = [read for _, read in group]
+        read_ms = start_ms(texts[0].tick + 1 + sum(len(read.text) for read in texts) // SLOW_CHARACTERS)
+        hits = (h for h in matches.hits if h.expected.kind == "reply" and h.at_ms >= start_ms(texts[-1].tick))
+        spoken = min((h.at_ms for h in hits), default=None)
+        spans = [(p.at_ms, p.end_ms) for p in run.episode.placed if p.who == 0]
+        if spoken is not None and not any(a < spoken and read_ms - CALM_MS < b for a, b in spans):
+            yield spoken - read_ms
 
 
 def _of(run: Run, kind: str) -> list[Expected]:

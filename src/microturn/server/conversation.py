@@ -86,7 +86,7 @@ class Closed:
     error: Exception | None = None
 
 
-# of Beat, Heard, Closed, background's Delegation and Piece, or a dialect's own note
+# of Beat, Heard, Closed, background's Delegation, Piece and Cancelled, or a dialect's own note
 Watcher = Callable[[object], None]
 
 
@@ -120,6 +120,8 @@ class Conversation:
             lambda text: len(engine.tokenizer.pack(text, engine.spec.read_pieces))
         )
         self.background.watch = self.publish
+        if journal is not None:
+            self.background.keep = lambda delegation: journal.keep(id, delegation)
         self._engine = engine
         self._pace = Bucket(FASTEST, BURST_S, engine.clock)
         self._journal = journal
@@ -286,7 +288,7 @@ class Conversation:
         text = self.background.follow(beat.tick, beat.perception, beat.events)
         for event in beat.events:
             if event.type == "delegate":
-                self.publish(self.background.delegate(f"dlg_{event.value}"))
+                self.publish(self.background.delegate(f"dlg_{event.tick}"))
             elif event.type == "decision" and event.value == "cancel":
                 self.background.cancel()
         if text is not None:
@@ -298,5 +300,5 @@ class Conversation:
             self.closed = Closed(reason or ("error" if error else "close_requested"), error)
             self._there.set()
             self._moved.set()
-            self.background.cancel()
+            self.background.stop()
             self.publish(self.closed)

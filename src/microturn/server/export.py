@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICKS_PER_SECOND, end_ms, start_ms
@@ -88,6 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s"
     )
+    parser.add_argument(
+        "--package", type=int, metavar="N", help="show what the background model was sent the Nth time"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="export to FILE.wav, .vtt or .jsonl")
 
 
@@ -102,9 +106,15 @@ def run(args: argparse.Namespace) -> int:
     if args.id is None:
         raise ValueError(f"sessions {args.what} needs the ID of a session")
     stored = journal.session(args.id)
-    if args.what == "show":
+    if args.package is not None and args.what != "show":
+        raise ValueError("--package is for sessions show")
+    if args.package is not None:
+        print(_package(journal, stored, args.package))
+    elif args.what == "show":
         print(_line(stored))
         sys.stdout.writelines(captions(journal, stored))
+        for n, work in enumerate(journal.delegations(stored.id), 1):
+            print(f"\nNOTE {n}. {work.id} {work.state}: {work.package.asked()} -> {' '.join(work.results)}")
     elif args.what == "delete":
         journal.delete(stored.id)
         journal.close()
@@ -117,6 +127,13 @@ def _line(stored: Stored) -> str:
     began = datetime.fromtimestamp(stored.began).isoformat(" ", "seconds")
     fate = stored.reason or ("open" if stored.ended is None else "ended")
     return f"{stored.id}  {began}  {stored.seconds:7.1f} s  {stored.model}  {fate}  {stored.start.owner}"
+
+
+def _package(journal: Journal, stored: Stored, n: int) -> str:
+    work = journal.delegations(stored.id)
+    if not 0 < n <= len(work):
+        raise ValueError(f"--package {n}: {len(work)} were sent in session {stored.id}")
+    return msgspec.json.format(work[n - 1].package.to_json()).decode()
 
 
 def _export(journal: Journal, stored: Stored, out: Path) -> None:

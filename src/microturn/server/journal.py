@@ -12,6 +12,7 @@ import queue
 import sqlite3
 import threading
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from microturn.background import ContextPackage, Delegation, State
+from microturn.background.delegations import RESULTS
 from microturn.clock import TICKS_PER_SECOND, Clock, WallClock, calendar_s
 from microturn.engine.stats import Histogram
 from microturn.server.conversation import Start
@@ -34,6 +37,8 @@ CREATE TABLE IF NOT EXISTS ticks (
   session TEXT, tick INT, entry BLOB, PRIMARY KEY (session, tick)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS snapshots (
   session TEXT, tick INT, state BLOB, PRIMARY KEY (session, tick));
+CREATE TABLE IF NOT EXISTS delegations (
+  session TEXT, id TEXT, at_ms INT, state TEXT, waits INT, results BLOB, package BLOB, PRIMARY KEY (session, id));
 """
 STORED = """
 SELECT id, began, ended, reason, model, start, parent, born,
@@ -165,12 +170,24 @@ class Journal:
         if snapshot is not None:
             self._put("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", lambda: (id, action.tick, snapshot))
 
+    def keep(self, id: str, work: Delegation) -> None:
+        """A delegation as it is now."""
+        package, values = (
+            work.package,
+            (work.state.value, work.waits, msgspec.json.encode(tuple(work.results))),
+        )
+        self._put(
+            "INSERT OR REPLACE INTO delegations VALUES (?,?,?,?,?,?,?)",
+            lambda: (id, work.id, package.at_ms, *values, zlib.compress(package.to_json())),
+        )
+
     def end(self, id: str, reason: str) -> None:
         self._put("UPDATE sessions SET ended=?, reason=? WHERE id=?", lambda: (calendar_s(), reason, id))
 
     def delete(self, id: str) -> None:
-        for table, column in (("ticks", "session"), ("snapshots", "session"), ("sessions", "id")):
-            self._put(f"DELETE FROM {table} WHERE {column}=?", lambda: (id,))
+        for table in ("ticks", "snapshots", "delegations"):
+            self._put(f"DELETE FROM {table} WHERE session=?", lambda: (id,))
+        self._put("DELETE FROM sessions WHERE id=?", lambda: (id,))
 
     def forget(self, days: float) -> None:
         """Delete what began more than so many days ago."""
@@ -235,6 +252,20 @@ class Journal:
         sql = "SELECT tick, entry FROM ticks WHERE session=? AND tick>? AND tick<=? ORDER BY tick"
         for tick, entry in self._read(sql, id, after, until):
             yield tick, msgspec.msgpack.decode(entry, type=Entry)
+
+    def delegations(self, id: str) -> list[Delegation]:
+        """In the order in which they were made."""
+        sql = "SELECT id, package, state, results, waits FROM delegations WHERE session=? ORDER BY at_ms"
+        return [
+            Delegation(
+                work,
+                msgspec.json.decode(zlib.decompress(package), type=ContextPackage),
+                State(state),
+                deque(msgspec.json.decode(results), RESULTS),
+                waits=bool(waits),
+            )
+            for work, package, state, results, waits in self._read(sql, id)
+        ]
 
     def snapshot(self, id: str, until: int = LAST) -> tuple[int, bytes] | None:
         """The last snapshot at or before a tick, and the tick after which it was taken."""

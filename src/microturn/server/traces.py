@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from microturn.background import Delegation, Kind, Piece
+from microturn.background import Cancelled, Delegation, Kind, Piece
 from microturn.server.conversation import Beat, Closed, Conversation
 from microturn.streams import Decision
 
@@ -50,6 +50,8 @@ def watch(conversation: Conversation, model: str) -> Callable[[object], None] | 
                 work[piece.delegation].add_event(piece.kind.value)
                 if piece.kind is Kind.FINAL:
                     work.pop(piece.delegation).end()
+            case Cancelled() as gone if gone.delegation in work:
+                work.pop(gone.delegation).end()
             case Closed() as closed:
                 for span in (speaking, *work.values()):
                     if span is not None:
