@@ -429,7 +429,7 @@ async def delegated(given: Settings, asked: str) -> list[Piece]:
     said: list[Piece] = []
     async with open_background(given) as new:
         background = new(len)
-        background.watch = said.append
+        background.watch = lambda note: said.append(note) if isinstance(note, Piece) else None
         background.follow(0, Perception(), [Event("hear", 0, text=asked)])
         task = background.delegate("d1").task
         assert task is not None

@@ -6,7 +6,7 @@ what the model is to read next, and of the model's decisions with `delegate` and
 """
 
 from microturn.background.connect import NewBackground, Settings, add_arguments, open_background, settings
-from microturn.background.delegations import Backend, Background, Delegation, Failure, Words
+from microturn.background.delegations import Backend, Background, Delegation, Failure, Over, Words
 from microturn.background.inbox import Inbox, Kind, Piece, When, clean
 from microturn.background.package import Budget, ContextPackage, Recent, State
 
@@ -20,6 +20,7 @@ __all__ = [
     "Inbox",
     "Kind",
     "NewBackground",
+    "Over",
     "Piece",
     "Recent",
     "Settings",

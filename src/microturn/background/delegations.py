@@ -53,6 +53,13 @@ class Delegation:
     task: asyncio.Task[None] | None = None  # None: the client does the work
 
 
+@dataclass(frozen=True)
+class Over:
+    """A delegation has come to its end: its state says which."""
+
+    delegation: Delegation
+
+
 @dataclass
 class Background:
     """`ticks_to_read` is the pace of the model: `lambda text: len(tokenizer.pack(text, spec.read_pieces))`."""
@@ -60,7 +67,7 @@ class Background:
     ticks_to_read: Callable[[str], int]
     backend: Backend | None = None
     words: Words | None = None
-    watch: Say | None = None  # sees every piece that is to be read
+    watch: Callable[[Delegation | Piece | Over], None] = lambda note: None  # told of all that happens
     recent: Recent = field(default_factory=Recent)
     late: int = 0  # pieces that came when their delegation was over
     all: dict[str, Delegation] = field(default_factory=dict)
@@ -77,6 +84,7 @@ class Background:
         """Begin work on the conversation as it is after the tick followed last; returns at once."""
         package = self.recent.build(id, self.earlier())
         delegation = self.all[id] = Delegation(id, package.at_ms, package.asked())
+        self.watch(delegation)
         if len(self.open) > AT_ONCE:
             self._fail(delegation, "Too much is being worked on already.")
         elif self.backend is not None:
@@ -108,6 +116,7 @@ class Background:
             self.inbox.drop(delegation.id)
             if delegation.task is not None:
                 delegation.task.cancel()
+            self.watch(Over(delegation))
         return [d.id for d in taken]
 
     async def close(self) -> None:
@@ -150,10 +159,10 @@ class Background:
 
     def _fail(self, delegation: Delegation, sentence: str) -> None:
         if delegation.state is State.OPEN:
-            self._deliver(Piece(Kind.FINAL, sentence, When.WHEN_IDLE, delegation=delegation.id))
-            delegation.state = State.FAILED
+            piece = Piece(Kind.FINAL, sentence, When.WHEN_IDLE, delegation=delegation.id)
+            self._deliver(piece, State.FAILED)
 
-    def _deliver(self, piece: Piece) -> None:
+    def _deliver(self, piece: Piece, end: State = State.DONE) -> None:
         piece = replace(piece, text=clean(piece.text))
         delegation = self.all.get(piece.delegation)
         if delegation is not None and piece.kind is not Kind.THINKING:
@@ -161,7 +170,8 @@ class Background:
                 delegation.results.clear()
             delegation.results.append(piece.text)
             if piece.kind is Kind.FINAL:
-                delegation.state = State.DONE
+                delegation.state = end
         self.inbox.put(piece)
-        if self.watch is not None:
-            self.watch(piece)
+        self.watch(piece)
+        if delegation is not None and piece.kind is Kind.FINAL:
+            self.watch(Over(delegation))

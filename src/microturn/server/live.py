@@ -11,18 +11,19 @@ import asyncio
 import io
 from collections.abc import Sequence
 from enum import Enum
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from av import VideoFrame
-from msgspec import Struct
+from msgspec import Struct, structs
 from PIL import Image
 
-from microturn.background import Delegation, Kind, Piece
+from microturn.background import Delegation, Kind, Over, Piece, State
 from microturn.clock import HEAR_RATE, SPEAK_RATE, end_ms, start_ms
 from microturn.engine import SessionClosed
 from microturn.media import letterbox
 from microturn.server import live_events as wire
-from microturn.server.conversation import Beat, Closed, Conversation, Heard, Start, TooFast
+from microturn.server.conversation import Beat, Closed, Conversation, Format, Heard, Start, TooFast
 from microturn.server.live_events import LiveError
 from microturn.server.lobby import Offer
 from microturn.server.sound import Ear, Mouth, Resampler, pcm16
@@ -33,6 +34,15 @@ UNSENT = 1024  # events that wait for a client before it is let go
 HISTORY = 128  # messages of earlier talk
 NO_VOICE = "none"  # of a model that has not learned to speak
 NAMES = ("microturn", "gpt-live-1")  # other names of whatever model is served, so that clients need no change
+
+
+ENDS = {
+    State.DONE: ("response.completed", "completed"),
+    State.FAILED: ("response.failed", "failed"),
+    State.CANCELLED: ("response.incomplete", "cancelled"),
+}
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+T = TypeVar("T")
 
 
 class Role(Enum):
@@ -48,14 +58,18 @@ def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
     if config.model not in (offer.model, *NAMES):
         raise LiveError("model_not_found", f"the model here is {offer.model!r}", "session.model")
     check(config, offer, role)
+    if config.delegation and config.delegation.responses and not config.delegation.responses.model:
+        raise LiveError("missing_parameter", "it needs a model", "session.delegation.responses.model")
     items, instructions = config.input or [], config.instructions or ""
     for index, item in enumerate(items):
         if len(item.content) != 1 or index >= HISTORY:
             where = f"session.input[{index}]"
             raise LiveError("invalid_value", f"at most {HISTORY} messages, of one text each", where)
     history = tuple(f"{item.role}: {item.content[0].text}" for item in items)
-    if len(instructions) > wire.INSTRUCTIONS or sum(map(len, history)) > wire.INSTRUCTIONS // 2:
-        raise LiveError("invalid_value", "too long to be read", "session.instructions or session.input")
+    if len(instructions) > wire.INSTRUCTIONS:
+        raise LiveError("invalid_value", f"at most {wire.INSTRUCTIONS} characters", "session.instructions")
+    if sum(map(len, history)) > wire.INSTRUCTIONS // 2:
+        raise LiveError("invalid_value", f"at most {wire.INSTRUCTIONS // 2} characters", "session.input")
     return Start(
         instructions=instructions,
         history=history,
@@ -63,12 +77,39 @@ def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
         voice=voice if (voice := asked_voice(config)) in offer.voices else "",
         store=bool(config.store),
         responses=config.delegation is not None and config.delegation.type == "responses",
+        format=asked_format(config) or Start.format,
     )
+
+
+def asked_format(config: wire.SessionConfig) -> Format | None:
+    format = config.audio and config.audio.format
+    return (format.type, format.rate) if format else None
 
 
 def asked_voice(config: wire.SessionConfig) -> str:
     output = config.audio.output if config.audio else None
     return str(output.voice) if output and output.voice else ""
+
+
+def check_fork(config: wire.SessionConfig, start: Start) -> dict[str, Any]:
+    """What a fork begins with that is not its parent's. Raises LiveError for what cannot change."""
+    kind = "responses" if start.responses else "client"
+    for changed, param in (
+        (config.model, "model"),
+        (config.instructions, "instructions"),
+        (config.input, "input"),
+        (config.audio and config.audio.output, "audio.output"),
+        (config.microturn and config.microturn.eagerness, "microturn.eagerness"),
+        (config.delegation and config.delegation.type != kind, "delegation.type"),
+        (
+            config.delegation and config.delegation.responses and config.delegation.responses.model,
+            "delegation.responses.model",
+        ),
+    ):
+        if changed:
+            raise LiveError("unsupported_parameter", "a fork has that of its session", f"session.{param}")
+    changes = {"store": config.store, "format": asked_format(config)}
+    return {name: value for name, value in changes.items() if value is not None}
 
 
 def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: Role) -> None:
@@ -88,8 +129,8 @@ def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: R
         ),
         (work.type == "responses" and not offer.responses, "delegation.type", "there is no background model"),
         *(
-            (name != "model", f"delegation.responses.{name}", "the server has settings of its own")
-            for name in work.responses or ()
+            (name != "model" and value is not None, f"delegation.responses.{name}", "the server has its own")
+            for name, value in (structs.asdict(work.responses) if work.responses else {}).items()
         ),
         (format and role is not Role.PRIMARY, "audio.format", "WebRTC negotiates its format"),
         (format and format.rate not in rates, "audio.format.rate", f"one of {rates} Hz"),
@@ -98,6 +139,27 @@ def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: R
     ):
         if wrong:
             raise LiveError("unsupported_parameter", reason, f"session.{param}")
+    if full.client:
+        _check_permits(full.client.data_channel)
+
+
+def _check_permits(permits: wire.DataChannel) -> None:
+    sends, sees = permits.allowed_client_events, permits.allowed_server_events
+    checks = [(f"client_events[{i}]", name in wire.CLIENT_EVENTS) for i, name in enumerate(_listed(sends))]
+    for i, permit in enumerate(_listed(sees)):
+        nested, asks = permit.response_event or "", permit.type == "response.event"
+        checks.append((f"server_events[{i}].type", permit.type in wire.SERVER_EVENTS))
+        checks.append(
+            (f"server_events[{i}].response_event", nested.startswith("response.") if asks else not nested)
+        )
+    for where, known in checks:
+        if not known:
+            where = f"session.client.data_channel.allowed_{where}"
+            raise LiveError("invalid_value", "there is no such event", where)
+
+
+def _listed(permitted: Literal["all"] | list[T] | None) -> list[T]:
+    return permitted if isinstance(permitted, list) else []
 
 
 class Live:
@@ -109,8 +171,8 @@ class Live:
         role: Role,
     ) -> None:
         self.conversation, self.role, self._config, self._offer = conversation, role, config, offer
-        self._format = (config.audio and config.audio.format) or wire.AudioFormat(type="audio/pcm")
-        rate, code = self._format.rate, self._format.type.removeprefix("audio/")
+        kind, rate = conversation.start.format
+        self._format, code = wire.AudioFormat(type=kind, rate=rate), kind.removeprefix("audio/")
         self._ear, self._mouth = Ear(rate, code), Mouth(rate, code)
         if role is Role.SIDEBAND:
             self._reflect, self._mouth = Resampler(HEAR_RATE, SPEAK_RATE), Mouth(SPEAK_RATE)
@@ -120,6 +182,9 @@ class Live:
         self._unsent: asyncio.Queue[bytes | None] = asyncio.Queue(UNSENT)
         self._lost = False  # a client that does not read
         self._told_too_fast = False
+        self._picture: wire.AppendVideo | None = None  # the newest, not decoded yet
+        self._seeing: asyncio.Task[None] | None = None
+        self._saw_ms = -1
         self._unwatch = conversation.watch(self._note)
 
     # ---- from the client ----
@@ -160,7 +225,9 @@ class Live:
                     raise LiveError("not_permitted", f"a {self.role.value} sends no sound", "type")
                 await talk.push_audio(self._ear(event.audio))
             case wire.AppendVideo():
-                talk.push_frame(await asyncio.to_thread(picture, event, self._offer))
+                look(event, self._offer)
+                self._picture = event
+                self._see()
             case wire.AppendText():
                 talk.push_text(_short(event.text, "text"), Channel.TYPED)
                 talk.publish(wire.TextAppended(client_event_id=id, start_ms=now, end_ms=now))
@@ -182,9 +249,13 @@ class Live:
                 raise LiveError("unsupported_event", f"{kind}: the background model takes no items", "type")
             case wire.UpdateSession():
                 check(event.session, self._offer, self.role)
-                wanted = event.session.delegation
+                wanted, mine = event.session.delegation, self._config.delegation
                 if wanted and (wanted.type == "responses") is not talk.start.responses:
                     raise LiveError("invalid_value", "it cannot change", "session.delegation.type")
+                model = wanted and wanted.responses and wanted.responses.model
+                if model and not (mine and mine.responses and mine.responses.model == model):
+                    where = "session.delegation.responses.model"
+                    raise LiveError("unsupported_parameter", "there is one background model", where)
                 talk.publish(wire.SessionUpdated(session=self.resource, client_event_id=id))
             case wire.Played():
                 talk.played_ms = max(talk.played_ms, event.end_ms)
@@ -192,6 +263,22 @@ class Live:
                 talk.session.cancel_last()
             case wire.CloseSession():
                 talk.close("close_requested")
+
+    def _see(self) -> None:
+        """The newest picture is decoded, one in each tick."""
+        now = self.conversation.now_ms
+        if self._picture is not None and now > self._saw_ms and (self._seeing is None or self._seeing.done()):
+            self._seeing = asyncio.create_task(self._show(self._picture))
+            self._picture, self._saw_ms = None, now
+
+    async def _show(self, event: wire.AppendVideo) -> None:
+        try:
+            self.conversation.push_frame(await asyncio.to_thread(picture, event, self._offer))
+        except LiveError as error:
+            error.client_event_id = event.event_id
+            self.send(error.event())
+        except SessionClosed:
+            pass
 
     def _append(self, kind: Kind, event: wire.AppendThinking | wire.AppendCommentary) -> None:
         try:
@@ -259,6 +346,8 @@ class Live:
                 return self._delegation(note)
             case Piece():
                 return self._piece(note)
+            case Over():
+                return self._over(note.delegation)
             case Closed():
                 usage = wire.Usage(self.conversation.seconds)
                 reason = note.reason if note.reason != "error" else "connection_lost"
@@ -270,6 +359,8 @@ class Live:
         return ()
 
     def _note(self, note: object) -> None:
+        if isinstance(note, Beat):
+            self._see()
         if self.role is Role.SIDEBAND or not isinstance(note, Beat | Heard):
             for event in self.tell(note):
                 self.send(event)
@@ -325,13 +416,20 @@ class Live:
             return ()
         silent = piece.kind is Kind.THINKING
         kind = "response.reasoning_summary_text.delta" if silent else "response.output_text.delta"
-        events = [
-            {"type": kind, "delta": piece.text, "item_id": _response(piece.delegation), "output_index": 0}
-        ]
-        if piece.kind is Kind.FINAL:
-            response = {"id": _response(piece.delegation), "status": "completed"}
-            events.append({"type": "response.completed", "response": response})
-        return [wire.ResponseEvent(event=event, delegation_id=piece.delegation) for event in events]
+        event = {"type": kind, "delta": piece.text, "item_id": _response(piece.delegation), "output_index": 0}
+        return (wire.ResponseEvent(event=event, delegation_id=piece.delegation),)
+
+    def _over(self, delegation: Delegation) -> Sequence[Struct]:
+        """The API has no word for work that was taken back: of the server's, it is an incomplete response."""
+        if not self.conversation.start.responses:
+            message = f"{delegation.id} was taken back"
+            return (wire.Info(code="delegation_cancelled", message=message),)
+        ended, status = ENDS[delegation.state]
+        response: dict[str, Any] = {"id": _response(delegation.id), "status": status}
+        if delegation.state is State.FAILED:
+            response["error"] = {"code": "server_error", "message": delegation.results[-1]}
+        event = {"type": ended, "response": response}
+        return (wire.ResponseEvent(event=event, delegation_id=delegation.id),)
 
     def _sees(self, event: Struct) -> bool:
         """Whether a data channel's permissions let an event through."""
@@ -353,17 +451,26 @@ def _response(delegation: str) -> str:
     return f"resp_{delegation.removeprefix('dlg_')}"
 
 
-def picture(event: wire.AppendVideo, offer: Offer) -> Bytes:
-    """A picture that a client sent, letterboxed. Its header is looked at before it is decoded."""
+def look(event: wire.AppendVideo, offer: Offer) -> Image.Image:
+    """A picture that a client sent, by its header: nothing is decoded yet. Raises LiveError."""
     try:
         if event.format == "raw":
-            image = Image.frombytes("RGB", (event.width, event.height), event.image)
-        else:
-            image = Image.open(io.BytesIO(event.image), formats=(event.format.upper(),))
-            if image.width * image.height > offer.pictures or getattr(image, "n_frames", 1) > 1:
-                raise ValueError(f"more than {offer.pictures} pixels, or than one frame")
-            height, width = offer.frame_size
-            image.draft("RGB", (2 * width, 2 * height))  # JPEG is decoded at a fraction of its size
+            if not len(event.image) == 3 * event.width * event.height > 0 < event.width:
+                raise ValueError("its size is not width × height × 3 bytes")
+            return Image.frombytes("RGB", (event.width, event.height), event.image)
+        image = Image.open(io.BytesIO(event.image), formats=(event.format.upper(),))
+        if image.width * image.height > offer.pictures or getattr(image, "n_frames", 1) > 1:
+            raise ValueError(f"more than {offer.pictures} pixels, or than one frame")
+        return image
+    except UNREADABLE as error:
+        raise LiveError("invalid_value", f"not a {event.format} picture: {error}"[:200], "image") from None
+
+
+def picture(event: wire.AppendVideo, offer: Offer) -> Bytes:
+    """It, letterboxed."""
+    image, (height, width) = look(event, offer), offer.frame_size
+    try:
+        image.draft("RGB", (2 * width, 2 * height))  # JPEG is decoded at a fraction of its size
         return letterbox(VideoFrame.from_ndarray(np.asarray(image.convert("RGB"))), offer.frame_size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise LiveError("invalid_value", f"not a {event.format} picture: {error}"[:200], "image") from None
