@@ -31,8 +31,9 @@ from microturn.server import rtc
 from microturn.server.access import ANYBODY
 from microturn.server.app import ending
 from microturn.server.conversation import Start
-from microturn.server.live import Live, Role
+from microturn.server.live import Live
 from microturn.server.live_events import Extras, SessionConfig
+from microturn.server.live_start import Role
 from microturn.server.lobby import Ice, Limits, Lobby
 from microturn.server.rtc import CUSHION, FADE, FRAME, HELD_BACK, MOST, AtOnce, Playout, SpeechTrack, answer
 from microturn.streams import Action, Decision

@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from echo_model import EchoModel
-from microturn.background import Background, Delegation, Failure, Kind, Over, Piece, State
+from microturn.background import Background, Delegation, Failure, Kind, Over, Piece, State, open_background
 from microturn.engine import Engine
 from microturn.model.config import tiny
 from microturn.model.interaction import Interaction
@@ -31,10 +31,12 @@ from microturn.model.tokenizer import PieceTokenizer
 from microturn.server import live
 from microturn.server import live_events as wire
 from microturn.server.conversation import Conversation, Start
-from microturn.server.live import Live, Role
+from microturn.server.live import Live
+from microturn.server.live_start import Role
 from microturn.server.lobby import Limits, Offer
 from microturn.streams import Channel, Decision
 from serving import Scripted, Served, served
+from test_background_backends import KEY, calls, options, says, serving
 
 SESSION = {"model": "gpt-live-1"}
 PHONE = {"type": "audio/pcmu", "rate": 8000}
@@ -385,6 +387,81 @@ def test_the_server_does_the_work_and_streams_it_as_responses_do(
             kinds.append(event["event"]["type"])
         assert kinds == expected
         assert event["event"]["response"] == response | {"id": created["delegation"]["response_id"]}
+
+
+async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MICROTURN_BACKGROUND_KEY", KEY)
+    replies = calls("responses", ("weather", '{"city": "Ulm"}'), ("calculate", '{"text": "2+2"}'))
+    weather: Any = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+    async with (
+        serving(replies, says("responses", "It is sunny.")) as (model, url),
+        open_background(options("--background", url, "--background-model", "some",
+                                "--background-api", "responses")) as new,
+    ):  # fmt: skip
+        with served(Scripted({}), background=new) as server:
+            sdk = AsyncOpenAI(api_key="any", base_url=f"{server.http}/v1")
+            async with sdk.live.connect() as live, asyncio.timeout(30):
+                work: Any = {"type": "responses", "responses": {"model": "some", "tools": [weather]}}
+                await live.session.start(session={"model": "gpt-live-1", "delegation": work})
+                await live.response.item.create(item={"role": "user", "content": "is it warm in Ulm"})
+                await live.response.create()
+                kinds: list[Any] = []
+                responses: list[Any] = []
+                while "response.output_text.delta" not in kinds or kinds[-1] != "response.completed":
+                    event = await live.recv()
+                    assert event.type != "error", event
+                    if event.type != "response.event":
+                        continue
+                    told: Any = event.event
+                    kinds.append(told["type"])
+                    if kinds[-1] == "response.created":
+                        responses.append(told["response"]["id"])
+                    if kinds[-1] == "response.output_item.done":
+                        assert (told["item"]["name"], told["item"]["arguments"]) == (
+                            "weather",
+                            '{"city": "Ulm"}',
+                        )
+                        call = told["item"]["call_id"]
+                    if kinds[-1] == "response.completed" and len(responses) == 1:
+                        await live.response.item.create(
+                            item={"type": "function_call_output", "call_id": call, "output": "29 °C"}
+                        )
+                        await live.response.create()
+                assert kinds == [
+                    *("response.created", "response.output_item.done", "response.completed"),
+                    *("response.created", "response.output_text.delta", "response.completed"),
+                ]
+                assert len(set(responses)) == 2
+                for item, param in (
+                    ({"type": "function_call_output", "call_id": call, "output": "again"}, "item.call_id"),
+                    ({"type": "reasoning"}, "item.type"),
+                    ({"role": "user", "content": ""}, "item.content"),
+                ):
+                    await live.response.item.create(item=item)  # type: ignore[arg-type]
+                    while (event := await live.recv()).type != "error":
+                        pass
+                    assert event.error.param == param
+                for tool, param in (
+                    ({"type": "web_search"}, "tools[0].type"),
+                    (weather | {"name": "calculate"}, "tools[0].name"),
+                    (weather | {"strict": True}, "tools[0].strict"),
+                ):
+                    update: Any = {"type": "responses", "responses": {"tools": [tool]}}
+                    await live.session.update(session={"delegation": update})
+                    while (event := await live.recv()).type != "error":
+                        pass
+                    assert event.error.param == f"session.delegation.responses.{param}"
+                update = {"type": "responses", "responses": {"model": "other"}}
+                await live.session.update(session={"delegation": update})
+                while (event := await live.recv()).type != "error":
+                    pass
+                assert event.error.param == "session.delegation.responses.model"
+        first, second = model.asked
+        assert "typed: is it warm in Ulm" in json.dumps(first)
+        assert "weather" in [tool["name"] for tool in first["tools"]]
+        assert [item["output"] for item in second["input"][-2:]] == ["29 °C", "It is 4."]
 
 
 def test_a_lost_connection_comes_back_to_the_same_conversation() -> None:

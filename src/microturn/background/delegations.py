@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from microturn.background.functions import Calls, Continued, Functions
 from microturn.background.inbox import Inbox, Kind, Piece, When, clean
 from microturn.background.package import ContextPackage, Earlier, Recent, State
 from microturn.events import Event
@@ -51,6 +52,7 @@ class Delegation:
     state: State = State.OPEN
     results: deque[str] = field(default_factory=lambda: deque(maxlen=32))
     task: asyncio.Task[None] | None = None  # None: the client does the work
+    rounds: int = 0  # in which the client answered function calls
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,16 @@ class Background:
     ticks_to_read: Callable[[str], int]
     backend: Backend | None = None
     words: Words | None = None
-    watch: Callable[[Delegation | Piece | Over], None] = lambda note: None  # told of all that happens
+    functions: Functions | None = None  # None: the backend calls none of the client's
+    watch: Callable[[Delegation | Piece | Over | Calls | Continued], None] = lambda note: None
     recent: Recent = field(default_factory=Recent)
     late: int = 0  # pieces that came when their delegation was over
     all: dict[str, Delegation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.inbox = Inbox(self.ticks_to_read)
+        if self.functions is not None:
+            self.functions.watch = self._called
 
     def follow(self, tick: int, perception: Perception, events: Sequence[Event]) -> TextIn | None:
         """Take in what happened in a tick. What comes back is to be pushed to the session."""
@@ -94,6 +99,10 @@ class Background:
         for old in over[: max(0, len(self.all) - REMEMBERED)]:
             del self.all[old.id]
         return delegation
+
+    def add(self, event: Event, text: str) -> None:
+        """What a client adds to the conversation for the backend alone."""
+        self.recent.read([replace(event, tick=self.recent.tick, text=clean(text))])
 
     def append(self, piece: Piece) -> None:
         """What a client says about a delegation of its own, or, without a delegation, for the model to know."""
@@ -156,6 +165,11 @@ class Background:
         except Exception as error:  # its text may hold what must not be told or logged
             log.error("delegation %s: %s", delegation.id, type(error).__name__)
             self._fail(delegation, "Something went wrong while working on it.")
+
+    def _called(self, note: Calls | Continued) -> None:
+        if isinstance(note, Continued):
+            self.all[note.delegation].rounds += 1
+        self.watch(note)
 
     def _fail(self, delegation: Delegation, sentence: str) -> None:
         if delegation.state is State.OPEN:

@@ -43,10 +43,19 @@ class Permission:
 
 
 @dataclass(frozen=True)
-class Tool:
+class Function:
     name: str
     description: str
     parameters: Json  # JSON schema of the arguments
+
+
+def shown(result: str, longest: int = Permission.longest) -> str:
+    """What the model gets to see of a result."""
+    return cut("\n".join(clean(line, longest) for line in result[: 4 * longest].splitlines()), longest)
+
+
+@dataclass(frozen=True)
+class Tool(Function):
     call: Callable[[Json, Progress], Awaitable[str]]  # Raises ValueError for what it cannot do
     permission: Permission = Permission()
     places: asyncio.Semaphore = field(init=False, repr=False)
@@ -58,10 +67,7 @@ class Tool:
         try:
             async with self.places, asyncio.timeout(self.permission.limit_s):
                 result = await self.call(msgspec.json.decode(arguments or "{}", type=Json), progress)
-            longest = self.permission.longest
-            return cut(
-                "\n".join(clean(line, longest) for line in result[: 4 * longest].splitlines()), longest
-            )
+            return shown(result, self.permission.longest)
         except TimeoutError:
             return f"{self.name} did not answer within {self.permission.limit_s:g} s"
         except msgspec.DecodeError:

@@ -27,9 +27,9 @@ from microturn.server.access import PROTOCOL, Denied, Key
 from microturn.server.conversation import Conversation
 from microturn.server.duplex import serve_duplex
 from microturn.server.export import stereo
-from microturn.server.live import NAMES, Role
 from microturn.server.live_events import LiveError
 from microturn.server.live_socket import begin_live, options, problem, serve_live, serve_sideband
+from microturn.server.live_start import NAMES, Role
 from microturn.server.lobby import Lobby
 
 WEB = Path(__file__).parent / "web"

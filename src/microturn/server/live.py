@@ -9,157 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import io
+import secrets
 from collections.abc import Sequence
-from enum import Enum
-from typing import Any, Literal, TypeVar
 
 import numpy as np
 from av import VideoFrame
 from msgspec import Struct, structs
 from PIL import Image
 
-from microturn.background import Delegation, Kind, Over, Piece, State
+from microturn.background import Calls, Continued, Delegation, Kind, Over, Piece
 from microturn.clock import HEAR_RATE, SPEAK_RATE, end_ms, start_ms
 from microturn.engine import SessionClosed
 from microturn.media import letterbox
 from microturn.server import live_events as wire
-from microturn.server.conversation import Beat, Closed, Conversation, Format, Heard, Start, TooFast
+from microturn.server import live_work
+from microturn.server.conversation import Beat, Closed, Conversation, Heard, TooFast
 from microturn.server.live_events import LiveError
+from microturn.server.live_start import NO_VOICE, Role, asked_voice, check
 from microturn.server.lobby import Offer
 from microturn.server.sound import Ear, Mouth, Resampler, pcm16
 from microturn.streams import Bytes, Channel
 
 USAGE_TICKS = 50  # between reports of usage
 UNSENT = 1024  # events that wait for a client before it is let go
-HISTORY = 128  # messages of earlier talk
-NO_VOICE = "none"  # of a model that has not learned to speak
-NAMES = ("microturn", "gpt-live-1")  # other names of whatever model is served, so that clients need no change
 
 
-ENDS = {
-    State.DONE: ("response.completed", "completed"),
-    State.FAILED: ("response.failed", "failed"),
-    State.CANCELLED: ("response.incomplete", "cancelled"),
-}
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-T = TypeVar("T")
-
-
-class Role(Enum):
-    PRIMARY = "primary"
-    CHANNEL = "data channel"
-    SIDEBAND = "sideband"
-
-
-def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
-    """What a conversation begins with. Raises LiveError, naming the parameter that cannot be had."""
-    if not config.model:
-        raise LiveError("missing_parameter", "a session needs a model", "session.model")
-    if config.model not in (offer.model, *NAMES):
-        raise LiveError("model_not_found", f"the model here is {offer.model!r}", "session.model")
-    check(config, offer, role)
-    if config.delegation and config.delegation.responses and not config.delegation.responses.model:
-        raise LiveError("missing_parameter", "it needs a model", "session.delegation.responses.model")
-    items, instructions = config.input or [], config.instructions or ""
-    for index, item in enumerate(items):
-        if len(item.content) != 1 or index >= HISTORY:
-            where = f"session.input[{index}]"
-            raise LiveError("invalid_value", f"at most {HISTORY} messages, of one text each", where)
-    history = tuple(f"{item.role}: {item.content[0].text}" for item in items)
-    if len(instructions) > wire.INSTRUCTIONS:
-        raise LiveError("invalid_value", f"at most {wire.INSTRUCTIONS} characters", "session.instructions")
-    if sum(map(len, history)) > wire.INSTRUCTIONS // 2:
-        raise LiveError("invalid_value", f"at most {wire.INSTRUCTIONS // 2} characters", "session.input")
-    return Start(
-        instructions=instructions,
-        history=history,
-        eagerness=config.microturn.eagerness if config.microturn else 0.0,
-        voice=voice if (voice := asked_voice(config)) in offer.voices else "",
-        store=bool(config.store),
-        responses=config.delegation is not None and config.delegation.type == "responses",
-        format=asked_format(config) or Start.format,
-    )
-
-
-def asked_format(config: wire.SessionConfig) -> Format | None:
-    format = config.audio and config.audio.format
-    return (format.type, format.rate) if format else None
-
-
-def asked_voice(config: wire.SessionConfig) -> str:
-    output = config.audio.output if config.audio else None
-    return str(output.voice) if output and output.voice else ""
-
-
-def check_fork(config: wire.SessionConfig, start: Start) -> dict[str, Any]:
-    """What a fork begins with that is not its parent's. Raises LiveError for what cannot change."""
-    kind = "responses" if start.responses else "client"
-    for changed, param in (
-        (config.model, "model"),
-        (config.instructions, "instructions"),
-        (config.input, "input"),
-        (config.audio and config.audio.output, "audio.output"),
-        (config.microturn and config.microturn.eagerness, "microturn.eagerness"),
-        (config.delegation and config.delegation.type != kind, "delegation.type"),
-        (
-            config.delegation and config.delegation.responses and config.delegation.responses.model,
-            "delegation.responses.model",
-        ),
-    ):
-        if changed:
-            raise LiveError("unsupported_parameter", "a fork has that of its session", f"session.{param}")
-    changes = {"store": config.store, "format": asked_format(config)}
-    return {name: value for name, value in changes.items() if value is not None}
-
-
-def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: Role) -> None:
-    """Raises LiveError for what is not offered."""
-    work = config.delegation or wire.Delegation(type="client")
-    full = config if isinstance(config, wire.SessionConfig) else wire.SessionConfig()
-    format = full.audio and full.audio.format
-    voice = full.audio and full.audio.output and full.audio.output.voice
-    rates = (16_000, 24_000) if format and format.type == "audio/pcm" else (8_000,)
-    for wrong, param, reason in (
-        (config.triggers, "triggers", "decisions are not offered"),
-        (work.type == "decisions", "delegation.type", "decisions are not offered"),
-        (
-            work.acknowledgement_delay_ms,
-            "delegation.acknowledgement_delay_ms",
-            "the model decides when to speak",
-        ),
-        (work.type == "responses" and not offer.responses, "delegation.type", "there is no background model"),
-        *(
-            (name != "model" and value is not None, f"delegation.responses.{name}", "the server has its own")
-            for name, value in (structs.asdict(work.responses) if work.responses else {}).items()
-        ),
-        (format and role is not Role.PRIMARY, "audio.format", "WebRTC negotiates its format"),
-        (format and format.rate not in rates, "audio.format.rate", f"one of {rates} Hz"),
-        (not isinstance(voice, str | None), "audio.output.voice", "there are no custom voices"),
-        (full.client and role is not Role.CHANNEL, "client", "only WebRTC has a data channel"),
-    ):
-        if wrong:
-            raise LiveError("unsupported_parameter", reason, f"session.{param}")
-    if full.client:
-        _check_permits(full.client.data_channel)
-
-
-def _check_permits(permits: wire.DataChannel) -> None:
-    sends, sees = permits.allowed_client_events, permits.allowed_server_events
-    checks = [(f"client_events[{i}]", name in wire.CLIENT_EVENTS) for i, name in enumerate(_listed(sends))]
-    for i, permit in enumerate(_listed(sees)):
-        nested, asks = permit.response_event or "", permit.type == "response.event"
-        checks.append((f"server_events[{i}].type", permit.type in wire.SERVER_EVENTS))
-        checks.append(
-            (f"server_events[{i}].response_event", nested.startswith("response.") if asks else not nested)
-        )
-    for where, known in checks:
-        if not known:
-            where = f"session.client.data_channel.allowed_{where}"
-            raise LiveError("invalid_value", "there is no such event", where)
-
-
-def _listed(permitted: Literal["all"] | list[T] | None) -> list[T]:
-    return permitted if isinstance(permitted, list) else []
 
 
 class Live:
@@ -245,8 +120,15 @@ class Live:
             case wire.AppendCommentary():
                 self._append(Kind.COMMENTARY, event)
                 talk.publish(wire.CommentaryAppended(client_event_id=id, start_ms=now, end_ms=now))
-            case wire.CreateItem() | wire.CreateResponse():
-                raise LiveError("unsupported_event", f"{kind}: the background model takes no items", "type")
+            case wire.CreateItem() | wire.CreateResponse() if not talk.start.responses:
+                raise LiveError(
+                    "unsupported_event", f"{kind}: the client does the work in this session", "type"
+                )
+            case wire.CreateItem():
+                live_work.add(talk.background, event.item)
+            case wire.CreateResponse():
+                if not (talk.background.functions and talk.background.functions.go_on()):
+                    talk.background.delegate(f"dlg_{secrets.token_hex(8)}")
             case wire.UpdateSession():
                 check(event.session, self._offer, self.role)
                 wanted, mine = event.session.delegation, self._config.delegation
@@ -256,6 +138,10 @@ class Live:
                 if model and not (mine and mine.responses and mine.responses.model == model):
                     where = "session.delegation.responses.model"
                     raise LiveError("unsupported_parameter", "there is one background model", where)
+                live_work.equip(talk.background, wanted)
+                if mine and wanted and wanted.responses and wanted.responses.tools is not None:
+                    tools = wanted.responses.tools
+                    mine.responses = structs.replace(mine.responses or wire.Backend(), tools=tools)
                 talk.publish(wire.SessionUpdated(session=self.resource, client_event_id=id))
             case wire.Played():
                 talk.played_ms = max(talk.played_ms, event.end_ms)
@@ -342,12 +228,8 @@ class Live:
                 return self._beat(note)
             case Heard():
                 return (wire.InputAudio(pcm16(self._reflect(note.audio))),)
-            case Delegation():
-                return self._delegation(note)
-            case Piece():
-                return self._piece(note)
-            case Over():
-                return self._over(note.delegation)
+            case Delegation() | Piece() | Over() | Calls() | Continued():
+                return live_work.told(self.conversation, note)
             case Closed():
                 usage = wire.Usage(self.conversation.seconds)
                 reason = note.reason if note.reason != "error" else "connection_lost"
@@ -400,37 +282,6 @@ class Live:
             told.append(wire.UsageUpdated(usage=wire.Usage(self.conversation.seconds)))
         return told
 
-    def _delegation(self, delegation: Delegation) -> Sequence[Struct]:
-        target = "responses" if self.conversation.start.responses else "client"
-        response = _response(delegation.id) if target == "responses" else None
-        info = wire.DelegationInfo(delegation.id, target, response)
-        created = wire.DelegationCreated(delegation=info, offset_ms=delegation.at_ms)
-        if response is None:
-            return (created,)
-        begun = {"type": "response.created", "response": {"id": response, "status": "in_progress"}}
-        return created, wire.ResponseEvent(event=begun, delegation_id=delegation.id)
-
-    def _piece(self, piece: Piece) -> Sequence[Struct]:
-        """What a background model of the server says, as the Responses API would stream it."""
-        if not self.conversation.start.responses or not piece.delegation:
-            return ()
-        silent = piece.kind is Kind.THINKING
-        kind = "response.reasoning_summary_text.delta" if silent else "response.output_text.delta"
-        event = {"type": kind, "delta": piece.text, "item_id": _response(piece.delegation), "output_index": 0}
-        return (wire.ResponseEvent(event=event, delegation_id=piece.delegation),)
-
-    def _over(self, delegation: Delegation) -> Sequence[Struct]:
-        """The API has no word for work that was taken back: of the server's, it is an incomplete response."""
-        if not self.conversation.start.responses:
-            message = f"{delegation.id} was taken back"
-            return (wire.Info(code="delegation_cancelled", message=message),)
-        ended, status = ENDS[delegation.state]
-        response: dict[str, Any] = {"id": _response(delegation.id), "status": status}
-        if delegation.state is State.FAILED:
-            response["error"] = {"code": "server_error", "message": delegation.results[-1]}
-        event = {"type": ended, "response": response}
-        return (wire.ResponseEvent(event=event, delegation_id=delegation.id),)
-
     def _sees(self, event: Struct) -> bool:
         """Whether a data channel's permissions let an event through."""
         kind = str(event.__struct_config__.tag)
@@ -445,10 +296,6 @@ def _short(text: str, param: str) -> str:
     if len(text) > wire.CONTENT:
         raise LiveError("invalid_value", f"at most {wire.CONTENT} characters at a time", param)
     return text
-
-
-def _response(delegation: str) -> str:
-    return f"resp_{delegation.removeprefix('dlg_')}"
 
 
 def look(event: wire.AppendVideo, offer: Offer) -> Image.Image:

@@ -52,10 +52,19 @@ class Audio(Part):
     output: AudioOutput | None = None
 
 
+class FunctionTool(Part):
+    type: str
+    name: str = ""
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
 class Backend(Part):
     """Settings of the background model. Those that are `Any` are the server's own and can only be left out."""
 
     model: str | None = None
+    tools: list[FunctionTool] | None = None
     instructions: Any = None
     max_output_tokens: Any = None
     parallel_tool_calls: Any = None
@@ -63,7 +72,6 @@ class Backend(Part):
     service_tier: Any = None
     text: Any = None
     tool_choice: Any = None
-    tools: Any = None
 
 
 class Delegation(Part):
@@ -167,8 +175,20 @@ class AppendCommentary(AppendContext, tag="session.commentary.append"):
     pass
 
 
+class Input(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a client adds to the server's background work: a message, or the output of a function of its own."""
+
+    type: str = "message"
+    role: str = "user"
+    content: str | list[Content] = ""
+    call_id: str = ""
+    output: str = ""
+    id: str | None = None
+    status: str | None = None
+
+
 class CreateItem(ClientEvent, tag="response.item.create"):
-    item: dict[str, Any]
+    item: Input
 
 
 class CreateResponse(ClientEvent, tag="response.create"):

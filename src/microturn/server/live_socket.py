@@ -12,11 +12,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from microturn.clock import end_ms, start_ms
 from microturn.engine import EngineFull, SessionClosed
 from microturn.server import live_events as wire
+from microturn.server import live_work
 from microturn.server.access import Bucket, Denied, Key
 from microturn.server.conversation import Conversation
 from microturn.server.duplex import POLICY, SEND_S, UNSUPPORTED, close
-from microturn.server.live import Live, Role, begin, check, check_fork
+from microturn.server.live import Live
 from microturn.server.live_events import LiveError
+from microturn.server.live_start import Role, begin, check, check_fork
 from microturn.server.lobby import Lobby
 
 FIRST_S = 10.0  # until session.start must have come
@@ -69,6 +71,11 @@ async def begin_live(
         if at_ms is not None and not begun <= at_ms <= ended:
             raise LiveError("invalid_value", f"the session lasts from {begun} to {ended} ms", "at_ms")
         conversation = await lobby.fork(fork, key, at_ms, **changes)
+    try:
+        live_work.equip(conversation.background, config.delegation)
+    except LiveError:
+        conversation.close("close_requested")
+        raise
     return Live(conversation, config, lobby.offer, role)
 
 
