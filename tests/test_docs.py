@@ -80,3 +80,10 @@ def test_what_needs_nothing_else_is_run(
     assert {"answer.wav", "answer.jsonl", "answer.png"} <= {p.name for p in tmp_path.iterdir()}
     assert cli.main([word for word in told["plan"] if word != "--measure"]) == 0
     assert "sessions" in capsys.readouterr().out
+
+
+def test_an_example_says_of_nano_what_the_page_says() -> None:
+    rows = re.findall(r"^\| \[(\w+\.py)\].*\| (.*?) \|$", (ROOT / "docs/clients.md").read_text("utf-8"), re.M)
+    assert len(rows) == len([*(ROOT / "examples").glob("*.py")])
+    for name, today in rows:
+        assert f"nano today: {today}." in " ".join((ROOT / "examples" / name).read_text("utf-8").split())
