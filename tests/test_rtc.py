@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -23,9 +25,10 @@ from aiortc.rtp import RtpPacket
 from av import AudioFrame
 from hypothesis import given
 from hypothesis import strategies as st
+from openai import AsyncOpenAI
 
 from actor_model import Actor
-from microturn.clock import SPEAK_SAMPLES
+from microturn.clock import SPEAK_SAMPLES, end_ms
 from microturn.engine import Engine
 from microturn.server import rtc
 from microturn.server.access import ANYBODY
@@ -37,6 +40,8 @@ from microturn.server.live_start import Role
 from microturn.server.lobby import Ice, Limits, Lobby
 from microturn.server.rtc import CUSHION, FADE, FRAME, HELD_BACK, MOST, AtOnce, Playout, SpeechTrack, answer
 from microturn.streams import Action, Decision
+from serving import served
+from test_server_live_events import FUZZ, WELCOME, hostile
 
 PER_TICK = SPEAK_SAMPLES // FRAME
 
@@ -186,6 +191,10 @@ class Caller:
         await self.connection.setLocalDescription(await self.connection.createOffer())
         return self.connection.localDescription.sdp
 
+    async def accept(self, answer: str) -> None:
+        await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        await until(lambda: self.got("session.started"))
+
     def got(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == kind]
 
@@ -205,8 +214,7 @@ async def open_live(lobby: Lobby) -> Live:
 async def connect(lobby: Lobby) -> tuple[Caller, Live]:
     caller, live = Caller(), await open_live(lobby)
     sdp = await answer(lobby, live.conversation, live, await caller.offer())
-    await caller.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-    await until(lambda: caller.got("session.started"))
+    await caller.accept(sdp)
     return caller, live
 
 
@@ -227,6 +235,54 @@ def test_a_peer_hears_speaks_shows_and_types() -> None:
         caller.channel.send(json.dumps({"type": "session.close"}))
         await until(lambda: caller.got("session.closed"))
         assert live.conversation.closed
+        await caller.connection.close()
+
+    asyncio.run(call())
+    engine.close()
+
+
+def test_the_official_sdk_calls_forks_and_hangs_up(tmp_path: Path) -> None:
+    async def call() -> None:
+        with served(journal=tmp_path / "journal.db") as server:
+            sdk = AsyncOpenAI(api_key="any", base_url=f"{server.http}/v1")
+            caller, other = Caller(), Caller()
+            session: Any = {"model": "gpt-live-1", "store": True}
+            offer = await caller.offer()
+            first = await sdk.live.create(session=session, transport={"type": "webrtc", "sdp": offer})
+            await caller.accept(first.transport.sdp)
+            beats = server.lobby.open[first.session.id].beats
+            await until(lambda: len(beats) > 4)
+            at_ms = end_ms(beats[2].tick)
+            offer = await other.offer()
+            second = await sdk.live.sessions.fork(
+                first.session.id, transport={"type": "webrtc", "sdp": offer}, extra_query={"at_ms": at_ms}
+            )
+            await other.accept(second.transport.sdp)
+            await until(lambda: other.got("session.input_transcript.delta"))
+            assert other.got("session.input_transcript.delta")[0]["start_ms"] >= at_ms
+            for id, peer in ((first.session.id, caller), (second.session.id, other)):
+                await sdk.live.sessions.hangup(id)
+                await until(lambda peer=peer: peer.got("session.closed"))  # type: ignore[misc]
+                await peer.connection.close()
+            assert not server.lobby.open
+
+    asyncio.run(call())
+
+
+def test_hostile_messages_over_the_data_channel_change_nothing() -> None:
+    engine, chance = Engine(Actor(), slots=2), random.Random(9)
+    engine.start()
+
+    async def call() -> None:
+        caller, live = await connect(Lobby(engine))
+        for _ in range(FUZZ // 10):
+            message = hostile(chance)
+            caller.channel.send(chance.choice((message, message.encode(), chance.randbytes(100))))
+            await asyncio.sleep(1 / WELCOME)
+        await until(lambda: len(caller.got("error")) > FUZZ / 20)
+        ticks = len(caller.got("session.tick"))
+        await until(lambda: len(caller.got("session.tick")) > ticks + 2)
+        live.conversation.close("close_requested")
         await caller.connection.close()
 
     asyncio.run(call())
@@ -295,8 +351,7 @@ def test_an_address_that_a_stun_server_tells_is_offered() -> None:
         caller, live = Caller(), await open_live(lobby)
         sdp = await answer(lobby, live.conversation, live, await caller.offer())
         assert "203.0.113.7 4321 typ srflx" in sdp
-        await caller.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-        await until(lambda: caller.got("session.started"))  # by the way that is open
+        await caller.accept(sdp)  # by the way that is open
         await caller.connection.close()
         transport.close()
 

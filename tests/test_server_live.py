@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from openai import APIStatusError, AsyncOpenAI, BadRequestError, OpenAI
+from openai.types.live.audio_format import AudioPCMU
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -146,10 +147,29 @@ async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server
     assert (channels, rate, size) == (2, 24000, len(recording) - 44)
     assert size % 19200 == 0
     async with sdk.live.forks.connect(session_id=id) as fork:
-        await fork.session.start(session={})
+        await fork.session.start(session={"audio": {"format": {"type": "audio/pcmu", "rate": 8000}}})
         again = await fork.recv()
         assert again.type == "session.started"
         assert again.session.id != id
+        assert again.session.audio is not None
+        assert again.session.audio.format == AudioPCMU(type="audio/pcmu", rate=8000)
+    async with sdk.live.forks.connect(session_id=id, extra_query={"at_ms": 400}) as fork:
+        await fork.session.start(session={})
+        while (event := await fork.recv()).type != "session.input_transcript.delta":
+            pass
+        assert 400 <= event.start_ms <= 600
+    wrong: tuple[tuple[int, Any, str], ...] = (
+        (10**6, {}, "at_ms"),
+        (400, {"delegation": {"type": "responses"}}, "session.delegation.type"),
+        (400, {"microturn": {"eagerness": 1}}, "session.microturn.eagerness"),
+        (400, {"model": "echo"}, "session.model"),
+    )
+    for at_ms, session, param in wrong:
+        async with sdk.live.forks.connect(session_id=id, extra_query={"at_ms": at_ms}) as fork:
+            await fork.session.start(session=session)
+            event = await fork.recv()
+            assert event.type == "error"
+            assert event.error.param == param
     assert {model.id async for model in sdk.models.list()} >= {"echo", "gpt-live-1"}
     with pytest.raises(APIStatusError, match="no stored session"):
         await sdk.live.sessions.download_recording("sess_other")
