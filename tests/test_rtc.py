@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -262,7 +263,7 @@ def test_the_official_sdk_calls_forks_and_hangs_up(tmp_path: Path) -> None:
             assert other.got("session.input_transcript.delta")[0]["start_ms"] >= at_ms
             for id, peer in ((first.session.id, caller), (second.session.id, other)):
                 await sdk.live.sessions.hangup(id)
-                await until(lambda peer=peer: peer.got("session.closed"))  # type: ignore[misc]
+                await until(lambda peer=peer: peer.got("session.closed"))
                 await peer.connection.close()
             assert not server.lobby.open
 
@@ -284,6 +285,86 @@ def test_hostile_messages_over_the_data_channel_change_nothing() -> None:
         await until(lambda: len(caller.got("session.tick")) > ticks + 2)
         live.conversation.close("close_requested")
         await caller.connection.close()
+
+    asyncio.run(call())
+    engine.close()
+
+
+class BadEnd(asyncio.DatagramProtocol):
+    """One of two between peers: one packet in twenty is lost, the others take 5 to 65 ms and overtake each other."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance, self.other = random.Random(seed), self
+        self._peer: Any = None  # where packets come from
+        self._number = self._newest = self.lost = self.overtaken = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._peer = addr
+        self._number += 1
+        if self._chance.random() < 0.05:
+            self.lost += 1
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._chance.uniform(0.005, 0.065), self._give, data, self._number)
+
+    def _give(self, data: bytes, number: int) -> None:
+        self.overtaken += number < self._newest
+        self._newest = max(number, self._newest)
+        if self.other._peer:
+            self.other.transport.sendto(data, self.other._peer)
+
+    def instead(self, sdp: str) -> str:
+        """The description with this end as the only address."""
+        host, port = self.transport.get_extra_info("sockname")
+        return re.sub(r"(a=candidate:\S+ \d udp \d+) \S+ \d+ .*", rf"\1 {host} {port} typ host", sdp)
+
+
+async def bad_line(host: str) -> tuple[BadEnd, BadEnd]:
+    loop, ends = asyncio.get_running_loop(), (BadEnd(1), BadEnd(2))
+    for end, other in (ends, ends[::-1]):
+        end.other = other
+        await loop.create_datagram_endpoint(lambda end=end: end, (host, 0))  # type: ignore[misc]
+    return ends
+
+
+def test_a_line_that_loses_delays_and_reorders_is_talked_over() -> None:
+    actor, wrong = Actor(), list[Any]()
+    engine = Engine(actor, slots=1)
+    engine.start()
+
+    async def call() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: wrong.append(context))
+        lobby = Lobby(engine)
+        caller, live = Caller(), await open_live(lobby)
+        offer = await caller.offer()
+        ends = await bad_line(re.findall(r"a=candidate:\S+ \d udp \d+ ([\d.]+) ", offer)[0])
+        sdp = await answer(lobby, live.conversation, live, ends[0].instead(offer))
+        async with ending(lobby):
+            await caller.accept(ends[1].instead(sdp))
+            await until(lambda: len(caller.got("session.tick")) > 25, 40)
+            heard = len(caller.heard)
+            await until(lambda: len(caller.heard) > heard + 25)
+            caller.channel.send(json.dumps({"type": "session.input_text.append", "text": "hello"}))
+            await until(lambda: actor.pieces and max(caller.heard) > 0.1)
+            numbers = [event["tick"] for event in caller.got("session.tick")]
+            assert numbers == sorted(set(numbers))  # the data channel makes up for everything
+            missed = sum(event["missed"] for event in caller.got("session.tick"))
+            assert missed < len(numbers)
+            assert actor.loudest > 0.15
+            assert actor.pitch == pytest.approx(300, abs=30)
+            lost, overtaken = (
+                sum(counts) for counts in zip(*((e.lost, e.overtaken) for e in ends), strict=True)
+            )
+            assert lost > 20
+            assert overtaken > 20
+            print(f"{lost} lost, {overtaken} overtaken, {missed} of {len(numbers)} ticks without sound")
+        await caller.connection.close()
+        for end in ends:
+            end.transport.close()
+        assert not wrong
 
     asyncio.run(call())
     engine.close()
