@@ -4,7 +4,7 @@
 
 Signs of attention overlap with the story, so a line is printed for each with what had just been heard.
 
-nano today: one sign a minute, eight in ten of them at the end of a clause.
+nano today: three a minute, eight in ten at a clause's end.
 """
 
 import asyncio

@@ -5,7 +5,7 @@
 A character lives in time even when nobody types: the model steps five times a second and may speak first. What
 happens in the game is told to it with `session.instruct`, here with lines that begin with `*`.
 
-nano today: it reads what is typed, and does not play a part yet.
+nano today: reads, but plays no part.
 """
 
 import asyncio

@@ -6,8 +6,7 @@ The model talks; what it cannot know it hands over, and this program answers: it
 What it finds goes back as a comment, which the model says when there is room for it. Nothing here waits for the
 caller to finish or stops the agent when somebody speaks: that is the model's own decision, and only printed.
 
-nano today: it hears 97 of 100 digits of somebody it has never met and adds 3; what it answers is
-mostly wrong, and it was never taught to hand work over.
+nano today: hears 98 of 100 digits of a stranger and adds 1, answers mostly wrong.
 """
 
 import asyncio

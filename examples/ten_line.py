@@ -3,7 +3,7 @@
     python examples/ten_line.py [URI [RECORDING]]
 
 Turn-taking, interruptions, pauses: all of it happens at the other end; here only the URI says where that is.
-nano today: it hears you, answers aloud, and is often wrong.
+nano today: talks, without any words about it.
 """
 
 import asyncio

@@ -4,7 +4,7 @@
 
 Left what was heard, right what is said, each when it happened; the lag is measured from the newest word heard.
 
-nano today: it was trained on English and cannot interpret.
+nano today: nothing: it was trained on English.
 """
 
 import asyncio

@@ -18,12 +18,12 @@ from injections import INJECTIONS, is_quoted
 from microturn.background import (
     Background,
     Budget,
-    Cancelled,
     ContextPackage,
     Delegation,
     Failure,
     Inbox,
     Kind,
+    Over,
     Piece,
     Recent,
     State,
@@ -323,7 +323,7 @@ def test_a_cancel_takes_the_newest_work_even_if_it_is_done_but_no_timer_for_othe
             gone = background.cancel()
             assert (gone and gone.id) == taken
             assert not background.inbox.of(taken or "")
-            assert taken is None or told[-1] == Cancelled(taken)
+            assert gone is None or told[-1] == Over(gone)
         assert [d.id for d in background.open] == ["timer"]
         await background.close()
 

@@ -19,7 +19,6 @@ import pytest
 from injections import INJECTIONS, is_quoted
 from microturn.background import (
     Background,
-    Cancelled,
     ContextPackage,
     Failure,
     Kind,
@@ -502,7 +501,7 @@ def test_a_bad_mcp_file_is_refused_in_one_line(text: str, tmp_path: Path) -> Non
 
 
 async def delegated(given: Settings, asked: str) -> list[Piece]:
-    told: list[Piece | Cancelled] = []
+    told: list[object] = []
     async with open_background(given) as new:
         background = new(len)
         background.watch = told.append

@@ -98,3 +98,10 @@ def test_a_scene_of_ones_own_is_trained_as_the_page_says(
     Path("echo.json").write_text('{"told": 1.0, "scenes": {"echo.py:Ekko": 1}}', "utf-8")
     assert cli.main(["train", "echo.json", "--out", "other"]) == 2
     assert "echo.py: no class Ekko" in capfd.readouterr().err
+
+
+def test_an_example_says_of_nano_what_the_page_says() -> None:
+    rows = re.findall(r"^\| \[(\w+\.py)\].*\| (.*?) \|$", (ROOT / "docs/clients.md").read_text("utf-8"), re.M)
+    assert len(rows) == len([*(ROOT / "examples").glob("*.py")])
+    for name, today in rows:
+        assert f"nano today: {today}." in " ".join((ROOT / "examples" / name).read_text("utf-8").split())

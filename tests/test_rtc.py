@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import re
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
 import httpx2
@@ -24,21 +27,24 @@ from aiortc.rtp import RtpPacket
 from av import AudioFrame
 from hypothesis import given
 from hypothesis import strategies as st
+from openai import AsyncOpenAI
 from websockets.asyncio.client import connect as websocket
 
 from actor_model import Actor
-from microturn.clock import SPEAK_SAMPLES
+from microturn.clock import SPEAK_SAMPLES, end_ms
 from microturn.engine import Engine
 from microturn.server import rtc
 from microturn.server.access import ANYBODY
 from microturn.server.app import ending
 from microturn.server.conversation import Start
-from microturn.server.live import Live, Role
+from microturn.server.live import Live
 from microturn.server.live_events import Extras, SessionConfig
+from microturn.server.live_start import Role
 from microturn.server.lobby import Ice, Limits, Lobby
 from microturn.server.rtc import CUSHION, FADE, FRAME, HELD_BACK, MOST, AtOnce, Playout, SpeechTrack, answer
 from microturn.streams import Action, Decision
 from serving import Served, served
+from test_server_live_events import FUZZ, WELCOME, hostile
 
 PER_TICK = SPEAK_SAMPLES // FRAME
 
@@ -225,6 +231,10 @@ class Caller:
         await self.connection.setLocalDescription(await self.connection.createOffer())
         return self.connection.localDescription.sdp
 
+    async def accept(self, answer: str) -> None:
+        await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        await until(lambda: self.got("session.started"))
+
     def got(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["type"] == kind]
 
@@ -244,8 +254,7 @@ async def open_live(lobby: Lobby) -> Live:
 async def connect(lobby: Lobby) -> tuple[Caller, Live]:
     caller, live = Caller(), await open_live(lobby)
     sdp = await answer(lobby, live.conversation, live, await caller.offer())
-    await caller.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-    await until(lambda: caller.got("session.started"))
+    await caller.accept(sdp)
     return caller, live
 
 
@@ -284,6 +293,134 @@ def test_a_session_that_is_held_to_its_data_channel_is_not_come_back_to() -> Non
 
     with served(Actor()) as server:
         asyncio.run(call(server))
+
+
+def test_the_official_sdk_calls_forks_and_hangs_up(tmp_path: Path) -> None:
+    async def call() -> None:
+        with served(journal=tmp_path / "journal.db") as server:
+            sdk = AsyncOpenAI(api_key="any", base_url=f"{server.http}/v1")
+            caller, other = Caller(), Caller()
+            session: Any = {"model": "gpt-live-1", "store": True}
+            offer = await caller.offer()
+            first = await sdk.live.create(session=session, transport={"type": "webrtc", "sdp": offer})
+            await caller.accept(first.transport.sdp)
+            beats = server.lobby.open[first.session.id].beats
+            await until(lambda: len(beats) > 4)
+            at_ms = end_ms(beats[2].tick)
+            offer = await other.offer()
+            second = await sdk.live.sessions.fork(
+                first.session.id, transport={"type": "webrtc", "sdp": offer}, extra_query={"at_ms": at_ms}
+            )
+            await other.accept(second.transport.sdp)
+            await until(lambda: other.got("session.input_transcript.delta"))
+            assert other.got("session.input_transcript.delta")[0]["start_ms"] >= at_ms
+            for id, peer in ((first.session.id, caller), (second.session.id, other)):
+                await sdk.live.sessions.hangup(id)
+                await until(lambda peer=peer: peer.got("session.closed"))
+                await peer.connection.close()
+            assert not server.lobby.open
+
+    asyncio.run(call())
+
+
+def test_hostile_messages_over_the_data_channel_change_nothing() -> None:
+    engine, chance = Engine(Actor(), slots=2), random.Random(9)
+    engine.start()
+
+    async def call() -> None:
+        caller, live = await connect(Lobby(engine))
+        for _ in range(FUZZ // 10):
+            message = hostile(chance)
+            caller.channel.send(chance.choice((message, message.encode(), chance.randbytes(100))))
+            await asyncio.sleep(1 / WELCOME)
+        await until(lambda: len(caller.got("error")) > FUZZ / 20)
+        ticks = len(caller.got("session.tick"))
+        await until(lambda: len(caller.got("session.tick")) > ticks + 2)
+        live.conversation.close("close_requested")
+        await caller.connection.close()
+
+    asyncio.run(call())
+    engine.close()
+
+
+class BadEnd(asyncio.DatagramProtocol):
+    """One of two between peers: one packet in twenty is lost, the others take 5 to 65 ms and overtake each other."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance, self.other = random.Random(seed), self
+        self._peer: Any = None  # where packets come from
+        self._number = self._newest = self.lost = self.overtaken = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._peer = addr
+        self._number += 1
+        if self._chance.random() < 0.05:
+            self.lost += 1
+            return
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._chance.uniform(0.005, 0.065), self._give, data, self._number)
+
+    def _give(self, data: bytes, number: int) -> None:
+        self.overtaken += number < self._newest
+        self._newest = max(number, self._newest)
+        if self.other._peer:
+            self.other.transport.sendto(data, self.other._peer)
+
+    def instead(self, sdp: str) -> str:
+        """The description with this end as the only address."""
+        host, port = self.transport.get_extra_info("sockname")
+        return re.sub(r"(a=candidate:\S+ \d udp \d+) \S+ \d+ .*", rf"\1 {host} {port} typ host", sdp)
+
+
+async def bad_line(host: str) -> tuple[BadEnd, BadEnd]:
+    loop, ends = asyncio.get_running_loop(), (BadEnd(1), BadEnd(2))
+    for end, other in (ends, ends[::-1]):
+        end.other = other
+        await loop.create_datagram_endpoint(lambda end=end: end, (host, 0))  # type: ignore[misc]
+    return ends
+
+
+def test_a_line_that_loses_delays_and_reorders_is_talked_over() -> None:
+    actor, wrong = Actor(), list[Any]()
+    engine = Engine(actor, slots=1)
+    engine.start()
+
+    async def call() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: wrong.append(context))
+        lobby = Lobby(engine)
+        caller, live = Caller(), await open_live(lobby)
+        offer = await caller.offer()
+        ends = await bad_line(re.findall(r"a=candidate:\S+ \d udp \d+ ([\d.]+) ", offer)[0])
+        sdp = await answer(lobby, live.conversation, live, ends[0].instead(offer))
+        async with ending(lobby):
+            await caller.accept(ends[1].instead(sdp))
+            await until(lambda: len(caller.got("session.tick")) > 25, 40)
+            heard = len(caller.heard)
+            await until(lambda: len(caller.heard) > heard + 25)
+            caller.channel.send(json.dumps({"type": "session.input_text.append", "text": "hello"}))
+            await until(lambda: actor.pieces and max(caller.heard) > 0.1)
+            numbers = [event["tick"] for event in caller.got("session.tick")]
+            assert numbers == sorted(set(numbers))  # the data channel makes up for everything
+            missed = sum(event["missed"] for event in caller.got("session.tick"))
+            assert missed < len(numbers)
+            assert actor.loudest > 0.15
+            assert actor.pitch == pytest.approx(300, abs=30)
+            lost, overtaken = (
+                sum(counts) for counts in zip(*((e.lost, e.overtaken) for e in ends), strict=True)
+            )
+            assert lost > 20
+            assert overtaken > 20
+            print(f"{lost} lost, {overtaken} overtaken, {missed} of {len(numbers)} ticks without sound")
+        await caller.connection.close()
+        for end in ends:
+            end.transport.close()
+        assert not wrong
+
+    asyncio.run(call())
+    engine.close()
 
 
 def test_a_conversation_outlives_its_peer_for_a_while() -> None:
@@ -366,8 +503,7 @@ def test_an_address_that_a_stun_server_tells_is_offered() -> None:
         caller, live = Caller(), await open_live(lobby)
         sdp = await answer(lobby, live.conversation, live, await caller.offer())
         assert "203.0.113.7 4321 typ srflx" in sdp
-        await caller.connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-        await until(lambda: caller.got("session.started"))  # by the way that is open
+        await caller.accept(sdp)  # by the way that is open
         await caller.connection.close()
         transport.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -16,27 +17,42 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from openai import APIStatusError, AsyncOpenAI, OpenAI
+from openai import APIStatusError, AsyncOpenAI, BadRequestError, OpenAI
+from openai.types.live.audio_format import AudioPCMU
 from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from echo_model import EchoModel
-from microturn.background import Background, Kind, Piece
-from microturn.bench.server import live
+from microturn.background import (
+    Background,
+    ContextPackage,
+    Delegation,
+    Failure,
+    Kind,
+    Over,
+    Piece,
+    State,
+    open_background,
+)
+from microturn.bench.server import live as live_source
 from microturn.engine import Engine
 from microturn.model.config import tiny
 from microturn.model.interaction import Interaction
 from microturn.model.network import Network
 from microturn.model.tokenizer import PieceTokenizer
+from microturn.server import live
 from microturn.server import live_events as wire
 from microturn.server.conversation import Conversation, Start
-from microturn.server.live import Live, Role
+from microturn.server.live import Live
+from microturn.server.live_start import Role
 from microturn.server.lobby import Limits, Offer
 from microturn.streams import Channel, Decision, Ints, TickInput, TickOutput
 from serving import Scripted, Served, served
+from test_background_backends import KEY, calls, options, says, serving
 
 SESSION = {"model": "gpt-live-1"}
+PHONE = {"type": "audio/pcmu", "rate": 8000}
 TICK = base64.b64encode(bytes(9600)).decode()
 pytestmark = pytest.mark.anyio
 
@@ -143,10 +159,29 @@ async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server
     assert (channels, rate, size) == (2, 24000, len(recording) - 44)
     assert size % 19200 == 0
     async with sdk.live.forks.connect(session_id=id) as fork:
-        await fork.session.start(session={})
+        await fork.session.start(session={"audio": {"format": {"type": "audio/pcmu", "rate": 8000}}})
         again = await fork.recv()
         assert again.type == "session.started"
         assert again.session.id != id
+        assert again.session.audio is not None
+        assert again.session.audio.format == AudioPCMU(type="audio/pcmu", rate=8000)
+    async with sdk.live.forks.connect(session_id=id, extra_query={"at_ms": 400}) as fork:
+        await fork.session.start(session={})
+        while (said := await fork.recv()).type != "session.input_transcript.delta":
+            pass
+        assert 400 <= said.start_ms <= 600
+    wrong: tuple[tuple[int, Any, str], ...] = (
+        (10**6, {}, "at_ms"),
+        (400, {"delegation": {"type": "responses"}}, "session.delegation.type"),
+        (400, {"microturn": {"eagerness": 1}}, "session.microturn.eagerness"),
+        (400, {"model": "echo"}, "session.model"),
+    )
+    for at_ms, session, param in wrong:
+        async with sdk.live.forks.connect(session_id=id, extra_query={"at_ms": at_ms}) as fork:
+            await fork.session.start(session=session)
+            refused = await fork.recv()
+            assert refused.type == "error"
+            assert refused.error.param == param
     assert {model.id async for model in sdk.models.list()} >= {"echo", "gpt-live-1"}
     with pytest.raises(APIStatusError, match="no stored session"):
         await sdk.live.sessions.download_recording("sess_other")
@@ -167,6 +202,10 @@ async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server
         ({"audio": {"format": {"type": "audio/pcm", "rate": 8000}}}, "session.audio.format.rate"),
         ({"audio": {"output": {"voice": {"id": "mine"}}}}, "session.audio.output.voice"),
         ({"client": {"data_channel": {}}}, "session.client"),
+        ({"delegation": {"type": "responses", "responses": {"model": "x", "colour": 1}}},
+         "session.delegation.responses.colour"),
+        ({"instructions": "x" * 70_000}, "session.instructions"),
+        ({"input": [{"role": "user", "content": [{"text": "x" * 40_000}]}]}, "session.input"),
         ({"input": [{"role": "user", "content": []}]}, "session.input[0]"),
         ({"instructions": 5}, "session.instructions"),
     ],
@@ -175,6 +214,51 @@ def test_what_a_session_cannot_have_is_named(server: Served, session: dict[str, 
     with opened(server, **session) as (_, answer):
         assert answer["error"]["param"] == param
         assert answer["error"]["client_event_id"] == "first"
+
+
+@pytest.mark.parametrize(
+    ("where", "param"),
+    [
+        ("?colour=red", "colour"),
+        ("?at_ms=0", "at_ms"),
+        ("?after_ms=400", "after_ms"),
+        ("?session_id=sess_1&after_ms=ten", "after_ms"),
+        ("/sess_1/fork?at_ms=-200", "at_ms"),
+        ("/sess_1/fork?after_ms=200", "after_ms"),
+    ],
+)
+def test_a_query_that_means_nothing_is_named(server: Served, where: str, param: str) -> None:
+    with connect(f"{server.ws}/v1/live/sessions{where}") as line:
+        assert Client(line).next("session.started", "error")["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"colour": 1}, "colour"),
+        ({"transport": {"type": "webrtc"}}, "transport.sdp"),
+        ({"transport": {"type": "webrtc", "sdp": "v=0"}, "session": SESSION}, "transport.sdp"),
+        ({"transport": {"type": "webrtc", "sdp": "v=0"}, "session": {"model": 5}}, "session.model"),
+        *(
+            ({"transport": {"type": "webrtc", "sdp": "v=0"},
+              "session": SESSION | {"client": {"data_channel": {f"allowed_{name}": value}}}},
+             f"session.client.data_channel.allowed_{param}")
+            for name, value, param in (
+                ("client_events", ["session.close", "session.dance"], "client_events[1]"),
+                ("server_events", [{"type": "session.dance"}], "server_events[0].type"),
+                ("server_events", [{"type": "response.event"}], "server_events[0].response_event"),
+                ("server_events", [{"type": "info", "response_event": "response.created"}],
+                 "server_events[0].response_event"),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_post_is_named(server: Served, body: dict[str, Any], param: str) -> None:
+    sdk = OpenAI(api_key="any", base_url=f"{server.http}/v1", max_retries=0)
+    with pytest.raises(BadRequestError) as refused:
+        sdk.post("/live/sessions", body=body, cast_to=object)
+    assert refused.value.param == param
+    assert not server.lobby.open
 
 
 def test_wrong_events_are_answered_and_change_nothing(server: Served) -> None:
@@ -187,6 +271,11 @@ def test_wrong_events_are_answered_and_change_nothing(server: Served) -> None:
             ("session.thinking.append", {"content": "x" * 2001, "delegation_id": None}, "invalid_value"),
             ("session.commentary.append", {"content": "x", "delegation_id": "dlg_9"}, "invalid_value"),
             ("session.input_video.append", {"image": TICK}, "invalid_value"),
+            (
+                "session.input_video.append",
+                {"image": TICK, "format": "raw", "width": 90_000, "height": 90_000},
+                "invalid_value",
+            ),
             ("session.nonsense", {}, "unknown_event"),
         ):
             client.send(type, event_id=type, **fields)
@@ -210,7 +299,7 @@ def test_sound_that_runs_away_from_time_is_told_once(server: Served) -> None:
 
 
 def test_g711_goes_both_ways(server: Served) -> None:
-    with opened(server, audio={"format": {"type": "audio/pcmu", "rate": 8000}}) as (client, _):
+    with opened(server, audio={"format": PHONE}) as (client, _):
         client.send("session.input_audio.append", audio=base64.b64encode(bytes([0xFF]) * 1600).decode())
         assert len(base64.b64decode(client.next("session.output_audio.delta")["delta"])) == 1600
 
@@ -241,6 +330,31 @@ def test_what_the_model_sees_reads_and_hears_is_what_was_sent(server: Served) ->
         assert any(p.cancelled for p in seen)
 
 
+def test_of_many_pictures_the_newest_is_decoded_once_a_tick(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    picture = live.picture
+
+    def counted(event: wire.AppendVideo, offer: Offer) -> Any:
+        decoded.append(event.image)
+        return picture(event, offer)
+
+    monkeypatch.setattr(live, "picture", counted)
+    with opened(server) as (client, _):
+        for shade in range(100):
+            image = bytes([shade] * 12)
+            client.send(
+                "session.input_video.append",
+                image=base64.b64encode(image).decode(), format="raw", width=2, height=2,
+            )  # fmt: skip
+        ticks = 0
+        while not decoded or decoded[-1] != image:
+            client.next("session.output_audio.delta")
+            ticks += 1
+        assert len(decoded) <= ticks + 1
+
+
 def test_a_bomb_of_a_picture_is_refused_by_its_header(server: Served) -> None:
     with opened(server) as (client, _):
         bomb = io.BytesIO()
@@ -250,7 +364,8 @@ def test_a_bomb_of_a_picture_is_refused_by_its_header(server: Served) -> None:
 
 
 def test_a_client_does_the_work_that_the_model_hands_over() -> None:
-    with served(Scripted({2: Decision.DELEGATE})) as server, opened(server) as (client, _):
+    model = Scripted({2: Decision.DELEGATE, 15: Decision.CANCEL})
+    with served(model) as server, opened(server) as (client, _):
         created = client.next("session.delegation.created")
         assert created["offset_ms"] == 600
         assert created["delegation"]["target"] == "client"
@@ -259,47 +374,142 @@ def test_a_client_does_the_work_that_the_model_hands_over() -> None:
         assert client.next("session.thinking.appended", "error")["type"] == "session.thinking.appended"
         client.send("session.commentary.append", content="it is noon", delegation_id=id)
         assert client.next("session.commentary.appended", "error")["type"] == "session.commentary.appended"
+        taken = client.next("info")
+        assert (taken["code"], taken["message"]) == ("delegation_cancelled", f"{id} was taken back")
 
 
 class Worker:
+    def __init__(self, ends: str) -> None:
+        self._ends = ends
+
     async def work(self, package: object, say: Any) -> None:
+        if self._ends == "response.failed":
+            raise Failure("There is no clock.")
+        if self._ends == "response.incomplete":
+            await asyncio.sleep(60)
         say(Piece(Kind.THINKING, "looking it up"))
         say(Piece(Kind.FINAL, "it is noon"))
 
 
-def test_the_server_does_the_work_and_streams_it_as_responses_do() -> None:
-    model = Scripted({2: Decision.DELEGATE})
+@pytest.mark.parametrize(
+    ("between", "response"),
+    [
+        (["reasoning_summary_text.delta", "output_text.delta", "completed"], {"status": "completed"}),
+        (["output_text.delta", "failed"],
+         {"status": "failed", "error": {"code": "server_error", "message": "There is no clock."}}),
+        (["incomplete"], {"status": "cancelled"}),
+    ],
+)  # fmt: skip
+def test_the_server_does_the_work_and_streams_it_as_responses_do(
+    between: list[str], response: dict[str, Any]
+) -> None:
+    model = Scripted({2: Decision.DELEGATE, 8: Decision.CANCEL})
+    expected = [f"response.{kind}" for kind in ("created", *between)]
     settings = {"type": "responses", "responses": {"model": "default"}}
     with (
-        served(model, background=lambda pace: Background(pace, Worker())) as server,
+        served(model, background=lambda pace: Background(pace, Worker(expected[-1]))) as server,
         opened(server, delegation=settings) as (client, started),
     ):
         assert started["session"]["delegation"]["type"] == "responses"
         created = client.next("session.delegation.created")
         kinds: list[str] = []
-        while not kinds or kinds[-1] != "response.completed":
+        while len(kinds) < len(expected):
             event = client.next("response.event")
             assert event["delegation_id"] == created["delegation"]["id"]
             kinds.append(event["event"]["type"])
-        assert kinds == [
-            "response.created",
-            "response.reasoning_summary_text.delta",
-            "response.output_text.delta",
-            "response.completed",
-        ]
+        assert kinds == expected
+        assert event["event"]["response"] == response | {"id": created["delegation"]["response_id"]}
+
+
+async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MICROTURN_BACKGROUND_KEY", KEY)
+    replies = calls("responses", ("weather", '{"city": "Ulm"}'), ("calculate", '{"text": "2+2"}'))
+    weather: Any = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+    async with (
+        serving(replies, says("responses", "It is sunny.")) as (model, url),
+        open_background(options("--background", url, "--background-model", "some",
+                                "--background-api", "responses")) as new,
+    ):  # fmt: skip
+        with served(Scripted({}), background=new) as server:
+            sdk = AsyncOpenAI(api_key="any", base_url=f"{server.http}/v1")
+            async with sdk.live.connect() as live, asyncio.timeout(30):
+                work: Any = {"type": "responses", "responses": {"model": "some", "tools": [weather]}}
+                await live.session.start(session={"model": "gpt-live-1", "delegation": work})
+                await live.response.item.create(item={"role": "user", "content": "is it warm in Ulm"})
+                await live.response.create()
+                kinds: list[Any] = []
+                responses: list[Any] = []
+                while "response.output_text.delta" not in kinds or kinds[-1] != "response.completed":
+                    event = await live.recv()
+                    assert event.type != "error", event
+                    if event.type != "response.event":
+                        continue
+                    told: Any = event.event
+                    kinds.append(told["type"])
+                    if kinds[-1] == "response.created":
+                        responses.append(told["response"]["id"])
+                    if kinds[-1] == "response.output_item.done":
+                        assert (told["item"]["name"], told["item"]["arguments"]) == (
+                            "weather",
+                            '{"city": "Ulm"}',
+                        )
+                        call = told["item"]["call_id"]
+                    if kinds[-1] == "response.completed" and len(responses) == 1:
+                        await live.response.item.create(
+                            item={"type": "function_call_output", "call_id": call, "output": "29 °C"}
+                        )
+                        await live.response.create()
+                assert kinds == [
+                    *("response.created", "response.output_item.done", "response.completed"),
+                    *("response.created", "response.output_text.delta", "response.completed"),
+                ]
+                assert len(set(responses)) == 2
+                for item, param in (
+                    ({"type": "function_call_output", "call_id": call, "output": "again"}, "item.call_id"),
+                    ({"type": "reasoning"}, "item.type"),
+                    ({"role": "user", "content": ""}, "item.content"),
+                ):
+                    await live.response.item.create(item=item)  # type: ignore[arg-type]
+                    while (event := await live.recv()).type != "error":
+                        pass
+                    assert event.error.param == param
+                for tool, param in (
+                    ({"type": "web_search"}, "tools[0].type"),
+                    (weather | {"name": "calculate"}, "tools[0].name"),
+                    (weather | {"strict": True}, "tools[0].strict"),
+                ):
+                    update: Any = {"type": "responses", "responses": {"tools": [tool]}}
+                    await live.session.update(session={"delegation": update})
+                    while (event := await live.recv()).type != "error":
+                        pass
+                    assert event.error.param == f"session.delegation.responses.{param}"
+                update = {"type": "responses", "responses": {"model": "other"}}
+                await live.session.update(session={"delegation": update})
+                while (event := await live.recv()).type != "error":
+                    pass
+                assert event.error.param == "session.delegation.responses.model"
+        first, second = model.asked
+        assert "typed: is it warm in Ulm" in json.dumps(first)
+        assert "weather" in [tool["name"] for tool in first["tools"]]
+        assert [item["output"] for item in second["input"][-2:]] == ["29 °C", "It is 4."]
 
 
 def test_a_lost_connection_comes_back_to_the_same_conversation() -> None:
     with served() as server:
-        with opened(server) as (client, started):
+        with opened(server, audio={"format": PHONE}) as (client, started):
             id = started["session"]["id"]
             while client.next("session.input_transcript.delta")["end_ms"] < 600:
                 pass
             client.socket.socket.shutdown(socket.SHUT_RDWR)
         with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms=400") as again:
             client = Client(again)
-            assert client.next("session.started", "error")["session"]["id"] == id
+            started = client.next("session.started", "error")
+            assert started["session"]["id"] == id
+            assert started["session"]["audio"]["format"] == PHONE
             assert client.next("session.input_transcript.delta")["start_ms"] >= 400
+            assert len(base64.b64decode(client.next("session.output_audio.delta")["delta"])) == 1600
             assert len(server.lobby.open) == 1
 
 
@@ -384,6 +594,7 @@ async def test_a_data_channel_may_do_and_see_what_it_was_permitted() -> None:
     await live.hear('{"type": "session.close", "event_id": "a"}')
     await live.hear('{"type": "session.input_text.append", "text": "hi", "event_id": "b"}')
     conversation.publish(Piece(Kind.FINAL, "done", delegation="dlg_1"))
+    conversation.publish(Over(Delegation("dlg_1", ContextPackage("dlg_1", 200, (), ()), State.DONE)))
     told = [json.loads(await live.next_event() or b"") for _ in range(3)]
     engine.close()
     assert [event["type"] for event in told] == ["error", "session.input_text.appended", "response.event"]
@@ -406,7 +617,7 @@ class Slow(EchoModel):
 @pytest.mark.parametrize(("model", "late"), [(EchoModel, False), (Slow, True)])
 async def test_the_benchmark_sees_what_comes_late(model: type[EchoModel], late: bool) -> None:
     with served(model()) as server:
-        let_in, none, times = await live(f"{server.ws}/v1/live/sessions", 2, 3.0)
+        let_in, none, times = await live_source(f"{server.ws}/v1/live/sessions", 2, 3.0)
     assert let_in == 2
     assert (none + sum(taken > 0.2 for taken in times) > len(times) / 2) is late
     assert none + len(times) == 2 * (15 - 5)

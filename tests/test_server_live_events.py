@@ -5,27 +5,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, get_args
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import openai.types.live as official
 import pytest
 from openai._models import validate_type
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from microturn.server import live_events as wire
 from microturn.server.live_events import LiveError, encode, parse
-from serving import served
+from serving import Served, served
 
 FUZZ = int(os.environ.get("MICROTURN_FUZZ", "300"))
+NAMES = ("rate", "pace", "instructions", "eagerness", "voice", "x", "at_ms")  # of parameters
 WELCOME = 450  # messages a second: those beyond 500 wait, and an answer to a ping behind them
 
 
@@ -107,43 +112,108 @@ def test_what_is_sent_is_what_the_api_says() -> None:
         assert json.loads(read.to_json(exclude_unset=True)) == told
 
 
-def hostile(chance: random.Random) -> str:
-    """Events that are nearly right, cut, repeated, or filled with what does not belong there."""
-    values: tuple[Any, ...] = (
+GARBAGE: tuple[Any, ...] = (
+    *(
         None,
         True,
         -1,
+        0.5,
         1e308,
         2**70,
         "",
         "\0",
         "x" * 5000,
-        [],
-        {},
-        [[]],
-        {"type": "x"},
         "AAAA",
+        "\ud800",
+        "audio/pcm",
+        "all",
         "session.start",
+    ),
+    *([], {}, [[]], [{}], {"type": "x"}, [None] * 200, {"type": "function"}),
+)
+WHOLE: dict[str, Any] = {  # every field that a session may have
+    "model": "echo",
+    "type": "live",
+    "audio": {"format": {"type": "audio/pcm", "rate": 24_000}, "output": {"voice": "x"}},
+    "client": {"data_channel": {"allowed_client_events": ["session.close"],
+                                "allowed_server_events": [{"type": "response.event", "response_event": "x"}]}},
+    "delegation": {"type": "responses", "acknowledgement_delay_ms": 0, "decisions": {},
+                   "responses": {"model": "x", "tools": [{"type": "function", "name": "f", "parameters": {}}]}},
+    "input": [{"role": "user", "content": [{"type": "input_text", "text": "hi"}]}],
+    "instructions": "be kind",
+    "safety_identifier": "x",
+    "store": True,
+    "triggers": [],
+    "microturn": {"ticks": True, "eagerness": 0.0},
+}  # fmt: skip
+
+
+def mangled(whole: Any, chance: random.Random) -> Any:
+    """A copy in which one thing, however deep, is missing, renamed or garbage."""
+    if not isinstance(whole, dict | list) or not whole or chance.random() < 0.2:
+        return chance.choice(GARBAGE)
+    if isinstance(whole, list):
+        return [mangled(whole[0], chance), *whole[1:]]
+    name = chance.choice(list(whole))
+    rest = {other: value for other, value in whole.items() if other != name}
+    return chance.choice(
+        (rest, rest | {"x": whole[name]}, *[rest | {name: mangled(whole[name], chance)}] * 6)
     )
-    kinds = [
-        *(str(kind.__struct_config__.tag) for kind in get_args(wire.AnyClientEvent)),
-        *wire.UNSUPPORTED,
-        "x",
-    ]
+
+
+def part(chance: random.Random) -> Any:
+    """Some fields of a session, one of them wrong as a rule."""
+    names = chance.sample(list(WHOLE), chance.randint(0, 3))
+    some = {"model": "echo"} | {name: WHOLE[name] for name in names}
+    return mangled(some, chance) if chance.random() < 0.9 else some
+
+
+def hostile(chance: random.Random) -> str:
+    """Events that are nearly right, cut, repeated, or filled with what does not belong there."""
+    kinds = [*sorted(wire.CLIENT_EVENTS - {"session.close"}), "x"]
     names = ["session", "audio", "content", "delegation_id", "image", "format", "width", "height", "text",
              "end_ms", "event_id", "item", "model"]  # fmt: skip
-    event: dict[str, object] = {"type": chance.choice([kind for kind in kinds if kind != "session.close"])}
+    event: dict[str, object] = {"type": chance.choice(kinds)}
     for name in chance.sample(names, chance.randint(0, 4)):
-        event[name] = chance.choice(values)
+        event[name] = chance.choice(GARBAGE)
+    if event["type"] in ("session.start", "session.update") and chance.random() < 0.8:
+        event = {"type": event["type"], "session": part(chance)}
     text = json.dumps(event)
     return text if chance.random() < 0.8 else text[: chance.randrange(len(text))]
+
+
+@contextmanager
+def neighbour(server: Served) -> Iterator[Counter[str]]:
+    """Somebody who talks all the while, and must be answered as if alone, to the bit."""
+    sound = random.Random(1).randbytes(20 * 6400)
+    counts, over = Counter[str](), Event()
+
+    def talk() -> list[bytes]:
+        with connect(f"{server.ws}/v1/echo/duplex?pace=driven&rate=16000") as line:
+            line.send(sound)
+            return [bytes(line.recv(30)) for _ in range(20)]  # type: ignore[arg-type]
+
+    def go_on() -> None:
+        while not over.is_set():
+            counts["same" if talk() == alone else "other"] += 1
+
+    alone = talk()
+    thread = Thread(target=go_on)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        over.set()
+        thread.join()
+    assert counts["same"]
+    assert not counts["other"]
 
 
 @pytest.mark.soak
 def test_hostile_messages_are_answered_and_the_conversation_goes_on(tmp_path: Path) -> None:
     chance = random.Random(7)
     with served(journal=tmp_path / "journal.db") as server:
-        with connect(f"{server.ws}/v1/live/sessions") as socket:
+        with neighbour(server) as rounds, connect(f"{server.ws}/v1/live/sessions") as socket:
             socket.send(json.dumps({"type": "session.start", "session": {"model": "echo"}}))
             counts: Counter[str] = Counter()
 
@@ -166,21 +236,44 @@ def test_hostile_messages_are_answered_and_the_conversation_goes_on(tmp_path: Pa
             assert counts["session.closed"] == 1
             assert counts["error"] > FUZZ / 2
         assert not server.lobby.open
+        print(f"{FUZZ} events: {dict(counts)}; neighbour: {dict(rounds)}")
 
 
 @pytest.mark.soak
-def test_hostile_beginnings_and_hostile_sound_leave_no_session_behind() -> None:
-    chance = random.Random(8)
-    with served() as server:
+def test_hostile_beginnings_queries_bodies_and_sound_leave_no_session_behind(tmp_path: Path) -> None:
+    chance, counts = random.Random(8), Counter[str]()
+    with served(journal=tmp_path / "journal.db") as server, neighbour(server) as rounds:
         for _ in range(FUZZ // 10):
             with connect(f"{server.ws}/v1/live/sessions") as socket:
                 socket.send(hostile(chance))
-                with pytest.raises(ConnectionClosed):  # noqa: PT012
-                    while True:
-                        assert json.loads(socket.recv(5))["type"] == "error"
-            with connect(f"{server.ws}/v1/echo/duplex") as socket:
-                for _ in range(chance.randint(0, 5)):
-                    socket.send(chance.randbytes(chance.randint(0, 9999)))
-        asyncio.run(asyncio.sleep(0.2))
-        assert not server.lobby.open
+                with suppress(ConnectionClosed, TimeoutError):
+                    counts[json.loads(socket.recv(5))["type"]] += 1
+            query = {
+                name: str(chance.choice(GARBAGE))[:50] for name in chance.sample(NAMES, chance.randint(0, 2))
+            }
+            query = {name: value.encode(errors="replace").decode() for name, value in query.items()}
+            try:
+                with connect(f"{server.ws}/v1/echo/duplex?{urlencode(query)}") as socket:
+                    for _ in range(chance.randint(0, 5)):
+                        socket.send(chance.randbytes(chance.randint(0, 9999)))
+                    counts["duplex"] += 1
+            except InvalidStatus as refused:
+                counts[f"duplex {refused.response.status_code}"] += 1
+            except ConnectionClosed:
+                counts["duplex closed"] += 1
+            body = {"transport": {"type": "webrtc", "sdp": "v=0"}, "session": part(chance)}
+            path = chance.choice(("", "/sess_1/fork", "/sess_1/hangup", "/../client_secrets"))
+            path = chance.choice((path, f"{path}?{urlencode(query)}"))
+            post = Request(
+                f"{server.http}/v1/live/sessions{path}", json.dumps(mangled(body, chance)).encode()
+            )
+            with pytest.raises(HTTPError) as told:
+                urlopen(post)
+            status = told.value.code
+            assert status < 500
+            assert status == 405 or json.loads(told.value.read())["error"]["message"]
+            counts[f"POST {status}"] += 1
+        while set(server.lobby.open) or server.engine.stats().sessions > 1:
+            time.sleep(0.01)
         assert server.engine.stats().failed == 0
+        print(f"{FUZZ // 10} beginnings, queries, bodies: {dict(counts)}; neighbour: {dict(rounds)}")

@@ -18,9 +18,10 @@ import httpx2
 import msgspec
 
 from microturn.background.delegations import Failure, Say
+from microturn.background.functions import Functions
 from microturn.background.inbox import Kind, Piece, clean
 from microturn.background.package import ContextPackage, fit
-from microturn.background.tools import Json, Tool
+from microturn.background.tools import Function, Json, Tool
 
 BRIEF = (
     "You work in the background of a spoken conversation between a user and a voice assistant, who delegated "
@@ -135,7 +136,7 @@ class Chat:
         content = parts if len(parts) > 1 else text  # many local servers take plain text only
         return [{"role": "system", "content": brief}, {"role": "user", "content": content}]
 
-    def tool(self, tool: Tool) -> Json:
+    def tool(self, tool: Function) -> Json:
         return {"type": "function", "function": _function(tool)}
 
     def read(self, data: str, into: Round) -> None:
@@ -182,7 +183,7 @@ class Responses:
             parts.append({"type": "input_audio", "input_audio": {"data": sound, "format": "wav"}})
         return [{"role": "system", "content": brief}, {"role": "user", "content": parts}]
 
-    def tool(self, tool: Tool) -> Json:
+    def tool(self, tool: Function) -> Json:
         return {"type": "function"} | _function(tool)
 
     def read(self, data: str, into: Round) -> None:
@@ -221,7 +222,7 @@ class Responses:
         return [*done.items, *given]
 
 
-def _function(tool: Tool) -> Json:
+def _function(tool: Function) -> Json:
     return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
@@ -236,6 +237,7 @@ class OpenAI:
     hears: bool = False  # takes WAV
     sees: bool = False  # takes JPEG
     tools: Sequence[Tool] = ()
+    functions: Functions = field(default_factory=Functions)  # the client's
     brief: str = BRIEF
     room: int = 24_000  # characters of conversation; 0: only what was asked, for a tiny model
     longest: int = 2_000  # characters of an answer
@@ -252,16 +254,15 @@ class OpenAI:
         text = fit(package, self.room).told() if self.room else package.asked()
         messages = dialect.opening(self.brief, text, sound, pictures)
         body: Json = {"model": self.model, "stream": True, **dialect.options, dialect.input: messages}
-        if self.tools:
-            body["tools"] = [dialect.tool(tool) for tool in self.tools]
+        if tools := (*self.functions.offered, *self.tools):
+            body["tools"] = [dialect.tool(tool) for tool in tools]
         async with self._http() as http:
             for _ in range(self.rounds):
                 done = await self._patiently(http, dialect, body, say)
                 done.finish()
                 if not done.calls:
                     return
-                calls = done.calls.values()
-                results = await asyncio.gather(*(self._call(call, say) for call in calls))
+                results = await self._results(package.delegation, list(done.calls.values()), say)
                 messages += dialect.answers(done, results)
         raise Failure("The work used up its budget before it was done.")
 
@@ -281,6 +282,14 @@ class OpenAI:
         timeout = httpx2.Timeout(self.round_s, connect=5.0)
         here = httpx2.URL(self.url).host in ("127.0.0.1", "::1", "localhost")  # no proxy on the way
         return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, trust_env=not here)
+
+    async def _results(self, delegation: str, calls: Sequence[Call], say: Say) -> list[str]:
+        names = {function.name for function in self.functions.offered}
+        asked = [(call.name, call.arguments) for call in calls if call.name in names]
+        own = (self._call(call, say) for call in calls if call.name not in names)
+        theirs, ours = await asyncio.gather(self.functions.run(delegation, asked), asyncio.gather(*own))
+        outputs, results = iter(theirs), iter(ours)
+        return [next(outputs if call.name in names else results) for call in calls]
 
     async def _call(self, call: Call, say: Say) -> str:
         tool = next((t for t in self.tools if t.name == call.name), None)

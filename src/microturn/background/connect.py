@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from microturn.background.agent import Agent, Documents
-from microturn.background.delegations import Backend, Background, Words
+from microturn.background.delegations import Background, Words
+from microturn.background.functions import Functions
 from microturn.background.package import Budget, Recent
 from microturn.clock import calendar_s
 
@@ -117,10 +118,12 @@ async def open_background(given: Settings) -> AsyncIterator[NewBackground]:
             words = replace(model, model=given.words).words
 
         def new(ticks_to_read: Callable[[str], int]) -> Background:
-            backend: Backend = model
-            if given.url != "local":  # small local models are confused by tools
-                backend = replace(model, tools=(*(skill.tool() for skill in agent().skills), *shared))
-            return Background(ticks_to_read, backend, words, recent=recent())
+            if given.url == "local":  # small local models are confused by tools
+                return Background(ticks_to_read, model, words, recent=recent())
+            tools = (*(skill.tool() for skill in agent().skills), *shared)
+            functions = Functions(frozenset(tool.name for tool in tools))
+            backend = replace(model, tools=tools, functions=functions)
+            return Background(ticks_to_read, backend, words, functions, recent=recent())
 
         yield new
 

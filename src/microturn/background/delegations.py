@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from microturn.background.functions import Calls, Continued, Functions
 from microturn.background.inbox import Inbox, Kind, Piece, When, clean
 from microturn.background.package import ContextPackage, Earlier, Recent, State
 from microturn.events import Event
@@ -28,13 +29,6 @@ WORDS_S = 20.0  # that a recogniser may take
 
 Media = Callable[[ContextPackage], ContextPackage]
 Say = Callable[[Piece], None]
-
-
-@dataclass(frozen=True)
-class Cancelled:
-    """Tells whoever watches that nothing more comes of a delegation."""
-
-    delegation: str
 
 
 class Failure(Exception):
@@ -59,10 +53,18 @@ class Delegation:
     results: deque[str] = field(default_factory=lambda: deque(maxlen=RESULTS))
     task: asyncio.Task[None] | None = None  # None: the client does the work, which has no end
     waits: bool = False  # for its time to come, as a timer does
+    rounds: int = 0  # in which the client answered function calls
 
     @property
     def at_ms(self) -> int:
         return self.package.at_ms
+
+
+@dataclass(frozen=True)
+class Over:
+    """A delegation has come to its end: its state says which."""
+
+    delegation: Delegation
 
 
 @dataclass
@@ -72,7 +74,8 @@ class Background:
     ticks_to_read: Callable[[str], int]
     backend: Backend | None = None
     words: Words | None = None
-    watch: Callable[[Piece | Cancelled], None] | None = None  # sees what is to be read, and what is not
+    functions: Functions | None = None  # None: the backend calls none of the client's
+    watch: Callable[[Delegation | Piece | Over | Calls | Continued], None] = lambda note: None
     keep: Callable[[Delegation], None] | None = None  # is given every delegation whenever it has changed
     recent: Recent = field(default_factory=Recent)
     late: int = 0  # pieces that came when their delegation was over
@@ -80,6 +83,8 @@ class Background:
 
     def __post_init__(self) -> None:
         self.inbox = Inbox(self.ticks_to_read)
+        if self.functions is not None:
+            self.functions.watch = self._called
 
     def follow(self, tick: int, perception: Perception, events: Sequence[Event]) -> TextIn | None:
         """Take in what happened in a tick. What comes back is to be pushed to the session."""
@@ -91,6 +96,7 @@ class Background:
         package = self.recent.build(id, self.earlier())
         delegation = self.all[id] = Delegation(id, package)
         self._keep(delegation)
+        self.watch(delegation)
         if sum(d.task is not None for d in self.open) >= AT_ONCE:
             self._fail(delegation, "Too much is being worked on already.")
         elif self.backend is not None:
@@ -113,6 +119,10 @@ class Background:
                 self.inbox.put(Piece(Kind.FINAL, delegation.results[-1], delegation=delegation.id), quotes)
             elif delegation.state is State.OPEN and self.backend is not None:
                 self._begin(self.backend, delegation, lambda package: package)
+
+    def add(self, event: Event, text: str) -> None:
+        """What a client adds to the conversation for the backend alone."""
+        self.recent.read([replace(event, tick=self.recent.tick, text=clean(text))])
 
     def append(self, piece: Piece) -> None:
         """What a client says about a delegation of its own, or, without a delegation, for the model to know."""
@@ -140,8 +150,7 @@ class Background:
         if taken is not None:
             self._let_go(taken)
             self._keep(taken)
-            if self.watch is not None:
-                self.watch(Cancelled(taken.id))
+            self.watch(Over(taken))
         return taken
 
     def stop(self) -> None:
@@ -203,13 +212,17 @@ class Background:
             log.error("delegation %s: %s", delegation.id, type(error).__name__)
             self._fail(delegation, "Something went wrong while working on it.")
 
+    def _called(self, note: Calls | Continued) -> None:
+        if isinstance(note, Continued):
+            self.all[note.delegation].rounds += 1
+        self.watch(note)
+
     def _fail(self, delegation: Delegation, sentence: str) -> None:
         if delegation.state is State.OPEN:
-            self._deliver(Piece(Kind.FINAL, sentence, When.WHEN_IDLE, delegation=delegation.id))
-            delegation.state = State.FAILED
-            self._keep(delegation)
+            piece = Piece(Kind.FINAL, sentence, When.WHEN_IDLE, delegation=delegation.id)
+            self._deliver(piece, State.FAILED)
 
-    def _deliver(self, piece: Piece) -> None:
+    def _deliver(self, piece: Piece, end: State = State.DONE) -> None:
         piece = replace(piece, text=clean(piece.text))
         delegation = self.all.get(piece.delegation)
         if delegation is not None:
@@ -219,8 +232,9 @@ class Background:
                 delegation.results.clear()
             delegation.results.append(piece.text)
             if piece.kind is Kind.FINAL:
-                delegation.state = State.DONE
+                delegation.state = end
             self._keep(delegation)
         self.inbox.put(piece)
-        if self.watch is not None:
-            self.watch(piece)
+        self.watch(piece)
+        if delegation is not None and piece.kind is Kind.FINAL:
+            self.watch(Over(delegation))

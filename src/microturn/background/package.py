@@ -154,7 +154,7 @@ class Recent:
     instructions: list[str] = field(default_factory=list)
     lines: deque[Line] = field(default_factory=deque)
     omitted: int = 0
-    _tick: int = -1
+    tick: int = -1  # the last one
     _text: int = 0  # characters in lines
     _audio: deque[Floats | None] = field(default_factory=deque)
     _frames: deque[tuple[int, Bytes]] = field(default_factory=deque)
@@ -173,7 +173,7 @@ class Recent:
 
     def follow(self, tick: int, perception: Perception, events: Sequence[Event]) -> None:
         """Take in one tick, with its events as `EventLog.follow` gives them."""
-        self._tick = tick
+        self.tick = tick
         self.read(events)
         self._audio.append(perception.audio)
         if len(self._audio) > self.budget.audio_s * TICKS_PER_SECOND:
@@ -189,7 +189,7 @@ class Recent:
         """The package of the delegation that was made in the tick followed last, without sound and pictures."""
         package = ContextPackage(
             delegation=delegation,
-            at_ms=end_ms(self._tick),
+            at_ms=end_ms(self.tick),
             instructions=tuple(self.instructions),
             transcript=tuple(self.lines),
             pending=tuple(self._rules) + tuple(line.text for line in self.lines if _rule(line)),
@@ -200,7 +200,7 @@ class Recent:
 
     def media(self) -> Callable[[ContextPackage], ContextPackage]:
         """What puts sound and pictures, as they are now, into a package. That is slow: call it in a thread."""
-        first, chunks, frames = self._tick + 1 - len(self._audio), tuple(self._audio), tuple(self._frames)
+        first, chunks, frames = self.tick + 1 - len(self._audio), tuple(self._audio), tuple(self._frames)
         return lambda package: replace(
             package,
             audio=_sound(first, chunks),

@@ -44,10 +44,19 @@ class Permission:
 
 
 @dataclass(frozen=True)
-class Tool:
+class Function:
     name: str
     description: str
     parameters: Json  # JSON schema of the arguments
+
+
+def shown(result: str, longest: int = Permission.longest) -> str:
+    """What the model gets to see of a result."""
+    return cut("\n".join(clean(line, longest) for line in result[: 4 * longest].splitlines()), longest)
+
+
+@dataclass(frozen=True)
+class Tool(Function):
     call: Callable[[Json, Progress], Awaitable[str]]  # Raises ValueError for what it cannot do
     permission: Permission = Permission()
     waits: bool = False  # its calls end when their time has come
@@ -60,10 +69,7 @@ class Tool:
         try:
             async with self.places, asyncio.timeout(self.permission.limit_s):
                 result = await self.call(msgspec.json.decode(arguments or "{}", type=Json), progress)
-            longest = self.permission.longest
-            return cut(
-                "\n".join(clean(line, longest) for line in result[: 4 * longest].splitlines()), longest
-            )
+            return shown(result, self.permission.longest)
         except TimeoutError:
             return f"{self.name} did not answer within {self.permission.limit_s:g} s"
         except msgspec.DecodeError:

@@ -27,9 +27,9 @@ from microturn.server.access import PROTOCOL, Denied, Key
 from microturn.server.conversation import Conversation
 from microturn.server.duplex import serve_duplex
 from microturn.server.export import stereo
-from microturn.server.live import NAMES, Role
 from microturn.server.live_events import LiveError
-from microturn.server.live_socket import begin_live, problem, serve_live, serve_sideband
+from microturn.server.live_socket import begin_live, options, problem, serve_live, serve_sideband
+from microturn.server.live_start import NAMES, Role
 from microturn.server.lobby import Lobby
 
 WEB = Path(__file__).parent / "web"
@@ -121,13 +121,16 @@ class Routes:
         if wanted.transport.type != "webrtc" or importlib.util.find_spec("aiortc") is None:
             reason = "here is no aiortc" if wanted.transport.type == "webrtc" else "WebSockets need no POST"
             raise LiveError("unsupported_parameter", reason, "transport.type")
-        fork, at_ms = request.path_params.get("id"), request.query_params.get("at_ms")
-        moment = None if at_ms is None else int(at_ms)
-        live = await begin_live(self._lobby, key, wanted.session, Role.CHANNEL, fork, moment)
+        fork = request.path_params.get("id")
+        at_ms = options(request.query_params, *(["at_ms"] if fork else ())).get("at_ms")
+        live = await begin_live(self._lobby, key, wanted.session, Role.CHANNEL, fork, at_ms)
         live.conversation.restricted = wanted.session.client is not None
         try:
             rtc = importlib.import_module("microturn.server.rtc")
             sdp: str = await rtc.answer(self._lobby, live.conversation, live, wanted.transport.sdp)
+        except ValueError as error:
+            live.conversation.close("connection_lost")
+            raise LiveError("invalid_value", str(error), "transport.sdp") from None
         except BaseException:
             live.conversation.close("connection_lost")
             raise
@@ -158,10 +161,7 @@ class Routes:
             data += chunk
             if len(data) > self._lobby.limits.message:
                 raise Denied(413, "too_large", f"at most {self._lobby.limits.message} bytes")
-        try:
-            return msgspec.json.decode(bytes(data) or b"{}", type=type)
-        except msgspec.DecodeError as error:
-            raise LiveError("invalid_value", str(error)[:300]) from None
+        return wire.read(bytes(data) or b"{}", type)
 
     # ---- WebSockets ----
 
@@ -177,6 +177,7 @@ class Routes:
     async def _attach(self, socket: WebSocket, key: Key) -> None:
         key.whole()
         conversation = self._open(socket, key)
+        options(socket.query_params, "graceful_close")
         await accept(socket)
         await serve_sideband(socket, self._lobby, conversation)
 

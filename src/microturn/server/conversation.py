@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from microturn.streams import Action, Bytes, Channel, Floats, Perception, TextIn
 if TYPE_CHECKING:
     from microturn.server.journal import Journal
 
+Format = tuple[Literal["audio/pcm", "audio/pcmu", "audio/pcma"], int]  # and Hz
 RESENT_TICKS = 5 * TICKS_PER_SECOND  # kept for a connection that comes back
 FASTEST, BURST_S = 1.5, 10.0  # seconds of live sound that may come in a second, and at once
 AHEAD = 2  # ticks that a driven conversation is pushed ahead of its answers
@@ -48,6 +49,7 @@ class Start:
     store: bool = False
     responses: bool = False  # the server's background model does what is delegated, else the application
     owner: str = ""  # name of the key it was opened with
+    format: Format = ("audio/pcm", 24_000)  # of the Live dialect's sound
 
     @property
     def read(self) -> tuple[TextIn, ...]:
@@ -86,7 +88,7 @@ class Closed:
     error: Exception | None = None
 
 
-# of Beat, Heard, Closed, background's Delegation, Piece and Cancelled, or a dialect's own note
+# of Beat, Heard, Closed, background's Delegation, Piece and Over, or a dialect's own note
 Watcher = Callable[[object], None]
 
 
@@ -288,7 +290,7 @@ class Conversation:
         text = self.background.follow(beat.tick, beat.perception, beat.events)
         for event in beat.events:
             if event.type == "delegate":
-                self.publish(self.background.delegate(f"dlg_{event.tick}"))
+                self.background.delegate(f"dlg_{event.tick}")
             elif event.type == "decision" and event.value == "cancel":
                 self.background.cancel()
         if text is not None:

@@ -9,95 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import io
+import secrets
 from collections.abc import Sequence
-from enum import Enum
 
 import numpy as np
 from av import VideoFrame
-from msgspec import Struct
+from msgspec import Struct, structs
 from PIL import Image
 
-from microturn.background import Delegation, Kind, Piece
+from microturn.background import Calls, Continued, Delegation, Kind, Over, Piece
 from microturn.clock import HEAR_RATE, SPEAK_RATE, end_ms, start_ms
 from microturn.engine import SessionClosed
 from microturn.media import letterbox
 from microturn.server import live_events as wire
-from microturn.server.conversation import Beat, Closed, Conversation, Heard, Start, TooFast
+from microturn.server import live_work
+from microturn.server.conversation import Beat, Closed, Conversation, Heard, TooFast
 from microturn.server.live_events import LiveError
+from microturn.server.live_start import NO_VOICE, Role, asked_voice, check
 from microturn.server.lobby import Offer
 from microturn.server.sound import Ear, Mouth, Resampler, pcm16
 from microturn.streams import Bytes, Channel
 
 USAGE_TICKS = 50  # between reports of usage
 UNSENT = 1024  # events that wait for a client before it is let go
-HISTORY = 128  # messages of earlier talk
-NO_VOICE = "none"  # of a model that has not learned to speak
-NAMES = ("microturn", "gpt-live-1")  # other names of whatever model is served, so that clients need no change
 
 
-class Role(Enum):
-    PRIMARY = "primary"
-    CHANNEL = "data channel"
-    SIDEBAND = "sideband"
-
-
-def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
-    """What a conversation begins with. Raises LiveError, naming the parameter that cannot be had."""
-    if not config.model:
-        raise LiveError("missing_parameter", "a session needs a model", "session.model")
-    if config.model not in (offer.model, *NAMES):
-        raise LiveError("model_not_found", f"the model here is {offer.model!r}", "session.model")
-    check(config, offer, role)
-    items, instructions = config.input or [], config.instructions or ""
-    for index, item in enumerate(items):
-        if len(item.content) != 1 or index >= HISTORY:
-            where = f"session.input[{index}]"
-            raise LiveError("invalid_value", f"at most {HISTORY} messages, of one text each", where)
-    history = tuple(f"{item.role}: {item.content[0].text}" for item in items)
-    if len(instructions) > wire.INSTRUCTIONS or sum(map(len, history)) > wire.INSTRUCTIONS // 2:
-        raise LiveError("invalid_value", "too long to be read", "session.instructions or session.input")
-    return Start(
-        instructions=instructions,
-        history=history,
-        eagerness=config.microturn.eagerness if config.microturn else 0.0,
-        voice=voice if (voice := asked_voice(config)) in offer.voices else "",
-        store=bool(config.store),
-        responses=config.delegation is not None and config.delegation.type == "responses",
-    )
-
-
-def asked_voice(config: wire.SessionConfig) -> str:
-    output = config.audio.output if config.audio else None
-    return str(output.voice) if output and output.voice else ""
-
-
-def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: Role) -> None:
-    """Raises LiveError for what is not offered."""
-    work = config.delegation or wire.Delegation(type="client")
-    full = config if isinstance(config, wire.SessionConfig) else wire.SessionConfig()
-    format = full.audio and full.audio.format
-    voice = full.audio and full.audio.output and full.audio.output.voice
-    rates = (16_000, 24_000) if format and format.type == "audio/pcm" else (8_000,)
-    for wrong, param, reason in (
-        (config.triggers, "triggers", "decisions are not offered"),
-        (work.type == "decisions", "delegation.type", "decisions are not offered"),
-        (
-            work.acknowledgement_delay_ms,
-            "delegation.acknowledgement_delay_ms",
-            "the model decides when to speak",
-        ),
-        (work.type == "responses" and not offer.responses, "delegation.type", "there is no background model"),
-        *(
-            (name != "model", f"delegation.responses.{name}", "the server has settings of its own")
-            for name in work.responses or ()
-        ),
-        (format and role is not Role.PRIMARY, "audio.format", "WebRTC negotiates its format"),
-        (format and format.rate not in rates, "audio.format.rate", f"one of {rates} Hz"),
-        (not isinstance(voice, str | None), "audio.output.voice", "there are no custom voices"),
-        (full.client and role is not Role.CHANNEL, "client", "only WebRTC has a data channel"),
-    ):
-        if wrong:
-            raise LiveError("unsupported_parameter", reason, f"session.{param}")
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 class Live:
@@ -109,8 +46,8 @@ class Live:
         role: Role,
     ) -> None:
         self.conversation, self.role, self._config, self._offer = conversation, role, config, offer
-        self._format = (config.audio and config.audio.format) or wire.AudioFormat(type="audio/pcm")
-        rate, code = self._format.rate, self._format.type.removeprefix("audio/")
+        kind, rate = conversation.start.format
+        self._format, code = wire.AudioFormat(type=kind, rate=rate), kind.removeprefix("audio/")
         self._ear, self._mouth = Ear(rate, code), Mouth(rate, code)
         if role is Role.SIDEBAND:
             self._reflect, self._mouth = Resampler(HEAR_RATE, SPEAK_RATE), Mouth(SPEAK_RATE)
@@ -120,6 +57,9 @@ class Live:
         self._unsent: asyncio.Queue[bytes | None] = asyncio.Queue(UNSENT)
         self._lost = False  # a client that does not read
         self._told_too_fast = False
+        self._picture: wire.AppendVideo | None = None  # the newest, not decoded yet
+        self._seeing: asyncio.Task[None] | None = None
+        self._saw_ms = -1
         self._unwatch = conversation.watch(self._note)
 
     # ---- from the client ----
@@ -160,7 +100,9 @@ class Live:
                     raise LiveError("not_permitted", f"a {self.role.value} sends no sound", "type")
                 await talk.push_audio(self._ear(event.audio))
             case wire.AppendVideo():
-                talk.push_frame(await asyncio.to_thread(picture, event, self._offer))
+                look(event, self._offer)
+                self._picture = event
+                self._see()
             case wire.AppendText():
                 talk.push_text(_short(event.text, "text"), Channel.TYPED)
                 talk.publish(wire.TextAppended(client_event_id=id, start_ms=now, end_ms=now))
@@ -178,13 +120,28 @@ class Live:
             case wire.AppendCommentary():
                 self._append(Kind.COMMENTARY, event)
                 talk.publish(wire.CommentaryAppended(client_event_id=id, start_ms=now, end_ms=now))
-            case wire.CreateItem() | wire.CreateResponse():
-                raise LiveError("unsupported_event", f"{kind}: the background model takes no items", "type")
+            case wire.CreateItem() | wire.CreateResponse() if not talk.start.responses:
+                raise LiveError(
+                    "unsupported_event", f"{kind}: the client does the work in this session", "type"
+                )
+            case wire.CreateItem():
+                live_work.add(talk.background, event.item)
+            case wire.CreateResponse():
+                if not (talk.background.functions and talk.background.functions.go_on()):
+                    talk.background.delegate(f"dlg_{secrets.token_hex(8)}")
             case wire.UpdateSession():
                 check(event.session, self._offer, self.role)
-                wanted = event.session.delegation
+                wanted, mine = event.session.delegation, self._config.delegation
                 if wanted and (wanted.type == "responses") is not talk.start.responses:
                     raise LiveError("invalid_value", "it cannot change", "session.delegation.type")
+                model = wanted and wanted.responses and wanted.responses.model
+                if model and not (mine and mine.responses and mine.responses.model == model):
+                    where = "session.delegation.responses.model"
+                    raise LiveError("unsupported_parameter", "there is one background model", where)
+                live_work.equip(talk.background, wanted)
+                if mine and wanted and wanted.responses and wanted.responses.tools is not None:
+                    tools = wanted.responses.tools
+                    mine.responses = structs.replace(mine.responses or wire.Backend(), tools=tools)
                 talk.publish(wire.SessionUpdated(session=self.resource, client_event_id=id))
             case wire.Played():
                 talk.played_ms = max(talk.played_ms, event.end_ms)
@@ -192,6 +149,22 @@ class Live:
                 talk.session.cancel_last()
             case wire.CloseSession():
                 talk.close("close_requested")
+
+    def _see(self) -> None:
+        """The newest picture is decoded, one in each tick."""
+        now = self.conversation.now_ms
+        if self._picture is not None and now > self._saw_ms and (self._seeing is None or self._seeing.done()):
+            self._seeing = asyncio.create_task(self._show(self._picture))
+            self._picture, self._saw_ms = None, now
+
+    async def _show(self, event: wire.AppendVideo) -> None:
+        try:
+            self.conversation.push_frame(await asyncio.to_thread(picture, event, self._offer))
+        except LiveError as error:
+            error.client_event_id = event.event_id
+            self.send(error.event())
+        except SessionClosed:
+            pass
 
     def _append(self, kind: Kind, event: wire.AppendThinking | wire.AppendCommentary) -> None:
         try:
@@ -255,10 +228,8 @@ class Live:
                 return self._beat(note)
             case Heard():
                 return (wire.InputAudio(pcm16(self._reflect(note.audio))),)
-            case Delegation():
-                return self._delegation(note)
-            case Piece():
-                return self._piece(note)
+            case Delegation() | Piece() | Over() | Calls() | Continued():
+                return live_work.told(self.conversation, note)
             case Closed():
                 usage = wire.Usage(self.conversation.seconds)
                 reason = note.reason if note.reason != "error" else "connection_lost"
@@ -270,6 +241,8 @@ class Live:
         return ()
 
     def _note(self, note: object) -> None:
+        if isinstance(note, Beat):
+            self._see()
         if self.role is Role.SIDEBAND or not isinstance(note, Beat | Heard):
             for event in self.tell(note):
                 self.send(event)
@@ -309,30 +282,6 @@ class Live:
             told.append(wire.UsageUpdated(usage=wire.Usage(self.conversation.seconds)))
         return told
 
-    def _delegation(self, delegation: Delegation) -> Sequence[Struct]:
-        target = "responses" if self.conversation.start.responses else "client"
-        response = _response(delegation.id) if target == "responses" else None
-        info = wire.DelegationInfo(delegation.id, target, response)
-        created = wire.DelegationCreated(delegation=info, offset_ms=delegation.at_ms)
-        if response is None:
-            return (created,)
-        begun = {"type": "response.created", "response": {"id": response, "status": "in_progress"}}
-        return created, wire.ResponseEvent(event=begun, delegation_id=delegation.id)
-
-    def _piece(self, piece: Piece) -> Sequence[Struct]:
-        """What a background model of the server says, as the Responses API would stream it."""
-        if not self.conversation.start.responses or not piece.delegation:
-            return ()
-        silent = piece.kind is Kind.THINKING
-        kind = "response.reasoning_summary_text.delta" if silent else "response.output_text.delta"
-        events = [
-            {"type": kind, "delta": piece.text, "item_id": _response(piece.delegation), "output_index": 0}
-        ]
-        if piece.kind is Kind.FINAL:
-            response = {"id": _response(piece.delegation), "status": "completed"}
-            events.append({"type": "response.completed", "response": response})
-        return [wire.ResponseEvent(event=event, delegation_id=piece.delegation) for event in events]
-
     def _sees(self, event: Struct) -> bool:
         """Whether a data channel's permissions let an event through."""
         kind = str(event.__struct_config__.tag)
@@ -349,21 +298,26 @@ def _short(text: str, param: str) -> str:
     return text
 
 
-def _response(delegation: str) -> str:
-    return f"resp_{delegation.removeprefix('dlg_')}"
+def look(event: wire.AppendVideo, offer: Offer) -> Image.Image:
+    """A picture that a client sent, by its header: nothing is decoded yet. Raises LiveError."""
+    try:
+        if event.format == "raw":
+            if not len(event.image) == 3 * event.width * event.height > 0 < event.width:
+                raise ValueError("its size is not width × height × 3 bytes")
+            return Image.frombytes("RGB", (event.width, event.height), event.image)
+        image = Image.open(io.BytesIO(event.image), formats=(event.format.upper(),))
+        if image.width * image.height > offer.pictures or getattr(image, "n_frames", 1) > 1:
+            raise ValueError(f"more than {offer.pictures} pixels, or than one frame")
+        return image
+    except UNREADABLE as error:
+        raise LiveError("invalid_value", f"not a {event.format} picture: {error}"[:200], "image") from None
 
 
 def picture(event: wire.AppendVideo, offer: Offer) -> Bytes:
-    """A picture that a client sent, letterboxed. Its header is looked at before it is decoded."""
+    """It, letterboxed."""
+    image, (height, width) = look(event, offer), offer.frame_size
     try:
-        if event.format == "raw":
-            image = Image.frombytes("RGB", (event.width, event.height), event.image)
-        else:
-            image = Image.open(io.BytesIO(event.image), formats=(event.format.upper(),))
-            if image.width * image.height > offer.pictures or getattr(image, "n_frames", 1) > 1:
-                raise ValueError(f"more than {offer.pictures} pixels, or than one frame")
-            height, width = offer.frame_size
-            image.draft("RGB", (2 * width, 2 * height))  # JPEG is decoded at a fraction of its size
+        image.draft("RGB", (2 * width, 2 * height))  # JPEG is decoded at a fraction of its size
         return letterbox(VideoFrame.from_ndarray(np.asarray(image.convert("RGB"))), offer.frame_size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise LiveError("invalid_value", f"not a {event.format} picture: {error}"[:200], "image") from None

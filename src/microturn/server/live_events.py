@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct, field
@@ -16,6 +16,7 @@ from msgspec import Struct, field
 CONTENT = 2_000  # characters of a text that is appended (500 tokens)
 INSTRUCTIONS = 65_536  # characters (16,384 tokens)
 _numbers = count(1)
+T = TypeVar("T")
 
 
 class LiveError(Exception):
@@ -51,10 +52,32 @@ class Audio(Part):
     output: AudioOutput | None = None
 
 
+class FunctionTool(Part):
+    type: str
+    name: str = ""
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Backend(Part):
+    """Settings of the background model. Those that are `Any` are the server's own and can only be left out."""
+
+    model: str | None = None
+    tools: list[FunctionTool] | None = None
+    instructions: Any = None
+    max_output_tokens: Any = None
+    parallel_tool_calls: Any = None
+    reasoning: Any = None
+    service_tier: Any = None
+    text: Any = None
+    tool_choice: Any = None
+
+
 class Delegation(Part):
     type: Literal["client", "responses", "decisions"]
     acknowledgement_delay_ms: int | None = None
-    responses: dict[str, Any] | None = None
+    responses: Backend | None = None
     decisions: dict[str, Any] | None = None
 
 
@@ -152,8 +175,20 @@ class AppendCommentary(AppendContext, tag="session.commentary.append"):
     pass
 
 
+class Input(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a client adds to the server's background work: a message, or the output of a function of its own."""
+
+    type: str = "message"
+    role: str = "user"
+    content: str | list[Content] = ""
+    call_id: str = ""
+    output: str = ""
+    id: str | None = None
+    status: str | None = None
+
+
 class CreateItem(ClientEvent, tag="response.item.create"):
-    item: dict[str, Any]
+    item: Input
 
 
 class CreateResponse(ClientEvent, tag="response.create"):
@@ -337,6 +372,13 @@ class ResponseEvent(ServerEvent, tag="response.event"):
     delegation_id: str | None = None
 
 
+CLIENT_EVENTS = {*UNSUPPORTED, *(str(kind.__struct_config__.tag) for kind in get_args(AnyClientEvent))}
+SERVER_EVENTS = {
+    *(str(kind.__struct_config__.tag) for kind in (*ServerEvent.__subclasses__(), *Timed.__subclasses__())),
+    *("session.output_audio.delta", "session.input_audio.append"),
+    *("decision.event", "decision.item.created", "decision.item.deleted"),  # the API's, never sent here
+    *("session.output_audio.fixture.played", "session.output_audio.fixture.playing"),
+}
 _decoder: msgspec.json.Decoder[AnyClientEvent] = msgspec.json.Decoder(AnyClientEvent)
 _bare = msgspec.json.Decoder(dict[str, Any])
 encode = msgspec.json.Encoder().encode
@@ -350,26 +392,41 @@ def parse(message: str | bytes) -> AnyClientEvent:
         raise _explain(message, str(error)) from None
 
 
+def read(body: bytes, type: type[T]) -> T:
+    """What a POST says. Raises LiveError, naming the parameter."""
+    try:
+        return msgspec.json.decode(body, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _wrong(str(error)) from None
+
+
+def _wrong(reason: str) -> LiveError:
+    """An error of msgspec's in the API's words."""
+    path = (re.search(r"- at `\$\.?(.*)`", reason) or [None, ""])[1] or ""
+    reason = reason.split(" - at ")[0]
+    name, code = (re.search(r"field `(.*?)`", reason) or [None, ""])[1] or "", "invalid_value"
+    if name:
+        code = "missing_parameter" if "missing" in reason else "unknown_parameter"
+        path = f"{path}.{name}".strip(".")
+    elif not path:
+        return LiveError("invalid_json", "a message must be one JSON object")
+    return LiveError(code, f"{reason[:1].lower()}{reason[1:200]}", path[:120])
+
+
 def _explain(message: str | bytes, reason: str) -> LiveError:
     try:
         bare = _bare.decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return LiveError("invalid_json", "a message must be one JSON object")
     kind, id = bare.get("type"), bare.get("event_id")
-    path = (re.search(r"- at `\$\.?(.*)`", reason) or [None, ""])[1] or ""
-    reason = reason.split(" - at ")[0]
+    wrong = _wrong(reason)
     if not isinstance(kind, str):
         error = LiveError("missing_parameter", "an event needs a type", "type")
     elif kind in UNSUPPORTED:
         error = LiveError("unsupported_event", f"{kind}: {UNSUPPORTED[kind]}", "type")
-    elif path == "type" and reason.startswith("Invalid value"):
+    elif wrong.param == "type" and str(wrong).startswith("invalid value"):
         error = LiveError("unknown_event", f"there is no event {kind[:80]!r}", "type")
     else:
-        name = (re.search(r"field `(.*?)`", reason) or [None, ""])[1] or ""
-        code = "invalid_value"
-        if name:
-            path, code = f"{path}.{name}".strip("."), "unknown_parameter"
-            code = "missing_parameter" if "missing" in reason else code
-        error = LiveError(code, f"{kind}: {reason[:1].lower()}{reason[1:200]}", path[:120] or None)
+        error = LiveError(wrong.code, f"{kind}: {wrong}", wrong.param)
     error.client_event_id = id[:200] if isinstance(id, str) else None
     return error

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 
+from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from microturn.clock import end_ms, start_ms
 from microturn.engine import EngineFull, SessionClosed
 from microturn.server import live_events as wire
+from microturn.server import live_work
 from microturn.server.access import Bucket, Denied, Key
 from microturn.server.conversation import Conversation
 from microturn.server.duplex import POLICY, SEND_S, UNSUPPORTED, close
-from microturn.server.live import Live, Role, begin, check
+from microturn.server.live import Live
 from microturn.server.live_events import LiveError
+from microturn.server.live_start import Role, begin, check, check_fork
 from microturn.server.lobby import Lobby
 
 FIRST_S = 10.0  # until session.start must have come
@@ -34,6 +39,17 @@ def problem(error: Exception) -> LiveError:
     return LiveError("invalid_value", str(error))
 
 
+def options(query: QueryParams, *known: str) -> dict[str, int]:
+    """The milliseconds in a query. Raises LiveError, naming the parameter."""
+    for name in query:
+        if name not in known:
+            reason = f"known here: {', '.join(known) or 'none'}"
+            raise LiveError("unknown_parameter", reason, name[:120])
+        if name.endswith("_ms") and not re.fullmatch("[0-9]{1,15}", query[name]):
+            raise LiveError("invalid_value", "a whole number of milliseconds", name)
+    return {name: int(value) for name, value in query.items() if name.endswith("_ms")}
+
+
 async def begin_live(
     lobby: Lobby,
     key: Key,
@@ -46,19 +62,31 @@ async def begin_live(
     if fork is None:
         conversation = await lobby.begin(begin(config, lobby.offer, role), key)
     else:
-        if config.model or config.instructions or config.input:
-            raise LiveError("invalid_value", "a fork has its model and what was said already", "session")
         check(config, lobby.offer, role)
-        conversation = await lobby.fork(fork, key, at_ms, config.store)
+        journal, _ = lobby.stored(fork, key)
+        await asyncio.to_thread(journal.flush)
+        _, stored = lobby.stored(fork, key)
+        changes = check_fork(config, stored.start)
+        begun, ended = start_ms(stored.born), end_ms(stored.last)
+        if at_ms is not None and not begun <= at_ms <= ended:
+            raise LiveError("invalid_value", f"the session lasts from {begun} to {ended} ms", "at_ms")
+        conversation = await lobby.fork(fork, key, at_ms, **changes)
+    try:
+        live_work.equip(conversation.background, config.delegation)
+    except LiveError:
+        conversation.close("close_requested")
+        raise
     return Live(conversation, config, lobby.offer, role)
 
 
 async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None = None) -> None:
     """`session_id` in the query comes back to a session, `after_ms` says what had arrived of it."""
     query, event_id = socket.query_params, None
+    came_back = query.get("session_id")
     try:
-        number = {name: int(query[name]) for name in ("at_ms", "after_ms") if name in query}
-        if came_back := query.get("session_id"):
+        known = ("at_ms",) if fork else ("session_id", "after_ms", "ticks") if came_back else ("session_id",)
+        number = options(query, *known)
+        if came_back:
             conversation = await lobby.resume(came_back, key)
             config = wire.SessionConfig(microturn=wire.Extras(ticks="ticks" in query))
             live = Live(conversation, config, lobby.offer, Role.PRIMARY)

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from microturn.background.connect import NewBackground
 from microturn.clock import TICK_MS, calendar_s
@@ -91,17 +92,14 @@ class Lobby:
         """A new conversation. Raises EngineFull or Denied at once when there is no room."""
         return await self._begin(f"sess_{secrets.token_hex(12)}", start, key)
 
-    async def fork(
-        self, id: str, key: Key, at_ms: int | None = None, store: bool | None = None
-    ) -> Conversation:
-        """A second future of a stored session, from its end or from a moment of it on."""
+    async def fork(self, id: str, key: Key, at_ms: int | None = None, **changes: Any) -> Conversation:
+        """A second future of a stored session, from its end or a moment on; `changes` are of its `Start`."""
         key.whole()
         journal, stored = self.stored(id, key)
         until = LAST if at_ms is None else at_ms // TICK_MS - 1
         async with self._waking:
             tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id, until)
-        start = replace(stored.start, store=stored.start.store if store is None else store)
-        earlier = recall(journal, stored, tick)
+        start, earlier = replace(stored.start, **changes), recall(journal, stored, tick)
         return await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id, earlier)
 
     async def resume(self, id: str, key: Key) -> Conversation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from microturn.background import Cancelled, Delegation, Kind, Piece
+from microturn.background import Delegation, Over, Piece
 from microturn.server.conversation import Beat, Closed, Conversation
 from microturn.streams import Decision
 
@@ -48,10 +48,8 @@ def watch(conversation: Conversation, model: str) -> Callable[[object], None] | 
                 work[begun.id] = tracer.start_span("delegation", inside, attributes={"delegation": begun.id})
             case Piece() as piece if piece.delegation in work:
                 work[piece.delegation].add_event(piece.kind.value)
-                if piece.kind is Kind.FINAL:
-                    work.pop(piece.delegation).end()
-            case Cancelled() as gone if gone.delegation in work:
-                work.pop(gone.delegation).end()
+            case Over(delegation) if delegation.id in work:
+                work.pop(delegation.id).end()
             case Closed() as closed:
                 for span in (speaking, *work.values()):
                     if span is not None:

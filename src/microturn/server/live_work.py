@@ -1,0 +1,120 @@
+"""Delegated work in the Live dialect: what a client adds to the server's, and what it is told of it.
+
+The server's work is told as the Responses API would stream it: one response, and one more for every round of
+calls of the client's own functions that it has answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from microturn.background import Background, Calls, Continued, Delegation, Function, Kind, Over, Piece, State
+from microturn.events import Event
+from microturn.server import live_events as wire
+from microturn.server.conversation import Conversation
+from microturn.server.live_events import LiveError
+from microturn.streams import Channel
+
+FUNCTIONS = 64
+TOOLS = "session.delegation.responses.tools"
+ADDED = {  # by role: how the background model's conversation shows it
+    "user": Event("read", 0, channel=Channel.TYPED),
+    "developer": Event("read", 0, channel=Channel.INSTRUCTIONS),
+    "system": Event("read", 0, channel=Channel.INSTRUCTIONS),
+    "assistant": Event("say", 0),
+}
+ENDS = {  # the API has no event for work that was taken back
+    State.DONE: ("response.completed", "completed"),
+    State.FAILED: ("response.failed", "failed"),
+    State.CANCELLED: ("response.incomplete", "cancelled"),
+}
+Note = Delegation | Piece | Over | Calls | Continued
+
+
+def equip(background: Background, delegation: wire.Delegation | None) -> None:
+    """Take the client's functions. Raises LiveError, naming the parameter."""
+    if delegation is None or delegation.responses is None or delegation.responses.tools is None:
+        return
+    tools = delegation.responses.tools
+    if background.functions is None and tools:
+        raise LiveError("unsupported_parameter", "the background model here calls no functions", TOOLS)
+    if len(tools) > FUNCTIONS:
+        raise LiveError("invalid_value", f"at most {FUNCTIONS}", TOOLS)
+    taken = background.functions.taken if background.functions else set()
+    for i, tool in enumerate(tools):
+        if tool.type != "function":
+            raise LiveError("unsupported_parameter", "only functions are offered", f"{TOOLS}[{i}].type")
+        if tool.strict:
+            raise LiveError("unsupported_parameter", "arguments come as they are", f"{TOOLS}[{i}].strict")
+        if not tool.name or tool.name in taken | {other.name for other in tools[:i]}:
+            raise LiveError("invalid_value", "it needs a name that is free", f"{TOOLS}[{i}].name")
+    if background.functions:
+        nothing = {"type": "object", "properties": {}}
+        given = (Function(t.name, t.description or "", t.parameters or nothing) for t in tools)
+        background.functions.offered = tuple(given)
+
+
+def add(background: Background, item: wire.Input) -> None:
+    """Raises LiveError, naming the parameter."""
+    if item.type == "function_call_output":
+        try:
+            if background.functions is None:
+                raise ValueError("the background model here calls no functions")
+            return background.functions.answer(item.call_id, item.output)
+        except ValueError as error:
+            raise LiveError("invalid_value", str(error), "item.call_id") from None
+    if item.type != "message":
+        raise LiveError("unsupported_parameter", "message or function_call_output", "item.type")
+    if item.role not in ADDED:
+        raise LiveError("invalid_value", f"one of {', '.join(ADDED)}", "item.role")
+    text = item.content if isinstance(item.content, str) else " ".join(part.text for part in item.content)
+    if not 0 < len(text) <= wire.CONTENT:
+        raise LiveError("invalid_value", f"1 to {wire.CONTENT} characters", "item.content")
+    background.add(ADDED[item.role], text)
+
+
+def told(talk: Conversation, note: Note) -> Sequence[Struct]:
+    """The events of something that happened to delegated work."""
+    id = note.id if isinstance(note, Delegation) else (
+        note.delegation.id if isinstance(note, Over) else note.delegation
+    )  # fmt: skip
+    work = talk.background.all.get(id)
+    response = f"resp_{id.removeprefix('dlg_')}" + (f"_{work.rounds}" if work and work.rounds else "")
+    begun = {"type": "response.created", "response": {"id": response, "status": "in_progress"}}
+    if not talk.start.responses:
+        match note:
+            case Delegation():
+                return (_created(note, None),)
+            case Over():
+                return (wire.Info(code="delegation_cancelled", message=f"{id} was taken back"),)
+        return ()
+    events: list[dict[str, Any]] = []
+    match note:
+        case Delegation() | Continued():
+            events = [begun]
+        case Piece():
+            silent = note.kind is Kind.THINKING
+            kind = "response.reasoning_summary_text.delta" if silent else "response.output_text.delta"
+            events = [{"type": kind, "delta": note.text, "item_id": response, "output_index": 0}]
+        case Calls():
+            for index, call in enumerate(note.calls):
+                item = {"type": "function_call", "id": f"fc_{call.id}", "call_id": call.id, "name": call.name,
+                        "arguments": call.arguments, "status": "completed"}  # fmt: skip
+                events.append({"type": "response.output_item.done", "item": item, "output_index": index})
+            events.append({"type": "response.completed", "response": {"id": response, "status": "completed"}})
+        case Over():
+            kind, status = ENDS[note.delegation.state]
+            about: dict[str, Any] = {"id": response, "status": status}
+            if status == "failed":
+                about["error"] = {"code": "server_error", "message": note.delegation.results[-1]}
+            events = [{"type": kind, "response": about}]
+    streamed = [wire.ResponseEvent(event=event, delegation_id=id) for event in events if id]
+    return [_created(note, response), *streamed] if isinstance(note, Delegation) else streamed
+
+
+def _created(work: Delegation, response: str | None) -> Struct:
+    info = wire.DelegationInfo(work.id, "responses" if response else "client", response)
+    return wire.DelegationCreated(delegation=info, offset_ms=work.at_ms)
