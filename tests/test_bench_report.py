@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import wave
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,7 +161,12 @@ def test_reserved_voices_are_all_that_are_reserved() -> None:
 @pytest.mark.parametrize("given", [["--harness", "vad"], ["--target", "wav:x"]])
 def test_what_keeps_time_with_the_clock_runs_alone(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[int] = []
-    monkeypatch.setattr(command, "_results", lambda tasks, at_once, report: jobs.append(at_once) or [])
+
+    def results(tasks: list[command.Task], at_once: int, report: Report) -> Iterator[Result]:
+        jobs.append(at_once)
+        return iter(())
+
+    monkeypatch.setattr(command, "_results", results)
     assert command.run(arguments("all", "--jobs", "2", *given)) == 2
     assert command.run(arguments("all", "--jobs", "2")) == 2
     assert jobs == [1, 2]
