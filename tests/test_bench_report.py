@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import wave
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,9 +162,9 @@ def test_reserved_voices_are_all_that_are_reserved() -> None:
 def test_what_keeps_time_with_the_clock_runs_alone(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[int] = []
 
-    def results(tasks: object, at_once: int, report: object) -> list[object]:
+    def results(tasks: list[command.Task], at_once: int, report: Report) -> Iterator[Result]:
         jobs.append(at_once)
-        return []
+        return iter(())
 
     monkeypatch.setattr(command, "_results", results)
     assert command.run(arguments("all", "--jobs", "2", *given)) == 2

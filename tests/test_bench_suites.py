@@ -9,17 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microturn.bench import baselines, command, suites, whisper
+from microturn.bench import baselines, command, scores, suites, whisper
+from microturn.bench.baselines import ALWAYS, NEVER, ORACLE, RANDOM
 from microturn.bench.cast import Cast
 from microturn.bench.drive import drive, played
 from microturn.bench.metrics import Heard, Played, Run
 from microturn.bench.report import to_json
-from microturn.bench.suites import LOSS, SUITES, evaluate, make_cases
+from microturn.bench.suites import LOSS, SUITES, Suite, evaluate, make_cases
 from microturn.bench.waves import Surroundings, arrivals, make_case, placed_samples
+from microturn.cli import main
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES
+from microturn.model.checkpoint import save_weights
 from microturn.model.config import tiny
 from microturn.model.interaction import random_model
-from microturn.scenes.episode import Clip, Episode, Placed, Read, Word, spoken_ms
+from microturn.model.network import Network
+from microturn.scenes.episode import Clip, Episode, Placed, Read, Say, Word, spoken_ms
 from microturn.streams import Action, Channel, Decision, Floats
 from microturn.train.voices.spoken import Spoken, plain_words
 
@@ -146,15 +150,26 @@ class TestWaves:
         ratio = 10 * np.log10(np.mean(loud**2) / np.mean(noisy**2))
         assert ratio == pytest.approx(10, abs=0.3)
 
-    def test_a_kitchen_and_an_echo_change_the_sound_and_follow_the_seed(self) -> None:
+    def test_a_kitchen_changes_the_sound_and_follows_the_seed(self) -> None:
         rng = np.random.default_rng(0)
         kitchen = rng.standard_normal(8000).astype(np.float32) * np.float32(0.1)
         episode = Episode("t", 0, 5, (Placed(clip(np.full(3200, 0.2, np.float32)), 0),))
-        around = Surroundings(kitchen=kitchen, echo_ms=300)
+        around = Surroundings(kitchen=kitchen)
         first, second = (make_case(episode, 4, around).samples for _ in range(2))
         assert np.array_equal(first, second)
         assert not np.array_equal(first, make_case(episode, 5, around).samples)
-        assert np.abs(make_case(episode, 4, Surroundings(echo_ms=300)).samples[4800:8000]).mean() > 0.01
+
+    def test_its_own_voice_comes_back_later_and_softer(self) -> None:
+        case = make_case(Episode("t", 0, 4), 1, Surroundings(echo_ms=80, echo_db=-20))
+        actions: list[Action] = []
+        heard = []
+        for tick, perception in enumerate(case.perceptions((8, 16), actions)):
+            assert perception.audio is not None
+            heard.append(perception.audio)
+            actions.append(Action(tick, S, speech=np.full(4800, 0.5, np.float32) if tick == 0 else None))
+        loud = np.flatnonzero(np.abs(np.concatenate(heard)) > 0.025) / 16  # played in tick 1
+        assert (loud[0], loud[-1]) == (pytest.approx(280, abs=1), pytest.approx(480, abs=1))
+        assert np.median(heard[1][2000:]) == pytest.approx(0.05, abs=0.001)
 
     @pytest.mark.parametrize("share", [0.01, 0.1, 0.2])
     def test_losses_have_the_share_and_the_length_that_were_asked_for(self, share: float) -> None:
@@ -183,10 +198,10 @@ def test_evaluate_puts_the_model_beside_its_baselines(cast: Cast) -> None:
     result = evaluate(random_model(tiny(), 1), "turns", 2, 2, cast=cast, baselines=True)
     assert [row.name for row in result.rows] == [
         "model",
-        baselines.NEVER,
-        baselines.ALWAYS,
-        baselines.RANDOM,
-        baselines.ORACLE,
+        NEVER,
+        ALWAYS,
+        RANDOM,
+        ORACLE,
     ]
     assert result.rows[-1].score.value == 1
     written = json.loads(to_json("tiny", [result]))
@@ -198,7 +213,29 @@ def test_evaluate_puts_the_model_beside_its_baselines(cast: Cast) -> None:
 def test_loss_is_a_ratio_and_nothing_is_left_of_nothing(cast: Cast) -> None:
     result = evaluate(random_model(tiny(), 1), LOSS, 1, 2, cast=cast)
     assert result.score == 0
-    assert [m.name for m in result.rows[0].measures] == ["score", *suites.LOSS_SUITES]
+    assert [m.name for m in result.rows[0].measures] == ["score", *suites.LOSS_SUITES, "1%_lost"]
+
+
+@pytest.mark.parametrize("name", ["turns", "repcount"])
+def test_the_same_command_gives_the_same_file(
+    name: str, cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "cast_of", lambda names: cast)
+    save_weights(Network(tiny()), tmp_path / "tiny", {})
+    for number in range(2):
+        there = [f"--{kind}={tmp_path / str(number)}.{kind}" for kind in ("json", "html")]
+        assert main(["bench", name, "--n=2", "--seed=4", f"--model={tmp_path / 'tiny'}", *there]) == 0
+        assert (tmp_path / f"{number}.html").read_text("utf-8").count("<svg") == 2
+    written = [(tmp_path / f"{number}.json").read_text("utf-8") for number in range(2)]
+    assert written[0] == written[1]
+    assert list(json.loads(written[0])["suites"][0]["rows"])[1:] == [NEVER, ALWAYS, RANDOM, ORACLE]
+
+
+def test_an_hour_is_not_left_to_chance() -> None:
+    cases = [make_case(Episode("t", 0, ticks, says=(Say("yes", 1000),))) for ticks in (20, 30, 1801)]
+    suite = Suite("mine", "", lambda n, seed, cast: cases, scores.turns, people=True)
+    result = evaluate(random_model(tiny(), 1), suite, 3, 2, baselines=True)
+    assert result.notes == ("random-weights: only the 2 cases of up to 6 minutes",)
 
 
 def test_an_unknown_suite_is_told_in_one_line() -> None:

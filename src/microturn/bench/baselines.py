@@ -33,8 +33,10 @@ def always_speak(cases: Sequence[Case]) -> list[Played]:
 
 
 def random_weights(cases: Sequence[Case], config: ModelConfig, seed: int = 0) -> list[Played]:
-    """The same network, untrained."""
-    return drive(random_model(config, seed), cases)
+    """The same network, untrained. Nobody listens to its sound."""
+    model = random_model(config, seed)
+    model.voiced = False
+    return drive(model, cases)
 
 
 def oracle(cases: Sequence[Case]) -> list[Played]:

@@ -30,6 +30,7 @@ from microturn.model.checkpoint import RELEASED, load_model
 
 STDOUT = "-"
 KEY = "MICROTURN_KEY"
+LONGEST = ("recall", LOSS)  # are begun first, so that no core waits for the end of an hour
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Task:
         return {
             "what": what,
             "suite": self.name,
+            "code": kept.code(),
             "n": self.n,
             "seed": self.seed,
             "voices": self.voices,
@@ -215,6 +217,7 @@ def _results(tasks: list[Task], jobs: int, report: Report) -> Iterator[Result]:
             with report.working(task.name, task.n) as progress:
                 yield from result(task, partial(task.run, progress))
         return
+    left.sort(key=lambda task: task.name not in LONGEST)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, spawn) as pool, report.working("suites", len(left)) as progress:
         running = {pool.submit(replace(task, threads=1).run): task for task in left}

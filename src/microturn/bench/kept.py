@@ -30,6 +30,7 @@ from microturn.scenes.episode import Expected
 from microturn.streams import Floats
 
 LONGEST_TICKS = 5 * 60 * TICKS_PER_SECOND  # whose sound is kept
+SHOWING = ("command", "page", "report")  # modules of this folder that change no result
 RESULT, CASE = "result.json", "case.json"
 
 
@@ -125,6 +126,17 @@ def fingerprint(model: str | None) -> str:
     own = files("microturn").joinpath("weights", f"{model or RELEASED}.safetensors")
     data = own.read_bytes() if own.is_file() else Path(model or "").with_suffix(".safetensors").read_bytes()
     return f"{microturn.__version__} {hashlib.sha256(data).hexdigest()[:16]}"
+
+
+@lru_cache(maxsize=1)
+def code() -> str:
+    """Of what makes the cases and what counts them: scenes with their wordings, drawings, this folder."""
+    total = hashlib.sha256()
+    for room in ("bench", "drawing", "scenes"):
+        for path in sorted(Path(str(files("microturn"))).joinpath(room).rglob("*.*")):
+            if path.suffix != ".pyc" and path.stem not in SHOWING:
+                total.update(path.read_bytes())
+    return total.hexdigest()[:16]
 
 
 def write(folder: Path, key: dict[str, object], result: Result) -> None:

@@ -149,6 +149,26 @@ def backchannel(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     return (share("score", kept),)
 
 
+def echo(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
+    """As above while its own voice comes back. Cases say in their scene's name how loud."""
+    kept = [[carried_on(e, r.played.said, content(r.episode, e)) for e in _of("carry_on", r)] for r in runs]
+    places = dict.fromkeys(run.episode.scene for run in runs)
+    minutes = [sum(e.end_ms - e.start_ms for e in _of("carry_on", r)) / 60_000 for r in runs]
+    false = [false_count(match(r.episode, r.played.said).stray) for r in runs]
+    return (
+        share("score", [k for some in kept for k in some]),
+        *(
+            share(
+                place,
+                [k for r, some in zip(runs, kept, strict=True) if r.episode.scene == place for k in some],
+            )
+            for place in places
+        ),
+        ratio("self_interruptions", [len(some) - sum(some) for some in kept], minutes, "/min", seed),
+        ratio("false", false, [_minutes(r) for r in runs], "/min", seed),
+    )
+
+
 def pause(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """A case is right when no pause was taken over and every true end was answered rightly."""
     right, taken, answered, latency = [], [], [], []

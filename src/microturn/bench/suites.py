@@ -41,10 +41,14 @@ if TYPE_CHECKING:
 
 SECONDS = 24.0
 SEED_STEP = 100_003  # suites with neighbouring seeds share no script
+RANDOM_TICKS = (
+    6 * 300
+)  # of the longest case that random weights are given: an hour of chance tells nothing more
 TRIES = 25  # composed for one that is wanted, before a suite gives up
-LOSSY = Surroundings(loss=0.1, burst=2.0)
 NOISY = Surroundings(noise_snr_db=15.0)
 KITCHEN_DB = (None, 24.0, 18.0, 12.0, 6.0)  # in turn; None is clean
+LOST, BURST = (0.01, 0.05, 0.1, 0.2), 2.0  # shares of ticks, in turn; so many together
+ECHO_DB, ECHO_MS = (-10, -20, -30), (20, 80, 200)  # in turn
 RECALL_MINUTES = (1, 1, 1, 1, 5, 15, 5, 60)  # in turn
 Wanted = Callable[[Episode], bool]
 Make = Callable[[int, int, Cast], list[Case]]
@@ -171,6 +175,15 @@ def _orders(n: int, seed: int, cast: Cast | None) -> list[Case]:
     return cases
 
 
+def _echo(n: int, seed: int, cast: Cast) -> list[Case]:
+    cases = []
+    for i, episode in enumerate(episodes("interrupt", n, seed, cast, has("carry_on"))):
+        db, ms = ECHO_DB[i % 3], ECHO_MS[i // 3 % 3]
+        place = replace(episode, scene=f"minus_{-db}_db")
+        cases.append(make_case(place, seed * SEED_STEP + i, Surroundings(echo_ms=ms, echo_db=db)))
+    return cases
+
+
 def _recall(n: int, seed: int, cast: Cast) -> list[Case]:
     """As long as what is told must be kept, and half a minute more."""
     minutes = [RECALL_MINUTES[i % len(RECALL_MINUTES)] for i in range(n)]
@@ -194,6 +207,7 @@ SUITES: dict[str, Suite] = {
         Suite(
             "backchannel", "goes on through uh-huhs", _scene("interrupt", has("carry_on")), scores.backchannel
         ),
+        Suite("echo", "the same while its own voice comes back", _echo, scores.echo),
         Suite(
             "pause", "waits while somebody thinks", _scene("converse", has("pause", "reply")), scores.pause
         ),
@@ -221,7 +235,7 @@ SUITES: dict[str, Suite] = {
 }
 BY_EAR = " by ear"  # after a player's name: scored from its sound
 RESERVED = "reserved"  # all the voices that are
-LOSS = "loss"  # the main suites again with a tenth of the ticks lost
+LOSS = "loss"  # the main suites again with ticks lost
 LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
 
 
@@ -288,16 +302,20 @@ def evaluate(
     chosen = SUITES[suite] if isinstance(suite, str) else suite
     cases = make_cases(chosen, n, seed, cast)
     rows: list[Row] = []
+    notes: list[str] = []
     players = _players(chosen.name, interaction, target, baselines, harnesses, seed, progress)
     for name, play in players.items():
-        played = play(cases)
+        given = [case for case in cases if name != RANDOM or case.episode.ticks <= RANDOM_TICKS]
+        if len(given) < len(cases):
+            notes.append(f"{name}: only the {len(given)} cases of up to {RANDOM_TICKS // 300} minutes")
+        played = play(given)
         audible = any(tick is not None for done in played for tick in done.speech)
         if keep and (audible or not rows):
-            keep(chosen, cases, played, name if rows else "")
-        rows.append(row(chosen, name, cases, played, seed))
+            keep(chosen, given, played, name if rows else "")
+        rows.append(row(chosen, name, given, played, seed))
         if audible and (sound or harnesses):
-            rows.append(row(chosen, name + BY_EAR, cases, [_by_ear(done) for done in played], seed))
-    return _result(chosen.name, seed, cases, rows, cast)
+            rows.append(row(chosen, name + BY_EAR, given, [_by_ear(done) for done in played], seed))
+    return _result(chosen.name, seed, cases, rows, cast, notes)
 
 
 def _players(
@@ -344,30 +362,50 @@ def _overheard(case: Case) -> Played:
     return Played(heard=tuple(Heard(word, 0) for word in whisper.transcribe(case.samples).split()))
 
 
-def _result(suite: str, seed: int, cases: Sequence[Case], rows: Sequence[Row], cast: Cast | None) -> Result:
+def _result(
+    suite: str,
+    seed: int,
+    cases: Sequence[Case],
+    rows: Sequence[Row],
+    cast: Cast | None,
+    notes: Sequence[str] = (),
+) -> Result:
     names = tuple(sorted({name for case in cases for name in voices(case.episode)}))
     minutes = sum(case.episode.ticks for case in cases) / 300
     synthetic = suite == LOSS or (suite in SUITES and not SUITES[suite].people)
-    notes = tuple((cast or _test_cast()).notes) if names and synthetic else ()
-    return Result(suite, len(cases), seed, minutes, names, tuple(rows), notes)
+    silent = (cast or _test_cast()).notes if names and synthetic else []
+    return Result(suite, len(cases), seed, minutes, names, tuple(rows), (*notes, *silent))
 
 
 def _loss(n: int, seed: int, cast: Cast | None, players: Callable[[str], dict[str, Play]]) -> Result:
     """Each main suite clean and with losses, from the same cases: score with losses / score without."""
-    rows: dict[str, list[Measure]] = {}
+    levels = [LOST[i % len(LOST)] for i in range(n)]
+    kept: dict[str, list[list[Measure]]] = {}  # by player: of each suite the whole, then each level
     every: list[Case] = []
     for name in LOSS_SUITES:
         suite = SUITES[name]
         clean = make_cases(suite, n, seed, cast)
-        lossy = [make_case(case.episode, seed * SEED_STEP + i, LOSSY) for i, case in enumerate(clean)]
+        lossy = [
+            make_case(case.episode, seed * SEED_STEP + i, Surroundings(loss=level, burst=BURST))
+            for i, (case, level) in enumerate(zip(clean, levels, strict=True))
+        ]
         every += lossy
         for player, play in players(name).items():
-            before, after = (row(suite, player, cases, play(cases), seed).score for cases in (clean, lossy))
-            rows.setdefault(player, []).append(_kept(name, before, after))
-    final = [
-        Row(p, (mean("score", [m.value or 0.0 for m in kept], seed=seed), *kept)) for p, kept in rows.items()
-    ]
-    return _result(LOSS, seed, every, final, cast)
+            before = play(clean)
+            worth = row(suite, player, clean, before, seed).score.value  # of nothing, nothing can be lost
+            after = play(lossy) if worth else before
+            parts = [slice(None), *(slice(i, None, len(LOST)) for i in range(len(set(levels))))]
+            pairs = [
+                [row(suite, player, clean[part], done[part], seed).score for done in (before, after)]
+                for part in parts
+            ]
+            kept.setdefault(player, []).append([_kept(name, *both) for both in pairs])
+    rows = []
+    for player, found in kept.items():
+        whole, *by_level = ([m.value or 0.0 for m in column] for column in zip(*found, strict=True))
+        told = [mean(f"{level:.0%}_lost", v, seed=seed) for level, v in zip(LOST, by_level, strict=False)]
+        rows.append(Row(player, (mean("score", whole, seed=seed), *(some[0] for some in found), *told)))
+    return _result(LOSS, seed, every, rows, cast)
 
 
 def _kept(name: str, before: Measure, after: Measure) -> Measure:

@@ -45,9 +45,9 @@ MS = SPEAK_RATE // 1000  # samples in a millisecond
 FRAME = (120, 160)  # height, width of the pictures that are sent
 HEARING = ("hear", "read", "digits")  # suites that score a transcript of the user
 CARRIES = {  # beside sound and the instructions of the opening
-    "duplex": {"losses"},
-    "live": {"film", "typed", "background", "instructions", "transcript", "decisions", "losses"},
-    "realtime": {"losses"},
+    "duplex": {"losses", "echo"},
+    "live": {"film", "typed", "background", "instructions", "transcript", "decisions", "losses", "echo"},
+    "realtime": {"losses", "echo"},
     "page": {"film", "typed", "transcript", "decisions"},
     "wav": {"film", "typed", "background", "instructions", "history", "losses"},
 }
@@ -80,7 +80,7 @@ class Target:
         self, suite: str, cases: Sequence[Case], progress: Callable[[int], None] | None = None
     ) -> list[Played]:
         """What it does with each case. Raises Unfit where it cannot be given what the cases hold."""
-        carries = CARRIES[self.kind] - ({"losses"} if "pace=driven" in self.where else set())
+        carries = CARRIES[self.kind] - ({"losses", "echo"} if "pace=driven" in self.where else set())
         if missing := sorted(needs(suite, cases) - carries):
             raise Unfit(f"{suite} needs {', '.join(missing)}, which {self.kind}: does not carry")
         if self.kind == "wav":
@@ -120,6 +120,7 @@ def needs(suite: str, cases: Sequence[Case]) -> set[str]:
     found = {"transcript"} if suite in HEARING else set()
     for case in cases:
         found |= {"film"} if case.episode.film else set()
+        found |= {"echo"} if case.echo_ms else set()
         found |= {"losses"} if not case.arrived.all() else set()
         found |= (
             {"decisions"} if any(e.kind in ("delegate", "cancel") for e in case.episode.expected) else set()
@@ -206,8 +207,16 @@ class Talk:
                 await tick(tick_of(ms))
             await asyncio.sleep(max(0.0, (ms + PIECE_MS - self.ms) / 1000))
             if self.case.arrived[tick_of(ms)]:
-                await sound(self.pcm[2 * MS * ms : 2 * MS * (ms + PIECE_MS)])
+                await sound(self._mixed(ms, self.pcm[2 * MS * ms : 2 * MS * (ms + PIECE_MS)]))
         await asyncio.sleep(LAST_S)
+
+    def _mixed(self, ms: int, piece: bytes) -> bytes:
+        """With what comes back of the loudspeaker, where something does."""
+        if not self.case.echo_ms or ms < self.case.echo_ms:
+            return piece
+        first = (ms - self.case.echo_ms) * MS
+        own = self.speaker.samples[first : first + len(piece) // 2]
+        return pcm(unpcm(piece) + own * np.float32(10 ** (self.case.echo_db / 20)))
 
 
 async def until(sending: asyncio.Task[None], receiving: asyncio.Task[None]) -> None:

@@ -6,15 +6,16 @@ something about microphones. Everything follows from the seed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import soxr
 
-from microturn.clock import HEAR_RATE, HEAR_SAMPLES
+from microturn.clock import HEAR_RATE, HEAR_SAMPLES, SPEAK_RATE, SPEAK_SAMPLES
 from microturn.engine import Stream
 from microturn.scenes.episode import Episode
-from microturn.streams import Flags, Floats, Perception, TextIn
+from microturn.streams import Action, Flags, Floats, Perception, TextIn
 
 MS = HEAR_RATE // 1000  # samples in a millisecond
 FLOOR_DB = -75.0  # of the microphone's own hiss, full scale = 0: digital silence does not exist
@@ -29,7 +30,9 @@ class Surroundings:
     noise_snr_db: float | None = None  # white noise, against the loudness of speech
     kitchen: Floats | None = None  # [n] a recording, wrapped around from a random place
     kitchen_snr_db: float = 12.0
-    echo_ms: int = 0  # a copy of everything that comes back this much later …
+    echo_ms: int = (
+        0  # what is said to it comes out of a loudspeaker and back, this much later (a tick at most) …
+    )
     echo_db: float = -20.0  # … and this much quieter
     loss: float = 0.0  # share of ticks that never arrive
     burst: float = 2.0  # ticks lost together, on average
@@ -46,24 +49,37 @@ class Case:
     samples: Floats  # [ticks · 3200] at 16 kHz
     arrived: Flags  # [ticks] false: nothing came
     name: str = ""  # of its folder, where it was imported from one
+    echo_ms: int = 0  # whoever is given the case hears itself this much later, if at all …
+    echo_db: float = 0.0  # … and this much louder
 
     def stream(self, frame_size: tuple[int, int]) -> Stream:
         """The same for the engine, with frames of the model's size."""
-        reads = self.episode.reads
-        return Stream(
-            perceptions=self.perceptions(frame_size),
-            read=[TextIn(r.text, r.channel) for r in reads if r.tick < 0],
-            seed=self.episode.seed,
-        )
+        read = [TextIn(r.text, r.channel) for r in self.episode.reads if r.tick < 0]
+        stream = Stream((), read, self.episode.seed)
+        stream.perceptions = self.perceptions(frame_size, stream.actions)
+        return stream
 
-    def perceptions(self, frame_size: tuple[int, int]) -> Iterator[Perception]:
+    def perceptions(
+        self, frame_size: tuple[int, int], actions: Sequence[Action] = ()
+    ) -> Iterator[Perception]:
+        """What comes in tick after tick; `actions` are those that were done so far."""
         film, ticks = self.episode.film, self.episode.ticks
         frames = [None] * ticks if film is None else film.frames(frame_size, ticks)
         for tick in range(ticks):
             text = tuple(TextIn(r.text, r.channel) for r in self.episode.reads if r.tick == tick)
             audio = self.samples[tick * HEAR_SAMPLES : (tick + 1) * HEAR_SAMPLES]
+            if self.echo_ms:
+                audio = np.clip(audio + self._echo(actions), -1, 1)
             arrived = self.arrived[tick]
             yield Perception(audio if arrived else None, frames[tick] if arrived else None, text)
+
+    def _echo(self, actions: Sequence[Action]) -> Floats:
+        """[3200] what comes back in the tick in which the last action is heard."""
+        silence, late = np.zeros(SPEAK_SAMPLES, np.float32), self.echo_ms * MS
+        last = [silence if a.speech is None else a.speech for a in actions[-2:]]
+        own = np.concatenate([silence, silence, *last])[-2 * SPEAK_SAMPLES :]
+        heard = soxr.resample(own, SPEAK_RATE, HEAR_RATE)[HEAR_SAMPLES - late : 2 * HEAR_SAMPLES - late]
+        return np.asarray(heard * 10 ** (self.echo_db / 20), np.float32)
 
 
 def voices(episode: Episode) -> tuple[str, ...]:
@@ -74,9 +90,6 @@ def make_case(episode: Episode, seed: int = 0, around: Surroundings = CLEAN) -> 
     """The episode in its surroundings. Two with the same seed differ only in what differs around them."""
     hiss, noise, start, lost = (np.random.default_rng((seed, part)) for part in range(4))
     samples = placed_samples(episode)
-    if around.echo_ms:
-        late = around.echo_ms * MS
-        samples[late:] += samples[: len(samples) - late] * np.float32(10 ** (around.echo_db / 20))
     loud = loudness(samples)
     if episode.noisy:
         around = replace(around, noise_snr_db=NOISY_DB)
@@ -89,7 +102,8 @@ def make_case(episode: Episode, seed: int = 0, around: Surroundings = CLEAN) -> 
         sound = np.take(around.kitchen, np.arange(first, first + len(samples)), mode="wrap")
         level = loud * 10 ** (-around.kitchen_snr_db / 20) / max(1e-6, float(np.sqrt(np.mean(sound**2))))
         samples += sound * np.float32(level)
-    return Case(episode, np.clip(samples, -1, 1), arrivals(episode.ticks, around.loss, around.burst, lost))
+    arrived = arrivals(episode.ticks, around.loss, around.burst, lost)
+    return Case(episode, np.clip(samples, -1, 1), arrived, echo_ms=around.echo_ms, echo_db=around.echo_db)
 
 
 def placed_samples(episode: Episode) -> Floats:
