@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 
+from microturn.bench import background, server
 from microturn.bench import engine as bench
-from microturn.bench import server
 from microturn.bench.rivals import GrowingCache, OneAtATime, Recompute, backbone_of
 from microturn.bench.roof import Machine, measure_work
 from microturn.engine import Engine, Stream, in_ticks, play
@@ -63,6 +63,23 @@ def test_the_command_prints_json_that_a_report_can_read(
     assert report["minutes"][0]["minute"] == 1
     with pytest.raises(ValueError, match="whole numbers"):
         bench.measure(parser.parse_args(["--sessions", "many"]))
+
+
+def test_delegations_at_once_are_all_accounted_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "load_model", lambda name: random_model(tiny()))
+    parser = argparse.ArgumentParser()
+    background.add_arguments(parser)
+    options = ["--sessions", "2", "--seconds", "14", "--scale", "0.01", "--json"]
+    assert background.run(parser.parse_args(options)) == 0
+    report = json.loads(capsys.readouterr().out)
+    made = sum(report[fate] for fate in ("done", "failed", "cancelled", "unfinished"))
+    assert made == 8 * report["sessions"] > 0
+    wrong = ("unfinished", "lost", "duplicate", "read_after_cancel", "said_after_cancel")
+    assert not any(report[what] for what in wrong)
+    with pytest.raises(ValueError, match="--each 1 to 8"):
+        background.run(parser.parse_args(["--each", "9"]))
 
 
 def test_short_sessions_are_all_answered_and_memory_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,7 @@ COMMANDS = (
     Command("replay", "microturn.server.replay", "run a stored session again and compare, to the bit"),
 )
 BENCHMARKS = (
+    Command("background", "microturn.bench.background", "many delegations at once, and what became of each"),
     Command("browser", "microturn.bench.browser", "from mouth to ear, in Chromium"),
     Command("engine", "microturn.bench.engine", "speed and memory of the engine"),
     Command("experts", "microturn.bench.experts", "gathering experts' weights against grouping rows"),

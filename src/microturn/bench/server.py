@@ -29,6 +29,7 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from microturn.background import NewBackground
 from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND
 from microturn.engine import Engine, Outbox, Pace
 from microturn.model.checkpoint import load_model
@@ -172,12 +173,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def serving(model: InteractionModel, slots: int) -> Iterator[tuple[Engine, str]]:
+def serving(
+    model: InteractionModel, slots: int, background: NewBackground | None = None
+) -> Iterator[tuple[Engine, str]]:
     """An engine, and the address of the server around it."""
     engine = Engine(model, slots=slots)
     engine.start()
     engine.warm_up(rounds=3)
-    server, bound = make_server(make_app(Lobby(engine))), listen("127.0.0.1", 0)
+    server, bound = make_server(make_app(Lobby(engine, background=background))), listen("127.0.0.1", 0)
     thread = threading.Thread(target=uvicorn.Server.run, args=(server, [bound]), daemon=True)
     thread.start()
     try:
@@ -189,9 +192,11 @@ def serving(model: InteractionModel, slots: int) -> Iterator[tuple[Engine, str]]
 
 
 @contextmanager
-def duplex(model: InteractionModel, slots: int) -> Iterator[tuple[Engine, str]]:
+def duplex(
+    model: InteractionModel, slots: int, background: NewBackground | None = None
+) -> Iterator[tuple[Engine, str]]:
     """The same, with the address of its duplex socket."""
-    with serving(model, slots) as (engine, url):
+    with serving(model, slots, background) as (engine, url):
         yield engine, f"{url.replace('http', 'ws', 1)}v1/{engine.spec.name}/duplex"
 
 
@@ -227,7 +232,7 @@ def run(args: argparse.Namespace) -> int:
             added = clients.apply(client, ("added", url, ticks))
             marks.append(time.process_time())
         for share in (50, 99):
-            a, b = _ms(alone, share), _ms(added, share)
+            a, b = milliseconds(alone, share), milliseconds(added, share)
             print(f"p{share}: smallest model {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
         cpu = 1000 * (marks[2] - 2 * marks[1] + marks[0]) / ticks
         print(f"added processor time: {cpu:.2f} ms a tick of a session")
@@ -236,7 +241,7 @@ def run(args: argparse.Namespace) -> int:
             for sessions in loads:
                 let_in, none, times = clients.apply(client, ("live", events, sessions, args.seconds))
                 late = sum(taken > TICK_S for taken in times)
-                spread = f"p50 {_ms(times, 50):.0f} ms, p99 {_ms(times, 99):.0f} ms"
+                spread = f"p50 {milliseconds(times, 50):.0f} ms, p99 {milliseconds(times, 99):.0f} ms"
                 print(
                     f"{let_in} of {sessions} live: {spread}, {late} of {len(times)} late, {none} unanswered"
                 )
@@ -245,5 +250,5 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ms(times: Times, share: int) -> float:
+def milliseconds(times: Times, share: int) -> float:
     return 1000 * float(np.percentile(times, share))
