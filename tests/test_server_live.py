@@ -155,9 +155,9 @@ async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server
         assert again.session.audio.format == AudioPCMU(type="audio/pcmu", rate=8000)
     async with sdk.live.forks.connect(session_id=id, extra_query={"at_ms": 400}) as fork:
         await fork.session.start(session={})
-        while (event := await fork.recv()).type != "session.input_transcript.delta":
+        while (said := await fork.recv()).type != "session.input_transcript.delta":
             pass
-        assert 400 <= event.start_ms <= 600
+        assert 400 <= said.start_ms <= 600
     wrong: tuple[tuple[int, Any, str], ...] = (
         (10**6, {}, "at_ms"),
         (400, {"delegation": {"type": "responses"}}, "session.delegation.type"),
@@ -167,9 +167,9 @@ async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server
     for at_ms, session, param in wrong:
         async with sdk.live.forks.connect(session_id=id, extra_query={"at_ms": at_ms}) as fork:
             await fork.session.start(session=session)
-            event = await fork.recv()
-            assert event.type == "error"
-            assert event.error.param == param
+            refused = await fork.recv()
+            assert refused.type == "error"
+            assert refused.error.param == param
     assert {model.id async for model in sdk.models.list()} >= {"echo", "gpt-live-1"}
     with pytest.raises(APIStatusError, match="no stored session"):
         await sdk.live.sessions.download_recording("sess_other")
@@ -196,6 +196,7 @@ async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server
         ({"input": [{"role": "user", "content": [{"text": "x" * 40_000}]}]}, "session.input"),
         ({"input": [{"role": "user", "content": []}]}, "session.input[0]"),
         ({"instructions": 5}, "session.instructions"),
+        ({"microturn": {"eagerness": 1e308}}, "session.microturn.eagerness"),
     ],
 )  # fmt: skip
 def test_what_a_session_cannot_have_is_named(server: Served, session: dict[str, Any], param: str) -> None:
