@@ -208,6 +208,7 @@ async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server
         ({"input": [{"role": "user", "content": [{"text": "x" * 40_000}]}]}, "session.input"),
         ({"input": [{"role": "user", "content": []}]}, "session.input[0]"),
         ({"instructions": 5}, "session.instructions"),
+        ({"microturn": {"eagerness": 1e308}}, "session.microturn.eagerness"),
     ],
 )  # fmt: skip
 def test_what_a_session_cannot_have_is_named(server: Served, session: dict[str, Any], param: str) -> None:

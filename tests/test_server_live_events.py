@@ -262,16 +262,18 @@ def test_hostile_beginnings_queries_bodies_and_sound_leave_no_session_behind(tmp
             except ConnectionClosed:
                 counts["duplex closed"] += 1
             body = {"transport": {"type": "webrtc", "sdp": "v=0"}, "session": part(chance)}
-            path = chance.choice(("", "/sess_1/fork", "/sess_1/hangup", "/../client_secrets"))
-            path = chance.choice((path, f"{path}?{urlencode(query)}"))
-            post = Request(
-                f"{server.http}/v1/live/sessions{path}", json.dumps(mangled(body, chance)).encode()
+            path = chance.choice(
+                ("sessions", "sessions/sess_1/fork", "sessions/sess_1/hangup", "client_secrets")
             )
-            with pytest.raises(HTTPError) as told:
-                urlopen(post)
-            status = told.value.code
+            path = chance.choice((path, f"{path}?{urlencode(query)}"))
+            post = Request(f"{server.http}/v1/live/{path}", json.dumps(mangled(body, chance)).encode())
+            try:
+                answer = urlopen(post)
+            except HTTPError as refused:
+                answer = refused
+            status, told = answer.status, json.loads(answer.read())
             assert status < 500
-            assert status == 405 or json.loads(told.value.read())["error"]["message"]
+            assert status < 300 or told["error"]["message"]
             counts[f"POST {status}"] += 1
         while set(server.lobby.open) or server.engine.stats().sessions > 1:
             time.sleep(0.01)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from itertools import count
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 CONTENT = 2_000  # characters of a text that is appended (500 tokens)
 INSTRUCTIONS = 65_536  # characters (16,384 tokens)
@@ -112,7 +112,7 @@ class Extras(Part):
     """Added: `session.microturn`."""
 
     ticks: bool = False  # send session.tick
-    eagerness: float = 0.0  # added to the log-odds of speaking
+    eagerness: Annotated[float, Meta(ge=-100, le=100)] = 0.0  # added to the log-odds of speaking
 
 
 class SessionConfig(Part):

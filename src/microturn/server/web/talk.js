@@ -80,5 +80,6 @@ export class Talk {
     if (event.type === 'response.output_text.delta') this.card(id, WORKING).children[1].append(event.delta);
     if (event.type === 'response.completed') this.card(id, 'Done').classList.add('done');
     if (event.type === 'response.failed') this.card(id, 'Did not work');
+    if (event.type === 'response.incomplete') this.card(id, 'Taken back');
   }
 }
