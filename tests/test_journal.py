@@ -27,6 +27,7 @@ from microturn.clock import VirtualClock
 from microturn.engine import Engine, Pace
 from microturn.model.config import tiny
 from microturn.model.interaction import random_model
+from microturn.server.access import ANYBODY
 from microturn.server.conversation import Start
 from microturn.server.export import captions, events, stereo
 from microturn.server.journal import Entry, Journal
@@ -277,3 +278,33 @@ def test_a_killed_server_has_every_acknowledged_tick_and_goes_on_from_there(tmp_
     ticks = [tick for tick, _ in journal.entries(id)]
     assert ticks[: len(stored) + 1] == list(range(len(stored) + 1))
     assert all(same for _, same in compare(Engine(EchoModel(), slots=1, clock=VirtualClock()), journal, id))
+
+
+def test_work_that_was_open_when_the_server_went_is_begun_anew(journal: Journal) -> None:
+    began: list[str] = []
+
+    class Worker:
+        async def work(self, package: ContextPackage, say: Callable[[Piece], None]) -> None:
+            began.append(package.delegation)
+            await asyncio.Event().wait()
+
+    async def main_() -> None:
+        id = ""
+        for turn in range(2):
+            engine = Engine(Decided({10: Decision.DELEGATE} if turn == 0 else {}), slots=2)
+            engine.start()
+            lobby = Lobby(engine, journal=journal, background=lambda pace: Background(pace, Worker()))
+            if turn == 0:
+                talk = await lobby.begin(Start(pace=Pace.DRIVEN, store=True, responses=True))
+                id = talk.id
+            else:
+                talk = await lobby.resume(id, ANYBODY)
+                assert [d.id for d in talk.background.open] == began[:1]
+            for _ in range(15):
+                await talk.push_audio(np.zeros(3200, np.float32))
+                assert await talk.next_beat()
+            journal.flush()
+            engine.close()  # without a word to the conversation
+
+    asyncio.run(main_())
+    assert began == ["dlg_10", "dlg_10"]

@@ -112,7 +112,7 @@ class Background:
 
         Open work is begun anew, and results that were not read are put back.
         """
-        quotes = {line.split('"')[1] for line in read}
+        quotes = {line.split('"')[1] for line in read if '"' in line}
         for delegation in kept:
             self.all[delegation.id] = delegation
             if delegation.state in (State.DONE, State.FAILED):

@@ -144,12 +144,16 @@ class Conversation:
         """
         start = self.start
         self.background.recent.read(self._log.opening(start.read))
+        results: list[str] = []  # that the model has read
 
         def open_session() -> Session:
             for perception, action in earlier:
                 beat = self._beat(perception, action)
                 self.beats.append(beat)
                 self.background.follow(beat.tick, perception, beat.events)
+                results.extend(
+                    e.text for e in beat.events if e.type == "read" and e.channel is Channel.BACKGROUND
+                )
             return self._engine.open(
                 pace=start.pace,
                 listener=self._listen,
@@ -163,6 +167,8 @@ class Conversation:
             )
 
         self.session = await asyncio.to_thread(open_session)
+        if self._journal is not None and restore is not None:
+            self.background.restore(self._journal.delegations(self.id), results)
 
     @property
     def connected(self) -> bool:
