@@ -151,9 +151,7 @@ class Conversation:
                 beat = self._beat(perception, action)
                 self.beats.append(beat)
                 self.background.follow(beat.tick, perception, beat.events)
-                results.extend(
-                    e.text for e in beat.events if e.type == "read" and e.channel is Channel.BACKGROUND
-                )
+                results += [e.text or "" for e in beat.events if e.channel is Channel.BACKGROUND]
             return self._engine.open(
                 pace=start.pace,
                 listener=self._listen,
