@@ -151,7 +151,8 @@ class Conversation:
                 beat = self._beat(perception, action)
                 self.beats.append(beat)
                 self.background.follow(beat.tick, perception, beat.events)
-                results += [e.text or "" for e in beat.events if e.channel is Channel.BACKGROUND]
+                read = (e.text for e in beat.events if e.channel is Channel.BACKGROUND)
+                results.extend(text for text in read if text)
             return self._engine.open(
                 pace=start.pace,
                 listener=self._listen,
