@@ -24,6 +24,7 @@ from microturn.model.vocoder import (
     FRAME,
     HIGH,
     OPENING,
+    SHUT,
     Vocoder,
     log_mel,
     normal_pitch,
@@ -149,7 +150,7 @@ def test_an_untouched_spectrum_is_the_source_delayed(vocoder: Vocoder) -> None:
     with torch.no_grad():
         pulses, _ = clean.pulses(frames, clean.allocate(4))
         state = clean.allocate(4)
-        state.opened.fill_(-3.0)
+        state.opened.fill_(-3.0 - SHUT)
         sound, _ = clean(frames, state)
     expected = pulses[:, :-DELAY] * torch.tensor(-3.0).exp()
     torch.testing.assert_close(sound[:, DELAY:], expected.clamp(-1, 1), atol=1e-5, rtol=0)
@@ -159,13 +160,15 @@ def test_a_burst_is_noise_where_the_pulses_open_too_fast() -> None:
     """High up the pulses' filter opens by OPENING a hop; the power that is missing goes to the noise."""
     loud, hiss = torch.full((1, 12, BINS), -6.0), torch.full((1, 12, BINS), 0.01)
     loud[:, 4:] = 0.0
-    pulses, noise, opened = Vocoder(width=8, blocks=1)._burst(loud, hiss, torch.full((1, BINS - HIGH), -6.0))
+    pulses, noise, opened = Vocoder(width=8, blocks=1)._burst(
+        loud, hiss, torch.full((1, BINS - HIGH), -6.0 - SHUT)
+    )
     assert (pulses[..., :HIGH] == loud[..., :HIGH].exp()).all()
     assert (noise[..., :HIGH] == hiss[..., :HIGH]).all()
     opens = (-6 + OPENING * torch.arange(9.0)).clamp_max(0.0)
     torch.testing.assert_close(pulses[0, 3:, -1].log(), opens, atol=1e-5, rtol=0)
     torch.testing.assert_close(pulses + noise, loud.exp() + hiss)
-    torch.testing.assert_close(opened, pulses[:, -1, HIGH:].log())
+    torch.testing.assert_close(opened + SHUT, pulses[:, -1, HIGH:].log())
 
 
 def test_pulses_follow_pitch_with_unit_power(vocoder: Vocoder) -> None:

@@ -168,8 +168,9 @@ def measure(args: argparse.Namespace, model: OpenAI, clients: Pool, each: int) -
         desks.append(Witnessed(ticks_to_read, model))
         return desks[-1]
 
-    with duplex(Forced(load_model(args.model), each), args.sessions, new) as (_, url):
-        _, times = clients.apply(client, ("live", url, args.sessions, args.seconds))
+    with duplex(Forced(load_model(args.model), each), args.sessions, new) as (engine, url):
+        events = url.replace(f"{engine.spec.name}/duplex", "live/sessions")
+        _, _, times = clients.apply(client, ("live", events, args.sessions, args.seconds))
     return milliseconds(times, 99), sum((desk.account() for desk in desks), Counter())
 
 

@@ -47,6 +47,7 @@ START = json.dumps({
     "type": "session.start",
     "session": {
         "model": "microturn",
+        "delegation": {"type": "responses"},
         "audio": {"format": {"type": "audio/pcm", "rate": 16_000}},
         "microturn": {"ticks": True},
     },

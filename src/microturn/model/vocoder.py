@@ -95,7 +95,7 @@ class SlotState:
 class VocoderState(SlotState):
     frames: Tensor  # [S, blocks, kernel−1, width] what each convolution saw last
     source: Tensor  # [S, DELAY] the latest pulses
-    opened: Tensor  # [S, BINS − HIGH] how far the pulses' filter had opened, log-magnitude
+    opened: Tensor  # [S, BINS − HIGH] how far the pulses' filter had opened, log-magnitude above SHUT
     overlap: Tensor  # [S, DELAY] sound that later windows still add to
     phase: Tensor  # [S] float64, cycles in [0, 1)
     pitch: Tensor  # [S, 2] log-F0 and voicing of the last frame, normalised
@@ -171,7 +171,7 @@ class Vocoder(nn.Module):
         return VocoderState(
             frames=like.new_zeros(slots, len(self.blocks), self.kernel - 1, self.width),
             source=like.new_zeros(slots, DELAY),
-            opened=like.new_full((slots, BINS - HIGH), SHUT),
+            opened=like.new_zeros(slots, BINS - HIGH),
             overlap=like.new_zeros(slots, DELAY),
             phase=like.new_zeros(slots, dtype=torch.float64),
             pitch=like.new_zeros(slots, 2),
@@ -220,10 +220,10 @@ class Vocoder(nn.Module):
         """Log-magnitude for pulses, magnitude for noise [B, H, K] → magnitudes of both, of the same sum."""
         high = loud[..., HIGH:]
         ramp = OPENING * torch.arange(high.shape[1] + 1, device=high.device).double()[:, None]
-        slow = (torch.cat([opened[:, None], high], 1) - ramp).cummin(1).values + ramp  # at most `high`
+        slow = (torch.cat([opened[:, None] + SHUT, high], 1) - ramp).cummin(1).values + ramp  # at most `high`
         slow = slow[:, 1:].float()
         hiss = torch.cat([hiss[..., :HIGH], hiss[..., HIGH:] + high.exp() - slow.exp()], -1)
-        return torch.cat([loud[..., :HIGH], slow], -1).exp(), hiss, slow[:, -1]
+        return torch.cat([loud[..., :HIGH], slow], -1).exp(), hiss, slow[:, -1] - SHUT
 
     def forward(self, frames_BFC: Tensor, state: VocoderState | None = None) -> tuple[Tensor, VocoderState]:
         """Frames → sound in −1 … 1, [B, 300·F], and the state after. No state is a stream's beginning."""
