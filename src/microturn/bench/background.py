@@ -170,7 +170,7 @@ def measure(args: argparse.Namespace, model: OpenAI, clients: Pool, each: int) -
 
     with duplex(Forced(load_model(args.model), each), args.sessions, new) as (engine, url):
         events = url.replace(f"{engine.spec.name}/duplex", "live/sessions")
-        _, _, times = clients.apply(client, ("live", events, args.sessions, args.seconds))
+        _, _, times = clients.apply(client, ("live", events, args.sessions, args.seconds, "responses"))
     return milliseconds(times, 99), sum((desk.account() for desk in desks), Counter())
 
 

@@ -47,7 +47,7 @@ START = json.dumps({
     "type": "session.start",
     "session": {
         "model": "microturn",
-        "delegation": {"type": "responses"},
+        "delegation": {"type": "client"},
         "audio": {"format": {"type": "audio/pcm", "rate": 16_000}},
         "microturn": {"ticks": True},
     },
@@ -82,13 +82,16 @@ async def through_socket(url: str, ticks: int) -> Times:
     return times
 
 
-async def live(url: str, sessions: int, seconds: float) -> tuple[int, int, Times]:
-    """How many were let in, how many ticks of sound had no answer, and how long the others waited for theirs."""
+async def live(url: str, sessions: int, seconds: float, work: str = "client") -> tuple[int, int, Times]:
+    """How many were let in, how many ticks of sound had no answer, and how long the others waited for theirs.
+
+    `work` says who does what is delegated, "client" or "responses".
+    """
     async with AsyncExitStack() as stack:
         talks: list[asyncio.Task[tuple[int, Times]]] = []
         for _ in range(sessions):
             line = await stack.enter_async_context(connect(url, compression=None))
-            await line.send(START)
+            await line.send(START.replace('"client"', f'"{work}"'))
             if json.loads(await line.recv())["type"] != "session.started":
                 break
             talks.append(asyncio.create_task(_talk(line, seconds)))
