@@ -70,6 +70,9 @@ bank: voices
 		$(BUILD) scripts --family $$family- --first 500000 --count 500 && \
 		$(BUILD) retell --family $$family- --first 500000 --count 1500; done
 	for family in flite pico; do $(BUILD) talk --family $$family- --first 1200000 --count 1500; done
+	$(BUILD) words --count 1200
+	for family in flite pico festival espeak; do $(BUILD) words --family $$family- --count 500; done
+	$(BUILD) words --family kokoro- --count 900 --part 40
 	$(BUILD) talk --family kokoro- --count 800 --part 40
 	$(BUILD) retell --family kokoro- --first 1300000 --count 400 --part 40
 	$(BUILD) scripts --family kokoro- --first 700000 --count 400 --part 30

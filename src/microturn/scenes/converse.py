@@ -157,22 +157,17 @@ class _Questions:
 
 
 _Q = _Questions
-MAKERS: tuple[tuple[Callable[[_Questions], Ask], int], ...] = (
-    (_Q.hello, 3), (_Q.name, 3), (_Q.well, 2), (_Q.thanks, 2), (_Q.bye, 2), (_Q.there, 1), (_Q.repeat, 6),
-    (_Q.spell, 3), (_Q.count, 4), (_Q.down, 2), (_Q.listing, 2), (_Q.plus, 4), (_Q.minus, 2), (_Q.bigger, 3),
-    (_Q.after, 4), (_Q.is_a, 2), (_Q.is_more, 2), (_Q.first, 2), (_Q.told, 2),
+MAKERS: tuple[tuple[Callable[[_Questions], Ask], int, int], ...] = (  # and how often they come: in talk, in a drill
+    (_Q.hello, 3, 6), (_Q.name, 3, 3), (_Q.well, 2, 6), (_Q.thanks, 2, 5), (_Q.bye, 2, 5), (_Q.there, 1, 4),
+    (_Q.repeat, 6, 14), (_Q.spell, 3, 14), (_Q.count, 4, 7), (_Q.down, 2, 4), (_Q.listing, 2, 2), (_Q.plus, 4, 16),
+    (_Q.minus, 2, 10), (_Q.bigger, 3, 6), (_Q.after, 4, 16), (_Q.is_a, 2, 8), (_Q.is_more, 2, 8), (_Q.first, 2, 8),
+    (_Q.told, 2, 4),
 )  # fmt: skip
 
 
-HARD = (  # what wants more drill than talk brings
-    *(_Q.spell, _Q.plus, _Q.minus, _Q.after, _Q.first, _Q.repeat, _Q.bigger, _Q.is_a, _Q.is_more, _Q.told),
-)
-
-
-def ask(rng: random.Random, split: str, longest: int = 12, hard: int = 1) -> Ask:
-    """Any question. `hard`: how many times as often it is one that is hard."""
-    weights = [weight * (hard if make in HARD else 1) for make, weight in MAKERS]
-    make = rng.choices([make for make, _ in MAKERS], weights)[0]
+def ask(rng: random.Random, split: str, longest: int = 12, drill: bool = False) -> Ask:
+    """Any question; in a drill more often one that is hard."""
+    make = rng.choices([make for make, *_ in MAKERS], [shares[drill] for _, *shares in MAKERS])[0]
     return make(_Questions(rng, split, longest))
 
 
@@ -188,19 +183,16 @@ class Turn:
 @dataclass(frozen=True)
 class Manner:
     """Of a conversation: how often a question, one with a pause to think, a typed one, a statement; and the rests
-    (ms) behind an answer. `hard`: how much more often hard questions come; `quick`: how much more fits in.
+    (ms) behind an answer; and the share of the time that its questions may fill, said at an ordinary pace.
     """
 
     kinds: tuple[int, int, int, int]
     rests: tuple[int, int]
-    hard: int
     quick: float
 
 
-TALK = Manner((10, 6, 2, 4), (300, 2200), 1, 1.0)
-DRILL = Manner(
-    (10, 0, 3, 1), (0, 200), 4, 2.5
-)  # one question after the other, to be learned from given words
+TALK = Manner((10, 6, 2, 4), (300, 2200), 1.0)
+DRILL = Manner((10, 0, 3, 1), (0, 200), 2.5)  # one question after the other, to be learned from given words
 
 
 class Converse:
@@ -213,8 +205,7 @@ class Converse:
         left = seconds * 1000 * self.manner.quick - 1500
         while left > 0 or not turns:
             kind = rng.choices(("ask", "pause", "typed", "statement"), self.manner.kinds)[0]
-            hard = self.manner.hard
-            asked = Ask(sentence(rng), "") if kind == "statement" else ask(rng, split, int(seconds / 2), hard)
+            asked = Ask(sentence(rng), "") if kind == "statement" else self._ask(rng, split, int(seconds / 2))
             texts = parts(asked.text) if kind == "pause" else [whole(asked.text)]
             if kind == "typed":
                 turns.append(Turn((), asked.answer, texts[0]))
@@ -224,6 +215,10 @@ class Converse:
                 left -= say_ms(" ".join(texts)) + 1800 * (len(texts) - 1)
             left -= say_ms(asked.answer) + self.manner.rests[0] + 1200
         return Script(self.name, 0, tuple(lines), {"turns": tuple(turns)})
+
+    def _ask(self, rng: random.Random, split: str, longest: int) -> Ask:
+        drill = self.manner is DRILL
+        return ask(rng, split, min(longest, 8) if drill else longest, drill)
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)

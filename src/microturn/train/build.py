@@ -1,6 +1,7 @@
-"""Fills a bank: `python -m microturn.train.build talk|retell|scripts|phones|real|lexicon --out bank …`.
+"""Fills a bank: `python -m microturn.train.build talk|words|retell|scripts|phones|real|lexicon --out bank …`.
 
     talk     sentences that people wrote to each other, each by a random voice
+    words    a few of the words that scenes are about, one behind the other, each line by a random voice
     retell   sentences that people read in the recordings for training, each by a random voice
     scripts  whole scripts of the scenes: one voice for the user, another for bystanders
     phones   learns, from what is there, to time the words of real people (see voices/phones.py)
@@ -36,6 +37,7 @@ from microturn.train.voices.foreign import ENGLISH_ONLY, speaks
 PHONES = "phones.pt"
 FAMILY_SHARES = {"tape-": 0.6, "hibari-": 0.3, "espeak-": 0.06, "flite-": 0.04}
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a script, share
+LISTED = 20_000  # lines of words
 PLAIN = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
 
 
@@ -128,6 +130,20 @@ def talk(
         yield Request(sentences[number % len(sentences)], any_voice(rng, shares))
 
 
+def listed(count: int) -> list[str]:
+    """Lines of 2 to 6 words that cues, rules and numbers are made of, every word as often as any other."""
+    from microturn.scenes.words import ALL, NUMBERS
+
+    rng, left, lines = random.Random("listed"), list[str](), list[str]()
+    for _ in range(count):
+        while len(left) < 6:
+            left += rng.sample((*ALL, *NUMBERS), len(ALL) + len(NUMBERS))
+        several = rng.randint(2, 6)
+        lines.append(" ".join(left[:several]))
+        del left[:several]
+    return lines
+
+
 def chitchat() -> list[str]:
     """Plain sentences of 2 to 14 words from chitchat-dataset (PyPI, MIT)."""
     from chitchat_dataset import Dataset
@@ -198,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", choices=("talk", "retell", "scripts", "phones", "real", "lexicon"))
+    parser.add_argument("source", choices=("talk", "words", "retell", "scripts", "phones", "real", "lexicon"))
     parser.add_argument("--out", type=Path, default=Path("bank"))
     parser.add_argument("--count", type=int, default=6000, help="sentences or scripts")
     parser.add_argument("--first", type=int, default=0, help="seed of the first script")
@@ -231,6 +247,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         real(builder, args.folder, args.family)
     elif args.source == "talk":
         for request in talk(chitchat(), seeds, shares, f"talk{args.family}"):
+            builder.add(request)
+            builder.write_when_full()
+    elif args.source == "words":
+        for request in talk(listed(LISTED), seeds, shares, f"words{args.family}"):
             builder.add(request)
             builder.write_when_full()
     elif args.source == "retell":
