@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from microturn.bench.roof import measure_work
 from microturn.cli import main
 from microturn.cost import cost_of
-from microturn.model.config import CONFIGS, NANO, TML_INTERACTION_SMALL, ModelConfig, tiny
+from microturn.model.config import CONFIGS, NANO, ModelConfig, tiny
 from microturn.model.interaction import random_model
 from microturn.model.network import PATCH, Network
 from microturn.plan import DEVICES, Device, all_s, plan
@@ -78,7 +78,7 @@ def test_operators_are_counted_right() -> None:
 
 
 def test_the_largest_is_planned_without_being_built() -> None:
-    cost = cost_of(TML_INTERACTION_SMALL)
+    cost = cost_of(CONFIGS["tml-interaction-small"])
     assert cost.parameters == pytest.approx(276e9, rel=0.01)
     assert cost.active < cost.parameters / 20
     for device in DEVICES[1:]:

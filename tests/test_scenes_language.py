@@ -70,12 +70,12 @@ def test_whoever_does_what_the_targets_say_scores_everything(scene: str) -> None
 
 
 WORDED: tuple[tuple[str, tuple[Wordings, ...]], ...] = (
-    ("translate", (translate.STREAM, translate.STOP)),
-    ("codeswitch", (translate.SWITCH, translate.STOP)),
-    ("orders", (orders.PERSONA, orders.CONFIRM, orders.LEAD, orders.FIX, orders.THEN, orders.YES)),
-    ("tone", (tone.HOW, tone.WHERE, tone.WHO, tone.RULE)),
-    ("weave", (*(asked for asked, _ in delegate.TOPICS), delegate.CANCEL, delegate.INSTEAD)),
-    ("instructions", tuple(instructions.KINDS.values())),
+    ("translate", (translate.STREAM, translate.SAID["STOP"])),
+    ("codeswitch", (translate.SWITCH, translate.SAID["STOP"])),
+    ("orders", tuple(orders.SAID.values())),
+    ("tone", tuple(tone.SAID.values())),
+    ("weave", (*(asked for asked, _ in delegate.TOPICS), *delegate.SAID.values())),
+    ("instructions", tuple(instructions.SAID.values())),
     ("recall", tuple(both for telling, asking, _ in recall.FACTS for both in (telling, asking))),
 )
 

@@ -33,11 +33,11 @@ from microturn.drawing import (
 )
 from microturn.model.config import tiny
 from microturn.model.tokenizer import PieceTokenizer
-from microturn.scenes import compose, watch_wordings, write
+from microturn.scenes import compose, write
 from microturn.scenes.episode import Episode, Expected, Word
 from microturn.scenes.stage import CUE_MS
 from microturn.scenes.watch import SEEN_MS, SETTLED_MS, Request, seen
-from microturn.scenes.wording import Wordings, wordings
+from microturn.scenes.wording import Wordings, said_in, wordings
 from microturn.streams import LEAD_TICKS, Bytes
 from microturn.train import sound
 from microturn.train.batch import stack
@@ -166,15 +166,14 @@ class TestScenes:
 
     def test_there_are_many_ways_to_ask(self) -> None:
         skills = (
-            "COUNT GOAL HOW_MANY",
-            "TURNS EVERY_COLOUR APPEARS WHAT_APPEARS LEAVES SAYING",
-            "CHARADES",
-            "CALL",
+            "count goal asked",
+            "turns every appears what leaves says",
+            "charades",
+            "call",
+            "asks-colour asks-many asks-what asks-side asks-doing",
         )
-        asks = list(watch_wordings.ASKS.values())
-        for some in ([getattr(watch_wordings, n) for n in skill.split()] for skill in skills):
-            enough(some)
-        enough(asks)
+        for skill in skills:
+            enough([said_in("watch")[name] for name in skill.split()])
 
 
 def enough(some: list[Wordings]) -> None:

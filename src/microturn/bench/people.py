@@ -17,7 +17,7 @@ from microturn.bench.cast import to_clip
 from microturn.clock import HEAR_RATE, TICK_MS
 from microturn.scenes import SCENES, write
 from microturn.scenes.episode import Clip, Episode, Expected, Placed, Read, Say, Word, react
-from microturn.scenes.orders import DONE_MS, PERSONA, Order
+from microturn.scenes.orders import DONE_MS, SAID, Order
 from microturn.streams import Channel, Floats
 from microturn.train.real import Recorded, data_folder, recorded, sound
 from microturn.train.voices.spoken import LOUDNESS, PEAK, Spoken
@@ -81,7 +81,7 @@ def _order(path: Path, slots: dict[str, str], rng: random.Random) -> Episode:
         rng.randrange(1 << 30),
         ticks,
         (Placed(to_clip(Spoken(samples, ()), "", "orders"), BEFORE_MS),),
-        (Read(-1, Channel.INSTRUCTIONS, PERSONA.draw(rng, "test")),),
+        (Read(-1, Channel.INSTRUCTIONS, SAID["PERSONA"].draw(rng, "test")),),
         (Say(back, react(end_ms + DONE_MS)),),
         expected=(Expected("order", 0, ticks * TICK_MS, back),),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from importlib.resources import files
 from pathlib import Path
 
 from microturn.streams import LEAD_TICKS
@@ -126,59 +127,17 @@ class ModelConfig:
 
 NANO = ModelConfig("nano")
 
-BASE = ModelConfig(
-    "base",
-    d_model=1024,
-    layers=24,
-    heads=16,
-    kv_heads=4,
-    ff=2816,
-    ear_dim=512,
-    ear_blocks=8,
-    syllable_dim=768,
-    eye_dim=192,
-    eye_maps=64,
-    sight_dim=512,
-    piece_dim=512,
-    window=512,
-    pinned=512,
-    hears=12,
-    associate=(12, 18),
-    words=1024,
-    voice_dim=512,
-)
 
-# The published totals are 276 B parameters with 12 B active; everything else about the shape is our reading.
-TML_INTERACTION_SMALL = ModelConfig(
-    "tml-interaction-small",
-    d_model=4096,
-    layers=60,
-    heads=32,
-    kv_heads=4,
-    head_dim=128,
-    rotary_dim=64,
-    ff=1536,
-    experts=240,
-    experts_active=7,
-    experts_shared=1,
-    window=4096,
-    group=32,
-    pinned=4096,
-    hears=30,
-    associate=(30, 45),
-    words=4096,
-    ear_dim=1024,
-    ear_blocks=8,
-    syllable_dim=1536,
-    eye_dim=384,
-    eye_maps=128,
-    sight_dim=1024,
-    vocabulary=2048,
-    piece_dim=1024,
-    voice_dim=1024,
-)
+def packaged(name: str) -> ModelConfig:
+    """One of `configs/`."""
+    return ModelConfig.from_json(
+        files("microturn.model").joinpath("configs", f"{name}.json").read_text("utf-8")
+    )
 
-CONFIGS = {c.name: c for c in (NANO, BASE, TML_INTERACTION_SMALL)}
+
+# The published totals of the last one are 276 B parameters with 12 B active; everything else about its shape is our
+# reading.
+CONFIGS = {c.name: c for c in (NANO, packaged("base"), packaged("tml-interaction-small"))}
 
 
 def find_config(name: str) -> ModelConfig:
@@ -193,35 +152,4 @@ def find_config(name: str) -> ModelConfig:
 
 def tiny(**changes: object) -> ModelConfig:
     """A model small enough for a property test to cross every boundary in a second."""
-    small = ModelConfig(
-        "tiny",
-        d_model=32,
-        layers=2,
-        heads=4,
-        kv_heads=2,
-        head_dim=16,
-        rotary_dim=8,
-        ff=48,
-        window=8,
-        group=4,
-        memory_levels=3,
-        memory_per_level=2,
-        pinned=6,
-        hears=0,
-        associate=(0,),
-        words=24,
-        ear_dim=16,
-        ear_blocks=2,
-        syllable_dim=24,
-        syllable_blocks=2,
-        frame=(40, 80),
-        eye_dim=8,
-        eye_maps=24,
-        sight_dim=16,
-        sight_blocks=2,
-        piece_dim=16,
-        voice_dim=32,
-        vocoder_dim=32,
-        vocoder_blocks=2,
-    )
-    return replace(small, **changes)  # type: ignore[arg-type]
+    return replace(packaged("tiny"), **changes)  # type: ignore[arg-type]

@@ -9,7 +9,9 @@ the speech head spells it. American English, like the teacher.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 SMALL = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -17,31 +19,10 @@ SMALL = (
 ).split()
 TENS = ("", "", *"twenty thirty forty fifty sixty seventy eighty ninety".split())
 SCALES = ("", " thousand", " million", " billion", " trillion", " quadrillion")
-ORDINALS = {
-    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
-    "twelve": "twelfth",
-}  # fmt: skip
 MONTHS = ("January February March April May June July August September October November December").split()
-MONEY = {
-    "$": ("dollar", "dollars", "cent", "cents"),
-    "£": ("pound", "pounds", "penny", "pence"),
-    "€": ("euro", "euros", "cent", "cents"),
-}
-UNITS = {
-    "km/h": "kilometers per hour", "mph": "miles per hour", "km": "kilometers", "cm": "centimeters",
-    "mm": "millimeters", "m": "meters", "kg": "kilograms", "mg": "milligrams", "g": "grams", "lb": "pounds",
-    "lbs": "pounds", "oz": "ounces", "ml": "milliliters", "l": "liters", "ft": "feet",
-    "mi": "miles", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz", "Hz": "hertz", "kW": "kilowatts",
-    "W": "watts", "V": "volts", "GB": "gigabytes", "MB": "megabytes", "KB": "kilobytes", "TB": "terabytes",
-    "ms": "milliseconds", "min": "minutes", "°C": "degrees Celsius",
-    "°F": "degrees Fahrenheit", "°": "degrees", "%": "percent",
-}  # fmt: skip
-SHORT = {
-    "Mr.": "Mister", "Mrs.": "Missus", "Ms.": "Miz", "Dr.": "Doctor", "Prof.": "Professor", "St.": "Saint",
-    "Jr.": "Junior", "Sr.": "Senior", "vs.": "versus", "etc.": "et cetera", "e.g.": "for example",
-    "i.e.": "that is", "approx.": "approximately", "Ave.": "Avenue", "No.": "Number", "a.m.": "AM", "p.m.": "PM",
-    "w/": "with", "&": "and", "@": "at", "#": "number ", "+": "plus", "=": "equals", "×": "times",
-}  # fmt: skip
+_TABLES = tomllib.loads(Path(__file__).with_name("normal.toml").read_text("utf-8"))
+UNITS: dict[str, str] = _TABLES["units"]
+SHORT: dict[str, str] = _TABLES["short"]
 _N = r"\d{1,3}(?:,\d{3})+|\d+"
 _MONTH = "|".join(m[:3] + f"(?:{m[3:]}|t?\\.)?" if m != "May" else m for m in MONTHS)
 
@@ -67,7 +48,7 @@ def cardinal(n: int) -> str:
 def ordinal(n: int) -> str:
     words = re.split(r"([ -])", cardinal(n))
     last = words[-1]
-    words[-1] = ORDINALS.get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")
+    words[-1] = _TABLES["ordinals"].get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")
     return "".join(words)
 
 
@@ -92,7 +73,7 @@ def number(text: str) -> str:
 
 
 def _money(m: re.Match[str]) -> str:
-    one, many, cent, cents = MONEY[m[1]]
+    one, many, cent, cents = _TABLES["money"][m[1]]
     if m[4]:  # million, billion
         return f"{number(m[2] + ('.' + m[3] if m[3] else ''))} {m[4]} {many}"
     whole, part = int(m[2].replace(",", "")), int((m[3] or "0").ljust(2, "0")[:2])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import tomllib
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
@@ -29,88 +30,11 @@ SOUNDS = ("", *CONSONANTS, *VOWELS)  # what the ears are taught to tell apart; t
 PHONEMES = 80  # rows of the embedding; a few are spare
 _ID = {symbol: i for i, symbol in enumerate(SYMBOLS)}
 
-# Spelling → phonemes, tried longest first at each place. ^ and $ are the ends of the word.
-_RULES = {
-    "a": "AE", "b": "B", "c": "K", "d": "D", "e": "EH", "f": "F", "g": "G", "h": "HH", "i": "IH", "j": "JH",
-    "k": "K", "l": "L", "m": "M", "n": "N", "o": "AA", "p": "P", "q": "K", "r": "R", "s": "S", "t": "T",
-    "u": "AH", "v": "V", "w": "W", "x": "K S", "y": "IH", "z": "Z", "'": "", "^x": "Z", "^y": "Y", "y$": "IY",
-    "e$": "", "^kn": "N", "^gn": "N", "^wr": "R", "^ps": "S", "^wh": "W", "^who": "HH UW", "mb$": "M",
-    "gn$": "N", "ch": "CH", "sch": "S K", "tch": "CH", "sh": "SH", "th": "TH", "ph": "F", "gh": "", "gh$": "",
-    "^gh": "G", "ck": "K", "qu": "K W", "ng$": "NG", "ng": "NG G", "nk": "NG K", "dg": "JH", "dge": "JH",
-    "wh": "W", "rh": "R", "bb": "B", "cc": "K", "dd": "D", "ff": "F", "gg": "G", "ll": "L", "mm": "M",
-    "nn": "N", "pp": "P", "rr": "R", "ss": "S", "tt": "T", "zz": "Z", "vv": "V", "ce": "S EH", "ci": "S IH",
-    "cy": "S IY", "ge": "JH EH", "ge$": "JH", "gi": "JH IH", "gy": "JH IY", "ce$": "S", "se$": "Z",
-    "ve$": "V", "ze$": "Z", "le$": "AH L", "cial": "SH AH L", "cian": "SH AH N", "cious": "SH AH S",
-    "tious": "SH AH S", "tial": "SH AH L", "tion": "SH AH N", "ssion": "SH AH N", "sion": "ZH AH N",
-    "ture": "CH ER", "sure": "ZH ER", "ous$": "AH S", "age$": "IH JH", "ate$": "EY T", "able$": "AH B AH L",
-    "ible$": "AH B AH L", "ment$": "M AH N T", "ness$": "N AH S", "less$": "L AH S", "ful$": "F AH L",
-    "ing$": "IH NG", "ed$": "D", "ted$": "T AH D", "ded$": "D AH D", "ped$": "P T", "ked$": "K T",
-    "sed$": "Z D", "shed$": "SH T", "ched$": "CH T", "ai": "EY", "ay": "EY", "au": "AO", "aw": "AO",
-    "ee": "IY", "ea": "IY", "ead": "EH D", "ei": "EY", "ey": "IY", "eu": "Y UW", "ew": "UW", "ie": "IY",
-    "ie$": "IY", "igh": "AY", "eigh": "EY", "oa": "OW", "oe": "OW", "oi": "OY", "oy": "OY", "oo": "UW",
-    "ook": "UH K", "ood": "UH D", "ou": "AW", "ow": "OW", "own": "AW N", "ould": "UH D", "ough": "AO",
-    "ought": "AO T", "ui": "UW", "ue$": "UW", "uy": "AY", "ar": "AA R", "er": "ER", "ir": "ER", "ur": "ER",
-    "or": "AO R", "wor": "W ER", "war": "W AO R", "air": "EH R", "are$": "EH R", "ear": "IH R", "eer": "IH R",
-    "ere$": "IH R", "ire": "AY ER", "ore": "AO R", "our": "AW ER", "oor": "AO R", "ure": "Y UH R",
-    "er$": "ER", "or$": "ER", "ar$": "ER", "al": "AE L", "all": "AO L", "alk": "AO K", "alm": "AA M",
-    "olk": "OW K", "wa": "W AA", "o$": "OW", "a$": "AH", "i$": "IY", "u$": "UW", "es$": "Z", "ss$": "S",
-    "s$": "Z", "ts$": "T S", "ks$": "K S", "ps$": "P S", "fs$": "F S", "us$": "AH S", "is$": "IH S",
-    "as$": "AE Z", "ches$": "CH AH Z", "shes$": "SH AH Z", "sses$": "S AH Z", "ces$": "S AH Z",
-    "ges$": "JH AH Z", "old": "OW L D", "ost$": "OW S T", "ind": "AY N D", "ild": "AY L D", "n't": "AH N T",
-    "'re": "ER", "'ll": "AH L", "'s$": "Z",
-}  # fmt: skip
+_TABLES: dict[str, dict[str, str]] = tomllib.loads(
+    Path(__file__).with_name("phonemes.toml").read_text("utf-8")
+)
+_RULES, _WORDS = _TABLES["rules"], _TABLES["words"]
 _LONGEST = max(map(len, _RULES))
-_LONG = {
-    "a": "EY",
-    "e": "IY",
-    "i": "AY",
-    "o": "OW",
-    "u": "UW",
-    "y": "AY",
-}  # before one consonant and a last e
-
-# Words whose spelling says the wrong thing, and the names of letters and digits.
-_WORDS = {
-    "a": "AH0", "the": "DH AH0", "of": "AH1 V", "to": "T UW1", "and": "AH0 N D", "is": "IH1 Z",
-    "was": "W AA1 Z", "are": "AA1 R", "i": "AY1", "you": "Y UW1", "your": "Y AO1 R", "he": "HH IY1",
-    "she": "SH IY1", "we": "W IY1", "me": "M IY1", "be": "B IY1", "they": "DH EY1", "their": "DH EH1 R",
-    "there": "DH EH1 R", "this": "DH IH1 S", "that": "DH AE1 T", "then": "DH EH1 N", "them": "DH EH1 M",
-    "these": "DH IY1 Z", "those": "DH OW1 Z", "have": "HH AE1 V", "has": "HH AE1 Z", "do": "D UW1",
-    "does": "D AH1 Z", "done": "D AH1 N", "says": "S EH1 Z", "said": "S EH1 D", "what": "W AH1 T",
-    "where": "W EH1 R", "were": "W ER1", "who": "HH UW1", "one": "W AH1 N", "two": "T UW1", "four": "F AO1 R",
-    "eight": "EY1 T", "once": "W AH1 N S", "some": "S AH1 M", "come": "K AH1 M", "from": "F R AH1 M",
-    "give": "G IH1 V", "live": "L IH1 V", "love": "L AH1 V", "other": "AH1 DH ER0", "mother": "M AH1 DH ER0",
-    "father": "F AA1 DH ER0", "people": "P IY1 P AH0 L", "water": "W AO1 DX ER0", "great": "G R EY1 T",
-    "friend": "F R EH1 N D", "could": "K UH1 D", "put": "P UH1 T", "only": "OW1 N L IY0", "my": "M AY1",
-    "by": "B AY1", "no": "N OW1", "go": "G OW1", "so": "S OW1", "now": "N AW1", "how": "HH AW1",
-    "our": "AW1 ER0", "hour": "AW1 ER0", "or": "AO1 R", "any": "EH1 N IY0", "many": "M EH1 N IY0",
-    "if": "IH1 F", "been": "B IH1 N", "very": "V EH1 R IY0", "okay": "OW0 K EY1", "mm": "M", "hmm": "HH M",
-    "zero": "Z IH1 R OW0", "hello": "HH AH0 L OW1", "seven": "S EH1 V AH0 N", "minute": "M IH1 N AH0 T",
-    "with": "W IH1 DH", "as": "AE1 Z",
-}  # fmt: skip
-_LETTERS = dict(
-    zip(
-        "abcdefghijklmnopqrstuvwxyz0123456789",
-        (
-            "EY1", "B IY1", "S IY1", "D IY1", "IY1", "EH1 F", "JH IY1", "EY1 CH", "AY1", "JH EY1", "K EY1",
-            "EH1 L", "EH1 M", "EH1 N", "OW1", "P IY1", "K Y UW1", "AA1 R", "EH1 S", "T IY1", "Y UW1", "V IY1",
-            "D AH1 B AH0 L Y UW0", "EH1 K S", "W AY1", "Z IY1", "Z IH1 R OW0", "W AH1 N", "T UW1", "TH R IY1",
-            "F AO1 R", "F AY1 V", "S IH1 K S", "S EH1 V AH0 N", "EY1 T", "N AY1 N",
-        ),
-        strict=True,
-    )
-)  # fmt: skip
-_SIGNS = {"%": "percent", "&": "and", "+": "plus", "=": "equals", "@": "at", "$": "dollars", "€": "euros"}
-
-# The IPA of common speech synthesisers; capitals are its diphthongs. ˈ and ˌ mark the next vowel.
-_IPA = {
-    "A": "EY", "I": "AY", "O": "OW", "W": "AW", "Y": "OY", "æ": "AE", "ɑ": "AA", "a": "AA", "ɔ": "AO",
-    "ɒ": "AA", "ə": "AH", "ᵊ": "AH", "ɐ": "AH", "ɛ": "EH", "e": "EH", "ɜ": "ER", "ɚ": "ER", "ɪ": "IH",
-    "ᵻ": "IH", "i": "IY", "u": "UW", "ʊ": "UH", "ʌ": "AH", "o": "OW", "b": "B", "d": "D", "f": "F", "h": "HH",
-    "j": "Y", "k": "K", "l": "L", "m": "M", "n": "N", "p": "P", "s": "S", "t": "T", "v": "V", "w": "W",
-    "z": "Z", "ɡ": "G", "g": "G", "ŋ": "NG", "ɹ": "R", "r": "R", "ɾ": "DX", "ʃ": "SH", "ʒ": "ZH", "ʔ": "T",
-    "ʤ": "JH", "ʧ": "CH", "θ": "TH", "ð": "DH", "T": "DX",
-}  # fmt: skip
 
 
 def ids(symbols: str) -> list[int]:
@@ -129,8 +53,7 @@ def from_ipa(ipa: str) -> list[int]:
             found.append(BOUNDARY)
         elif mark in ",.;:!?—…":
             found.append(PAUSE)
-        elif mark in _IPA:
-            name = _IPA[mark]
+        elif name := _TABLES["ipa"].get(mark):
             if name in VOWELS:
                 name, stress = name + stress, "0"
             found.append(_ID[name])
@@ -143,8 +66,8 @@ def spell(word: str) -> list[int]:
     sounds: list[str] = []
     at = 1
     while at < len(text) - 1:
-        if text[at] in _LONG and re.match(r"[aeiouy][bdfgklmnpstvzc]e[sd]?\$", text[at:]):
-            sounds.append(_LONG[text[at]])
+        if text[at] in _TABLES["long"] and re.match(r"[aeiouy][bdfgklmnpstvzc]e[sd]?\$", text[at:]):
+            sounds.append(_TABLES["long"][text[at]])
             at += 1
             continue
         for length in range(_LONGEST, 0, -1):
@@ -185,7 +108,7 @@ def _ending(ending: str, last: str) -> list[int]:
 
 
 def _named(letters: str) -> list[int]:
-    return [i for letter in letters for i in ids(_LETTERS[letter])]
+    return [i for letter in letters for i in ids(_TABLES["letters"][letter])]
 
 
 class Lexicon:
@@ -215,14 +138,14 @@ class Lexicon:
         return word in self._known or bool(self._inflected(word))
 
     def _part(self, part: str) -> list[int]:
-        if part in _SIGNS:
-            return self._part(_SIGNS[part])
+        if part in _TABLES["signs"]:
+            return self._part(_TABLES["signs"][part])
         if part in self._known:
             return ids(self._known[part])
         letters = part.replace("'", "")
         if len(letters) == 1:
             # A letter of another alphabet is named as a vowel sound rather than passed over in silence.
-            name = _LETTERS.get(letters)
+            name = _TABLES["letters"].get(letters)
             return ids(name) if name else ids(f"{VOWELS[ord(letters) % len(VOWELS)]}1")
         if letters and not re.search("[aeiouy]", letters):
             return _named(letters)

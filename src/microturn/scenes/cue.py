@@ -13,18 +13,13 @@ from dataclasses import dataclass
 
 from microturn.clock import tick_of
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Placed, Say, Script, react
-from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, read_ms, say_ms
+from microturn.scenes.stage import CUE_MS, Stage, heard_end, read_ms, say_ms
 from microturn.scenes.talk import sentence, sentence_with
 from microturn.scenes.wording import Wordings, said_in, tidy
 from microturn.scenes.words import CLASSES, near, pair
 from microturn.streams import Channel
 
-_SAID = said_in("cue")
-RULE = _SAID["RULE"]
-SECOND = _SAID["SECOND"]
-TYPED = _SAID["TYPED"]
-KIND = _SAID["KIND"]
-REVOKE = _SAID["REVOKE"]
+SAID = said_in("cue")
 KINDS = {"animal": "an animal", "colour": "a colour", "drink": "a drink", "food": "something to eat"}
 KINDS |= {"name": "a name", "number": "a number", "place": "a place"}
 
@@ -53,10 +48,7 @@ class Cue:
         return _Writer(rng, split, seconds).write()
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
-        stage = Stage(script, tuple(clips), seconds)
-        moves = script.facts["moves"]
-        assert isinstance(moves, tuple)
-        return _Player(stage, rng).play(moves)
+        return _Player(Stage(script, tuple(clips), seconds), rng).play(script.facts["moves"])
 
 
 class _Writer:
@@ -71,18 +63,18 @@ class _Writer:
     def write(self) -> Script:
         rng = self.rng
         by_class = rng.random() < 0.12
-        first = self._kind_rule() if by_class else self._word_rule(RULE)
+        first = self._kind_rule() if by_class else self._word_rule(SAID["RULE"])
         rules = [first]
         if rng.random() < 0.1:
             self._talk([], 1)
         if not by_class and self.left_ms > 9000 and rng.random() < 0.35:
-            rules.append(self._word_rule(SECOND))
+            rules.append(self._word_rule(SAID["SECOND"]))
         revoke = self.left_ms > 9000 and rng.random() < 0.3
         self._talk(rules, 30, 5000 if revoke else 0)
         if revoke:
             gone = rng.choice(rules)
             slots = {"cue": gone.cues[0] if len(gone.cues) == 1 else "that", "reply": gone.reply}
-            text = REVOKE.draw(rng, self.split, **slots)
+            text = SAID["REVOKE"].draw(rng, self.split, **slots)
             if len(rules) > 1:  # with two rules it must be plain which one is meant
                 text = f"stop saying {gone.reply} please"
             self._add(Move("revoke", rule=gone), text)
@@ -93,8 +85,8 @@ class _Writer:
         cue, reply = pair(self.rng, self.split, tuple(self.cues))
         self.cues += [cue, *reply.split()]
         rule = Rule((cue,), reply)
-        if wordings is RULE and self.rng.random() < 0.25:
-            text = TYPED.draw(self.rng, self.split, cue=cue, reply=reply)
+        if wordings is SAID["RULE"] and self.rng.random() < 0.25:
+            text = SAID["TYPED"].draw(self.rng, self.split, cue=cue, reply=reply)
             channel = self.rng.choice((Channel.TYPED, Channel.INSTRUCTIONS))
             self.moves.append(Move("read", rule=rule, text=text, channel=channel))
         else:
@@ -107,7 +99,7 @@ class _Writer:
         self.cues += reply.split()
         self._add(
             Move("rule", rule=Rule(CLASSES[kind], reply)),
-            KIND.draw(self.rng, self.split, kind=KINDS[kind], reply=reply),
+            SAID["KIND"].draw(self.rng, self.split, kind=KINDS[kind], reply=reply),
         )
         return Rule(CLASSES[kind], reply)
 
@@ -150,8 +142,6 @@ class _Player:
                 self._read(move)
             elif not self._line(move):
                 break
-        if not self.stage.says:
-            self.stage.expect(quiet(0, self.stage.ms))
         return self.stage.episode()
 
     def _read(self, move: Move) -> None:

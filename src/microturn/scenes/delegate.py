@@ -20,91 +20,16 @@ from microturn.scenes.converse import ask
 from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Placed, Say, Script, react
 from microturn.scenes.stage import REPLY_MS, Stage, heard_end, quiet, said_end, say_ms
 from microturn.scenes.talk import sentence
-from microturn.scenes.wording import Wordings, fill, said_in, whole
+from microturn.scenes.wording import Wordings, fill, said_in, table, whole
 from microturn.scenes.words import ANIMALS, DAYS, FOODS, NAMES, OBJECTS, PLACES, number
 from microturn.streams import LEAD_TICKS, Channel, Decision
 
-CITIES = (
-    "paris", "london", "berlin", "madrid", "rome", "vienna", "oslo", "prague", "dublin", "lisbon", "boston", "denver",
-    "tokyo", "cairo",
-)  # fmt: skip
-# what is asked and what may come back; every word of a result but its slots trains
-TOPICS: tuple[tuple[Wordings, tuple[str, ...]], ...] = (
-    (
-        Wordings(
-            ("what's the weather (like|) in {city} ({day}|today|)", "will it rain in {city} ({day}|tomorrow|)",
-             "how (warm|cold) is it in {city}"),
-            ("do i need an umbrella in {city}", "tell me the forecast for {city}"),
-        ),
-        ("{city} has (rain|sun|snow|clouds) and {n} degrees", "it is {n} degrees in {city}"),
-    ),
-    (
-        Wordings(
-            ("when (does|will) the next train to {city} leave", "(find|look up) a train to {city} (for {day}|)",
-             "how do i get to {city} (on {day}|)"),
-            ("which train goes to {city}", "i have to be in {city} on {day} what can i take"),
-        ),
-        ("the next train to {city} leaves at {h} {m}", "take the train to {city} at {h} {m} from platform {n}"),
-    ),
-    (
-        Wordings(
-            ("how much (is a {object}|does a {object} cost) (online|in the shop)", "(find|look for) a cheap {object}",
-             "what does a good {object} cost"),
-            ("where can i buy a {object}", "compare prices for a {object}"),
-        ),
-        ("a {object} costs {n} euros", "{made} sells a {object} for {n} euros"),
-    ),
-    (
-        Wordings(
-            ("when does the {place} (open|close) ({day}|today|)", "is the {place} open (now|{day})",
-             "look up the hours of the {place}"),
-            ("how late can i go to the {place}", "what are the hours of the {place}"),
-        ),
-        ("the {place} is open until {h}", "the {place} opens at {h} on {day}"),
-    ),
-    (
-        Wordings(
-            ("who won the game (last night|yesterday|on {day})", "how did {made} play (yesterday|)",
-             "what was the score (of {made}|last night)"),
-            ("did {made} win", "tell me how the match ended"),
-        ),
-        ("{made} won {h} to {m}", "{made} and {made2} played {h} all"),
-    ),
-    (
-        Wordings(
-            ("who wrote the book about the {animal}", "(search|look) for the film with the {animal}",
-             "what's the latest news about the {animal}"),
-            ("find out who painted the {animal}", "read up on the {animal} for me"),
-        ),
-        ("it was made by {name} {made}", "{name} {made} found a {animal} in {city}"),
-    ),
-    (
-        Wordings(
-            ("do i have (any|) new (mail|messages)", "what's on my calendar ({day}|today)",
-             "(book|reserve) a table at {made} for {day}", "send {name} a message (please|that i'm late)"),
-            ("has {name} written to me", "put {name} in my calendar for {day}"),
-        ),
-        ("{n} messages from {name} {made}", "{name} is down for {day} at {h}", "done it is set for {day} at {h}"),
-    ),
-    (
-        Wordings(
-            ("how do you (make|cook) {food} {made}", "find (me|) a recipe with {food}",
-             "what is {n} times {m} (plus {h}|)"),
-            ("work out {n} times {m} times {h}", "what goes well with {food} in a {made}"),
-        ),
-        ("add {n} grams of {food} to the {made}", "the answer is {n} hundred {m}"),
-    ),
-)  # fmt: skip
-_SAID = said_in("delegate")
-CANCEL = _SAID["CANCEL"]
-INSTEAD = _SAID["INSTEAD"]
-THINKING = (
-    "searching",
-    "Reading three pages",
-    "calling the service",
-    "comparing results",
-    "one source found",
+_TABLE = table("topics")
+CITIES = _TABLE["cities"].split()
+TOPICS = tuple(  # what is asked and what may come back
+    (Wordings(tuple(topic["train"]), tuple(topic["reserved"])), topic["results"]) for topic in _TABLE["topic"]
 )
+SAID = said_in("delegate")
 CALM_MS = 600  # of silence before a result is spoken
 SLOW_CHARACTERS = 8  # of a result are certainly read in a tick
 LET = "let me check"
@@ -163,7 +88,9 @@ def wish(rng: random.Random, split: str) -> tuple[str, str, tuple[str, ...]]:
         )
         said = f"{first} {said}" if how == "parts" else said
     if rng.random() < 0.3:
-        texts.insert(0, background(rng.choice(("thinking", "commentary, silent")), rng.choice(THINKING)))
+        texts.insert(
+            0, background(rng.choice(("thinking", "commentary, silent")), rng.choice(_TABLE["thinking"]))
+        )
     return text, said, tuple(texts)
 
 
@@ -196,16 +123,14 @@ class Delegate:
                 for _ in range(rng.randint(1, 2)):
                     add("talk", sentence(rng))
             elif then == "cancel":
-                add("cancel", CANCEL.draw(rng, split), "okay")
+                add("cancel", SAID["CANCEL"].draw(rng, split), "okay")
             elif then == "instead":
                 text, answer, results = wish(rng, split)
-                add("instead", INSTEAD.draw(rng, split, x=text), answer, results)
+                add("instead", SAID["INSTEAD"].draw(rng, split, x=text), answer, results)
         return Script(self.name, 0, tuple(lines), {"moves": tuple(moves)})
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
-        moves = script.facts["moves"]
-        assert isinstance(moves, tuple)
-        return _Player(Stage(script, tuple(clips), seconds), rng).play(moves)
+        return _Player(Stage(script, tuple(clips), seconds), rng).play(script.facts["moves"])
 
 
 class _Player:
@@ -235,8 +160,6 @@ class _Player:
             self.now = max(self.heard, self.free) + self.rng.randrange(200, 400 if self.pending else 1500)
         if self.pending:
             self._weave(self.pending)
-        if not self.stage.says:
-            self.stage.expect(quiet(0, self.stage.ms))
         return self.stage.episode()
 
     def _due(self, move: Move) -> int:

@@ -10,17 +10,12 @@ import random
 from collections.abc import Sequence
 
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, react
-from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, read_ms, said_end
+from microturn.scenes.stage import CUE_MS, Stage, heard_end, read_ms, said_end
 from microturn.scenes.wording import said_in
 from microturn.scenes.words import ALL, DIGITS, REPLIES, is_reserved, number
 from microturn.streams import Channel
 
-_SAID = said_in("digits")
-RULE = _SAID["RULE"]
-SECOND = _SAID["SECOND"]
-REPEAT = _SAID["REPEAT"]
-NEXT = _SAID["NEXT"]
-DOUBLE = _SAID["DOUBLE"]
+SAID = said_in("digits")
 
 
 class Digits:
@@ -31,13 +26,12 @@ class Digits:
         answers: dict[str, str] = {}
         text = ""
         if kind in ("rule", "rules"):
-            for wordings in (RULE, SECOND)[: 1 if kind == "rule" else 2]:
+            for wordings in (SAID["RULE"], SAID["SECOND"])[: 1 if kind == "rule" else 2]:
                 cue, reply = _pair(rng, split, answers)
                 answers[cue] = reply
                 text += " " + wordings.draw(rng, split, cue=cue, reply=reply)
         elif kind != "hear":
-            wordings = {"repeat": REPEAT, "next": NEXT, "double": DOUBLE}[kind]
-            text = wordings.draw(rng, split)
+            text = SAID[kind.upper()].draw(rng, split)
             for i, digit in enumerate(DIGITS):
                 answers[digit] = number({"repeat": i, "next": i + 1, "double": 2 * i}[kind])
         digits: list[str] = []
@@ -49,10 +43,7 @@ class Digits:
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
-        rule, pairs = script.facts["rule"], script.facts["answers"]
-        assert isinstance(rule, str)
-        assert isinstance(pairs, tuple)
-        answers: dict[str, str] = dict(pairs)
+        rule, answers = script.facts["rule"], dict(script.facts["answers"])
         now = rng.randrange(200, 1800)
         if rule:
             channel = rng.choice((Channel.TYPED, Channel.INSTRUCTIONS))
@@ -77,8 +68,6 @@ class Digits:
                 now = heard + 200
             stage.put(placed)
             now += rng.randrange(calm)
-        if not stage.says:
-            stage.expect(quiet(0, stage.ms))
         return stage.episode()
 
 
@@ -86,9 +75,6 @@ def _pair(rng: random.Random, split: str, taken: dict[str, str]) -> tuple[str, s
     while True:
         cue = rng.choice([digit for digit in DIGITS if digit not in taken])
         reply = rng.choice(ALL if rng.random() < 0.7 else REPLIES)
-        if (
-            reply not in DIGITS
-            and reply not in taken.values()
-            and is_reserved(cue, reply) == (split == "test")
-        ):
+        fresh = reply not in (*DIGITS, *taken.values())
+        if fresh and is_reserved(cue, reply) == (split == "test"):
             return cue, reply

@@ -17,7 +17,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from microturn.clock import TICK_MS, start_ms, tick_of
 from microturn.streams import LEAD_TICKS, Bytes, Channel, Decision, Floats
@@ -69,7 +69,7 @@ class Script:
     scene: str
     seed: int
     lines: tuple[Line, ...]
-    facts: dict[str, object] = field(default_factory=dict)  # what `script` tells `compose`
+    facts: dict[str, Any] = field(default_factory=dict)  # what `script` tells `compose`
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from microturn.drawing import (
 )
 from microturn.scenes.stage import Stage
 from microturn.scenes.watch import (
+    SAID,
     Request,
     Watch,
     body,
 )
-from microturn.scenes.watch_wordings import CALL
 
 
 class Commentary(Watch):
@@ -27,7 +27,7 @@ class Commentary(Watch):
 
     def _request(self, rng: random.Random, split: str) -> tuple[str, Request, str]:
         teams = rng.sample([c for c in COLOURS if c not in ("white", "brown")], 2)
-        asked = CALL.draw(rng, split) if rng.random() < 0.9 else ""
+        asked = SAID["call"].draw(rng, split) if rng.random() < 0.9 else ""
         return asked, Request("call" if asked else "nothing", split, w=tuple(teams)), ""
 
     def _happen(self, stage: Stage, rng: random.Random, r: Request, now: int) -> Film:

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 
 from microturn.scenes.episode import Clip, Episode, Line, Script
-from microturn.scenes.stage import Stage, heard_end, lines_for, quiet
+from microturn.scenes.stage import Stage, heard_end, lines_for
 from microturn.scenes.talk import aside, sentence, sentences
 from microturn.scenes.words import ALL
 
@@ -30,7 +30,6 @@ class Hear:
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
         one_after_another(stage, rng, rng.randrange(0, 1500), rng.choice((400, 1500, 3000)))
-        stage.expect(quiet(0, stage.ms))
         return stage.episode()
 
 

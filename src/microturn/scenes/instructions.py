@@ -19,8 +19,7 @@ from microturn.scenes.wording import said_in, whole
 from microturn.scenes.words import ALL, NAMES
 from microturn.streams import Channel
 
-_SAID = said_in("instructions")
-PERSONA = _SAID["PERSONA"]
+SAID = said_in("instructions")
 ROLES = {
     "a support agent": "how can i help you",
     "an agent on the help line": "how can i help you",
@@ -29,21 +28,7 @@ ROLES = {
     "a character in a game": "welcome traveler",
     "an innkeeper in a game": "welcome traveler",
 }
-FIRST = _SAID["FIRST"]
-LAST = _SAID["LAST"]
-TWICE = _SAID["TWICE"]
-ONLY = _SAID["ONLY"]
-EAGER = _SAID["EAGER"]
-CALM = _SAID["CALM"]
-KINDS = {
-    "persona": PERSONA,
-    "first": FIRST,
-    "last": LAST,
-    "twice": TWICE,
-    "only": ONLY,
-    "eager": EAGER,
-    "calm": CALM,
-}
+KINDS = ("persona", "first", "last", "twice", "only", "eager", "calm")
 
 
 @dataclass(frozen=True)
@@ -69,7 +54,7 @@ class Instructions:
             kind = rng.choice([k for k in KINDS if k != "calm" or set(rules) - {"persona", "role"}])
             x = rng.choice(NAMES if kind in ("persona", "only") else ALL)
             role = rng.choice(tuple(ROLES))
-            moves.append(Move("read", text=KINDS[kind].draw(rng, split, x=x, role=role)))
+            moves.append(Move("read", text=SAID[kind.upper()].draw(rng, split, x=x, role=role)))
             if kind == "calm":
                 for rule in set(rules) - {"persona", "role"}:
                     del rules[rule]
@@ -103,10 +88,8 @@ class Instructions:
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
-        moves = script.facts["moves"]
-        assert isinstance(moves, tuple)
         now = rng.randrange(100, 1500)
-        for move in moves:
+        for move in script.facts["moves"]:
             if move.kind == "read":
                 opening = not stage.placed and not script.facts["late"]
                 read = stage.read(move.text, -1 if opening else tick_of(now), Channel.INSTRUCTIONS)
@@ -121,8 +104,6 @@ class Instructions:
             if not move.answer:
                 stage.expect(quiet(now, end + 1000))
             now = end + rng.randrange(300, 1800) + 700 * (not move.answer)
-        if not stage.says:
-            stage.expect(quiet(0, stage.ms))
         return stage.episode()
 
 

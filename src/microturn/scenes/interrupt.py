@@ -14,18 +14,11 @@ from dataclasses import dataclass, replace
 from microturn.scenes.converse import ask
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, pace, react
 from microturn.scenes.recital import hurried, recital, slowed
-from microturn.scenes.stage import Stage, heard_end, quiet, said_end
+from microturn.scenes.stage import Stage, heard_end, said_end
 from microturn.scenes.talk import aside, sentence
 from microturn.scenes.wording import mark, said_in, whole
 
-_SAID = said_in("interrupt")
-SIGNS = _SAID["SIGNS"]
-STOP = _SAID["STOP"]
-INSTEAD = _SAID["INSTEAD"]
-AGAIN = _SAID["AGAIN"]
-FASTER = _SAID["FASTER"]
-SLOWER = _SAID["SLOWER"]
-GO_ON = _SAID["GO_ON"]
+SAID = said_in("interrupt")
 POLITE = ("hello", "you're welcome", "goodbye", "yes")  # answers to what might as well be a sign of attention
 
 
@@ -59,23 +52,22 @@ class Interrupt:
         def disturb(most: int) -> None:
             for _ in range(rng.randrange(most + 1)):
                 if rng.random() < 0.6:
-                    add("sign", SIGNS.draw(rng, split))
+                    add("sign", SAID["SIGNS"].draw(rng, split))
                 else:
                     add("aside", aside(rng) if rng.random() < 0.5 else sentence(rng), who=1)
 
         disturb(4 if kind == "none" else 2)
-        plain = {"again": AGAIN, "faster": FASTER, "slower": SLOWER, "stop": STOP}
-        if kind in plain:
-            add(kind, plain[kind].draw(rng, split))
+        if kind in ("again", "faster", "slower", "stop"):
+            add(kind, SAID[kind.upper()].draw(rng, split))
         elif kind == "instead":
             _instead(rng, split, add)
         if kind == "stop":
             then = rng.choices(("go_on", "again", "ask", "talk", ""), (4, 2, 2, 2, 3))[0]
             if then == "go_on":
-                add(then, GO_ON.draw(rng, split))
+                add(then, SAID["GO_ON"].draw(rng, split))
                 disturb(1)
             elif then == "again":
-                add(then, AGAIN.draw(rng, split))
+                add(then, SAID["AGAIN"].draw(rng, split))
             elif then == "ask":
                 question = ask(rng, split, 6)
                 add("instead", whole(question.text), answer=question.answer)
@@ -87,10 +79,7 @@ class Interrupt:
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
-        words, moves = script.facts["words"], script.facts["moves"]
-        assert isinstance(words, tuple)
-        assert isinstance(moves, tuple)
-        return _Player(stage, rng, words).play(moves)
+        return _Player(stage, rng, script.facts["words"]).play(script.facts["moves"])
 
 
 def _instead(rng: random.Random, split: str, add: Callable[[str, str, int, str], None]) -> None:
@@ -98,7 +87,7 @@ def _instead(rng: random.Random, split: str, add: Callable[[str, str, int, str],
         question = ask(rng, split, 6)
         if question.answer not in POLITE:
             break
-    text = INSTEAD.draw(rng, split, x=whole(question.text))
+    text = SAID["INSTEAD"].draw(rng, split, x=whole(question.text))
     add("instead", text, 0, question.answer)
 
 
@@ -119,7 +108,6 @@ class _Player:
         self.asked_ms = heard_end(asked)
         self.current = self._long(self.words, self.asked_ms)
         if not stage.fits(asked) or self.current is None:
-            stage.expect(quiet(0, stage.ms))
             return stage.episode()
         stage.put(asked)
         self.now = self.current.at_ms

@@ -11,12 +11,11 @@ import random
 from collections.abc import Sequence
 
 from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Say, Script, react
-from microturn.scenes.stage import Stage, heard_end, quiet, said_end, say_ms
+from microturn.scenes.stage import Stage, heard_end, said_end, say_ms
 from microturn.scenes.talk import story, story_end
 from microturn.scenes.wording import parts, said_in, whole
 
-_SAID = said_in("listening")
-ASK = _SAID["ASK"]
+SAID = said_in("listening")
 SIGNS = ("mm hm", "right", "oh", "i see", "yeah", "wow", "uh huh")
 PAUSE_MS = 350  # of silence before a sign is decided on
 CALM_MS = 6500  # since the last thing said
@@ -26,7 +25,7 @@ class Listening:
     name = "listening"
 
     def script(self, rng: random.Random, split: str, seconds: float) -> Script:
-        texts = [ASK.draw(rng, split)]
+        texts = [SAID["ASK"].draw(rng, split)]
         ends = [True]
         left = seconds * 1000 - 4000 - say_ms(texts[0])
         for clause in story(rng):
@@ -43,11 +42,9 @@ class Listening:
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
         ends = script.facts["ends"]
-        assert isinstance(ends, tuple)
         asked = stage.at(0, rng.randrange(100, 1500))
         okay = Say("okay", react(heard_end(asked)))
         if not stage.fits(asked) or not stage.free(okay):
-            stage.expect(quiet(0, stage.ms))
             return stage.episode()
         stage.put(asked)
         stage.answer(okay, heard_end(asked))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from microturn.scenes.episode import Clip, Episode, Line, Script
 from microturn.scenes.hear import one_after_another
-from microturn.scenes.stage import Stage, lines_for, quiet
+from microturn.scenes.stage import Stage, lines_for
 from microturn.scenes.talk import aside, sentences
 
 
@@ -29,5 +29,4 @@ class Nothing:
         stage = Stage(script, tuple(clips), seconds)
         far = rng.uniform(-14, 0) if any(line.who for line in script.lines) else 0.0
         one_after_another(stage, rng, rng.randrange(0, 3000), rng.choice((800, 3000, 8000)), far)
-        stage.expect(quiet(0, stage.ms))
         return stage.episode()

@@ -18,9 +18,10 @@ from microturn.drawing import (
     Thing,
 )
 from microturn.scenes.episode import Clip, Episode, Line, Say, Script, react
-from microturn.scenes.stage import Stage, heard_end, lines_for, quiet, said_end
+from microturn.scenes.stage import Stage, heard_end, lines_for, said_end
 from microturn.scenes.talk import sentences
 from microturn.scenes.watch import (
+    SAID,
     SEEN_MS,
     Request,
     Watch,
@@ -29,7 +30,6 @@ from microturn.scenes.watch import (
     own,
     repetitions,
 )
-from microturn.scenes.watch_wordings import APPEARS, ASKS, EVERY_COLOUR, LEAVES, SAYING, TURNS, WHAT_APPEARS
 from microturn.scenes.words import ALL, REPLIES, number
 
 
@@ -47,19 +47,12 @@ class Notice(Watch):
             change = rng.choice(("turns", "leaves"))
             w = rng.choice(REPLIES if rng.random() < 0.3 else ALL)
             v = f"turns {c}" if change == "turns" else rng.choice(("leaves", "is gone", "disappears"))
-            return SAYING.draw(rng, split, x=x, v=v, w=w), replace(r, kind=change, w=(w,)), ""
+            return SAID["says"].draw(rng, split, x=x, v=v, w=w), replace(r, kind=change, w=(w,)), ""
         if kind == "comes":
             who = rng.choice(("person", "man", "woman", "visitor"))
-            return APPEARS.draw(rng, split, x=who), replace(r, w=("somebody is here",)), ""
+            return SAID["appears"].draw(rng, split, x=who), replace(r, w=("somebody is here",)), ""
         told = {"turns": f"it is {c}", "appears": "there it is", "leaves": "it is gone"}
-        all_ = {
-            "turns": TURNS,
-            "every": EVERY_COLOUR,
-            "appears": APPEARS,
-            "what": WHAT_APPEARS,
-            "leaves": LEAVES,
-        }
-        text = all_[kind].draw(rng, split, x=x, c=c) if kind in all_ else ""
+        text = SAID[kind].draw(rng, split, x=x, c=c) if kind != "nothing" else ""
         return text, replace(r, w=(told.get(kind, ""),)), ""
 
     def _happen(self, stage: Stage, rng: random.Random, r: Request, now: int) -> Film:
@@ -163,7 +156,7 @@ class Look(Watch):
         plural = {"box": "boxes", "leaf": "leaves"}.get(y, y + "s")
         lines, said = [], []
         for kind in kinds:
-            lines.append(ASKS[kind].draw(rng, split, x=plural if kind == "many" else x))
+            lines.append(SAID[f"asks-{kind}"].draw(rng, split, x=plural if kind == "many" else x))
             said.append(EXERCISES[x].doing if kind == "doing" else answers[kind])
         r = Request("doing" if doing else "things", split, x=x, c=c, n=n, w=(side, y, *said), asked=0)
         lines += lines_for(rng, seconds * 0.4, sentences(rng)) if rng.random() < 0.5 else []
@@ -171,8 +164,7 @@ class Look(Watch):
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
-        r = script.facts["request"]
-        assert isinstance(r, Request)
+        r: Request = script.facts["request"]
         side, y, *said = r.w
         now = rng.randrange(1200, 5000)
         order = list(range(len(said), len(clips)))
@@ -188,8 +180,6 @@ class Look(Watch):
             if say:
                 stage.answer(say, heard_end(placed))
                 now = max(now, said_end(say) + 400)
-        if not stage.says:
-            stage.expect(quiet(0, stage.ms))
         return replace(stage.episode(), film=self._film(stage, rng, r, side, y))
 
     def _film(self, stage: Stage, rng: random.Random, r: Request, side: str, y: str) -> Film:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from microturn.scenes.episode import HEARD_MS, Clip, Episode, Expected, Line, Placed, Say, Script, react
-from microturn.scenes.stage import REPLY_MS, Stage, heard_end, quiet, read_ms, said_end, say_ms
+from microturn.scenes.stage import REPLY_MS, Stage, heard_end, read_ms, said_end, say_ms
 from microturn.scenes.talk import sentence
 from microturn.scenes.translate import as_heard
 from microturn.scenes.wording import fill, said_in, tidy
@@ -67,13 +67,7 @@ class Order:
         return cls(**found[-1].groupdict(default="")) if found else None
 
 
-_SAID = said_in("orders")
-PERSONA = _SAID["PERSONA"]
-CONFIRM = _SAID["CONFIRM"]
-LEAD = _SAID["LEAD"]
-FIX = _SAID["FIX"]
-THEN = _SAID["THEN"]
-YES = _SAID["YES"]
+SAID = said_in("orders")
 FILLERS = ("um", "uh", "let me see", "please")
 DONE_MS = 700  # of silence after a complete sentence
 
@@ -119,26 +113,24 @@ class Orders:
                 value = rng.choice([v for v in VALUES[slot] if v != getattr(order, slot)])
                 after = replace(order, **{slot: value})
                 bare = slot in ("milk", "sugar", "roast")
-                lines.append(Line(tidy(THEN.draw(rng, split, x=value if bare else f"a {value}"))))
+                lines.append(Line(tidy(SAID["THEN"].draw(rng, split, x=value if bare else f"a {value}"))))
                 left -= say_ms(after.read_back()) + 3000
             elif then:
-                lines.append(Line(YES.draw(rng, split) if then == "yes" else sentence(rng)))
+                lines.append(Line(SAID["YES"].draw(rng, split) if then == "yes" else sentence(rng)))
             customers.append(Customer(tuple(parts), order, then, after))
             left -= say_ms(order.read_back()) + 3000
-        persona, confirm = PERSONA.draw(rng, split), rng.random() < 0.4
+        persona, confirm = SAID["PERSONA"].draw(rng, split), rng.random() < 0.4
         if confirm:
-            persona += " " + CONFIRM.draw(rng, split)
+            persona += " " + SAID["CONFIRM"].draw(rng, split)
         facts = {"persona": persona, "confirm": confirm, "customers": tuple(customers)}
         return Script(self.name, 0, tuple(lines), facts)
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage, facts = Stage(script, tuple(clips), seconds), script.facts
-        customers = facts["customers"]
-        assert isinstance(customers, tuple)
-        read = stage.read(str(facts["persona"]), -1, Channel.INSTRUCTIONS)
+        read = stage.read(facts["persona"], -1, Channel.INSTRUCTIONS)
         now, last = read_ms(read) + rng.randrange(300, 2500), None
-        for customer in customers:
-            heard = _take(stage, rng, customer, now, bool(facts["confirm"]))
+        for customer in facts["customers"]:
+            heard = _take(stage, rng, customer, now, facts["confirm"])
             if heard is None:
                 break
             last, now = customer.order, said_end(stage.says[-1]) + rng.randrange(200, 1500)
@@ -155,7 +147,8 @@ class Orders:
                     break
                 now = end
             now = max(now, said_end(stage.says[-1])) + rng.randrange(1500, 4000)
-        stage.expect(Expected("order", 0, stage.ms, last.read_back()) if last else quiet(0, stage.ms))
+        if last:
+            stage.expect(Expected("order", 0, stage.ms, last.read_back()))
         return stage.episode()
 
 
@@ -210,9 +203,9 @@ def spoken(rng: random.Random, split: str, order: Order) -> list[str]:
         if slot != slip:
             return value
         wrong = rng.choice([v for v in VALUES[slot] if v.replace(" ", "_") != value]).replace(" ", "_")
-        return f"{wrong} {FIX.draw(rng, split)} {value}"
+        return " ".join((wrong, SAID["FIX"].draw(rng, split), value))
 
-    text = LEAD.draw(rng, split)
+    text = SAID["LEAD"].draw(rng, split)
     text += "".join(f" {say(slot, given[slot])}" for slot in early) + f" {say('drink', drink)}"
     for i, slot in enumerate(late):
         form = "(with|and|with|with /) {x}" if i == 0 else "(and|and|with|and /) {x}"

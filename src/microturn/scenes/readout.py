@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from microturn.clock import start_ms, tick_of
 from microturn.scenes.delegate import SLOW_CHARACTERS, background, made_up, wish
 from microturn.scenes.episode import HEARD_MS, Clip, Episode, Say, Script, react
-from microturn.scenes.stage import Stage, quiet, said_end, say_ms
+from microturn.scenes.stage import Stage, said_end, say_ms
 from microturn.scenes.talk import sentence
 from microturn.scenes.words import ALL
 from microturn.streams import LEAD_TICKS, Channel
@@ -44,10 +44,8 @@ class Readout:
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
-        given = script.facts["given"]
-        assert isinstance(given, tuple)
         read = free = 0  # when everything so far has been read, and said
-        for said, texts in given:
+        for said, texts in script.facts["given"]:
             arrives = max(read, free - rng.randrange(0, 2500)) + rng.randrange(0, 1500)
             read = start_ms(tick_of(arrives) + 1 + sum(map(len, texts)) // SLOW_CHARACTERS)
             say = Say(said, max(read + start_ms(LEAD_TICKS), react(free)))
@@ -57,6 +55,4 @@ class Readout:
                 stage.read(text, tick_of(arrives) + i, Channel.BACKGROUND)
             stage.answer(say, say.at_ms - start_ms(LEAD_TICKS) - HEARD_MS)
             free = said_end(say)
-        if not stage.says:
-            stage.expect(quiet(0, stage.ms))
         return stage.episode()

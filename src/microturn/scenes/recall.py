@@ -11,46 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from microturn.scenes.converse import ask
-from microturn.scenes.cue import RULE
+from microturn.scenes.cue import SAID as CUE
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, react
-from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, said_end
+from microturn.scenes.stage import CUE_MS, Stage, heard_end, said_end
 from microturn.scenes.talk import sentence, sentence_with
-from microturn.scenes.wording import Wordings, whole
-from microturn.scenes.words import COLOURS, FOODS, NAMES, NUMBERS, OBJECTS, PLACES, pair
+from microturn.scenes.wording import Wordings, table, whole, wordings_of
+from microturn.scenes.words import CLASSES, pair
 
 # how it is told, how it is asked for, and the words it may be about
-FACTS: tuple[tuple[Wordings, Wordings, tuple[str, ...]], ...] = (
-    (
-        Wordings(("my sister is called {x}", "i have a sister her name is {x}"), ("{x} is my sister",)),
-        Wordings(("what's my sister's name", "what is my sister called"), ("do you know my sister's name",)),
-        NAMES,
-    ),
-    (
-        Wordings(("i (left|put) my keys in the {x}", "my keys are in the {x}"), ("the keys lie in the {x}",)),
-        Wordings(("where are my keys", "where did i (leave|put) my keys"), ("tell me where the keys are",)),
-        PLACES,
-    ),
-    (
-        Wordings(("my favorite (food|meal) is {x}", "i (like|love) {x} best"), ("nothing tastes better than {x}",)),
-        Wordings(("what's my favorite (food|meal)", "what do i like (to eat|) best"), ("what food do i love most",)),
-        FOODS,
-    ),
-    (
-        Wordings(("my (room|house) is number {x}", "i live in number {x}"), ("you find me at number {x}",)),
-        Wordings(("what's my number", "which number do i live in"), ("what's the number on my door",)),
-        NUMBERS,
-    ),
-    (
-        Wordings(("i (have to|must) buy a {x} (today|)", "i need a {x} (today|)"), ("what i should buy is a {x}",)),
-        Wordings(("what (do i have|was i going) to buy", "what do i need"), ("what was on my list",)),
-        OBJECTS,
-    ),
-    (
-        Wordings(("my car is {x}", "i drive a {x} car"), ("the {x} car is mine",)),
-        Wordings(("what colour is my car", "which colour has my car"), ("what colour do i drive",)),
-        COLOURS,
-    ),
-)  # fmt: skip
+FACTS = tuple(
+    (wordings_of(fact["tell"]), wordings_of(fact["ask"]), CLASSES[fact["about"]])
+    for fact in table("facts")["fact"]
+)
 AGES_S = (60.0, 300.0, 900.0, 3600.0)
 TALK_S, TALK_MS = (8.0, 60.0), 90_000  # between plain sentences in the first minutes, and later
 
@@ -86,7 +58,7 @@ class Recall:
             told.append((asking, value))
             add("tell", telling.draw(rng, split, x=value), 0)
         if rule:
-            add("tell", RULE.draw(rng, split, cue=rule[0], reply=rule[1]), 0)
+            add("tell", CUE["RULE"].draw(rng, split, cue=rule[0], reply=rule[1]), 0)
         now = 3000.0 * len(lines)
         for use in uses(seconds):
             while (now := now + 1000 * rng.uniform(0.6, 1.4) * TALK_S[now > TALK_MS]) < use - 6000:
@@ -106,10 +78,8 @@ class Recall:
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
-        moves = script.facts["moves"]
-        assert isinstance(moves, tuple)
         now = rng.randrange(100, 1200)
-        for move in moves:
+        for move in script.facts["moves"]:
             now = max(now, move.at_ms)
             placed = stage.at(move.line, now)
             heard = placed.word_end(move.word) if move.kind == "cue" else heard_end(placed)
@@ -123,8 +93,6 @@ class Recall:
             elif move.answer:
                 stage.answer(say, heard)
             now = max(heard_end(placed), said_end(say) if move.answer else 0) + rng.randrange(300, 1500)
-        if not stage.says:
-            stage.expect(quiet(0, stage.ms))
         return stage.episode()
 
 

@@ -19,6 +19,7 @@ from microturn.drawing import (
 from microturn.scenes.episode import Expected, Say, react
 from microturn.scenes.stage import CUE_MS, Stage, heard_end
 from microturn.scenes.watch import (
+    SAID,
     SETTLED_MS,
     SURE_MS,
     Request,
@@ -31,8 +32,9 @@ from microturn.scenes.watch import (
     seen,
     spoken_number,
 )
-from microturn.scenes.watch_wordings import BOUNDS, CHARADES, COUNT, GOAL, HOW_MANY
 from microturn.scenes.words import number
+
+BOUNDS = (("start", "stop"), ("go", "stop"), ("now", "done"), ("on", "off"), ("hello", "bye"), ("up", "down"))
 
 
 class Reps(Watch):
@@ -50,11 +52,8 @@ class Reps(Watch):
             words = MOTIONS[x]
         n = rng.choice((2, 3, 3, 4, 4, 5, 6, 8))
         r = Request(kind, split, x=x, n=n)
-        if kind == "count":
-            return COUNT.draw(rng, split, x=words), r, ""
-        if kind == "goal":
-            return GOAL.draw(rng, split, x=words, n=number(n)), r, ""
-        return "", r, HOW_MANY.draw(rng, split, x=words) if kind == "asked" else ""
+        text = SAID[kind].draw(rng, split, x=words, n=number(n)) if kind != "nothing" else ""
+        return ("", r, text) if kind == "asked" else (text, r, "")
 
     def _happen(self, stage: Stage, rng: random.Random, r: Request, now: int) -> Film:
         begin = now + rng.randrange(300, 1800)
@@ -117,7 +116,7 @@ class Charades(Watch):
     def _request(self, rng: random.Random, split: str) -> tuple[str, Request, str]:
         x = own(rng, split, dict(EXERCISES), TEST_EXERCISES)
         words = rng.choice(BOUNDS)
-        text = CHARADES.draw(rng, split, x=EXERCISES[x].doing, a=words[0], b=words[1])
+        text = SAID["charades"].draw(rng, split, x=EXERCISES[x].doing, a=words[0], b=words[1])
         return text, Request("charades", split, x=x, w=words), ""
 
     def _happen(self, stage: Stage, rng: random.Random, r: Request, now: int) -> Film:

@@ -96,6 +96,9 @@ class Stage:
         return read
 
     def episode(self) -> Episode:
+        """Where nothing is to be said, all of it is to be quiet."""
+        if not self.says and (silence := quiet(0, self.ms)) not in self.expected:
+            self.expect(silence)
         return Episode(
             scene=self.script.scene,
             seed=self.script.seed,

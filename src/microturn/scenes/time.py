@@ -14,20 +14,13 @@ from itertools import pairwise
 
 from microturn.clock import start_ms, tick_of
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Placed, Say, Script, on_tick, react
-from microturn.scenes.stage import WINDOW_MS, Stage, heard_end, quiet, read_ms, reply_to, said_end
+from microturn.scenes.stage import WINDOW_MS, Stage, heard_end, read_ms, reply_to, said_end
 from microturn.scenes.talk import sentence
 from microturn.scenes.wording import Wordings, said_in
 from microturn.scenes.words import ALL, TASKS, VERBS, is_reserved, number
 from microturn.streams import Channel
 
-_SAID = said_in("time")
-EVERY = _SAID["EVERY"]
-ONCE = _SAID["ONCE"]
-TIMER = _SAID["TIMER"]
-COUNT = _SAID["COUNT"]
-TWO = _SAID["TWO"]
-STOP = _SAID["STOP"]
-CHANGE = _SAID["CHANGE"]
+SAID = said_in("time")
 TIME_IS_UP = "time's up"
 CALM_MS = 200  # between two things that the model says
 
@@ -84,10 +77,7 @@ class Time:
         return _Writer(rng, split, seconds).write()
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
-        stage = Stage(script, tuple(clips), seconds)
-        moves = script.facts["moves"]
-        assert isinstance(moves, tuple)
-        return _Player(stage, rng).play(moves)
+        return _Player(Stage(script, tuple(clips), seconds), rng).play(script.facts["moves"])
 
 
 class _Writer:
@@ -107,35 +97,37 @@ class _Writer:
         )
         n = rng.randint(2, longest)
         if kind in ("every", "both"):
-            text, (task,) = self._tasks(EVERY, n)
+            text, (task,) = self._tasks(SAID["EVERY"], n)
             self._rule(text, typed, self._repeated(n, task))
             if kind == "both":
                 m = 2 * n if 2 * n <= longest and rng.random() < 0.5 else n
-                text, (other,) = self._tasks(EVERY, m)
+                text, (other,) = self._tasks(SAID["EVERY"], m)
                 if other != task:
                     self._rule(text, False, self._repeated(m, other))
         elif kind == "count":
-            self._rule(self._draw(COUNT, n=number(n)), typed, Due(n * 1000, tuple(map(number, range(1, 60)))))
+            self._rule(
+                self._draw(SAID["COUNT"], n=number(n)), typed, Due(n * 1000, tuple(map(number, range(1, 60))))
+            )
         elif kind == "two":
             m = n + rng.randint(2, 4)
-            text, (task, other) = self._tasks(TWO, n, m)
+            text, (task, other) = self._tasks(SAID["TWO"], n, m)
             self._rule(text, typed, Due(n * 1000, (task,)), Due(m * 1000, (other,)))
         elif kind == "once":
-            text, (task,) = self._tasks(ONCE, n)
+            text, (task,) = self._tasks(SAID["ONCE"], n)
             self._rule(text, typed, Due(n * 1000, (task,)))
         else:
-            self._rule(self._draw(TIMER, n=number(n)), typed, Due(n * 1000, (TIME_IS_UP,)))
+            self._rule(self._draw(SAID["TIMER"], n=number(n)), typed, Due(n * 1000, (TIME_IS_UP,)))
         self._talk(0.5)
         if kind in ("every", "count") and rng.random() < 0.35:
             m = rng.choice([k for k in range(2, longest + 2) if k != n])
             due = Due(m * 1000, self.moves[0].dues[0].says)
-            text = self._draw(CHANGE, n=number(m))
+            text = self._draw(SAID["CHANGE"], n=number(m))
             self._add(Move("change", dues=(due,), after=rng.randint(1, 2)), text)
             self._talk(0.4)
         if rng.random() < (0.6 if kind in ("every", "count", "both") else 0.2):
             self._add(
                 Move("stop", after=rng.randint(1, 4) if kind in ("every", "count", "both") else 0),
-                self._draw(STOP),
+                self._draw(SAID["STOP"]),
             )
             self._talk(0.3)
         return Script(Time.name, 0, tuple(self.lines), {"moves": tuple(self.moves)})
@@ -200,8 +192,6 @@ class _Player:
             stage.say(say)
             stage.expect(Expected("say", say.at_ms - WINDOW_MS, say.at_ms + WINDOW_MS, say.text))
         stage.say(*self.okays)
-        if not stage.says:
-            stage.expect(quiet(0, stage.ms))
         return stage.episode()
 
     def _due(self, running: Sequence[Running]) -> list[Say]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from microturn.scenes.episode import Clip, Episode, Line, Script
-from microturn.scenes.stage import Stage, quiet, read_ms, say_ms
+from microturn.scenes.stage import Stage, read_ms, say_ms
 from microturn.scenes.talk import aside, sentence
 from microturn.scenes.wording import said_in
 from microturn.scenes.words import pair
@@ -24,11 +24,7 @@ MANNERS = {
     "hurry": "you're in a hurry",
     "": "you sound calm",
 }
-_SAID = said_in("tone")
-HOW = _SAID["HOW"]
-WHERE = _SAID["WHERE"]
-WHO = _SAID["WHO"]
-RULE = _SAID["RULE"]
+SAID = said_in("tone")
 DOING = {"whisper": "whisper", "shout": "shout", "hurry": "talk fast"}
 PLACES = {True: "it's noisy here", False: "it's quiet here"}
 WHOSE = {True: "somebody else", False: "you"}
@@ -62,7 +58,7 @@ class Tone:
 
         other, reply = rng.choice(tuple(DOING)), pair(rng, split)[1]
         if kind == "rule":
-            text = RULE.draw(rng, split, x=DOING[other], y=reply)
+            text = SAID["RULE"].draw(rng, split, x=DOING[other], y=reply)
             if rng.random() < 0.25:
                 turns.append(Turn(-1, text=text))
             else:
@@ -72,28 +68,25 @@ class Tone:
             if kind == "how":
                 for _ in range(rng.randrange(2)):
                     add(sentence(rng), manner=manner)
-                add(HOW.draw(rng, split), MANNERS[manner], manner)
+                add(SAID["HOW"].draw(rng, split), MANNERS[manner], manner)
             elif kind == "rule":
                 manner = other if rng.random() < 0.5 else manner
                 add(sentence(rng), reply if manner == other else "", manner)
             elif kind == "where":
                 add(sentence(rng))
-                add(WHERE.draw(rng, split), PLACES[bool(noisy)])
+                add(SAID["WHERE"].draw(rng, split), PLACES[bool(noisy)])
             else:
                 who = rng.randrange(2)
                 add(sentence(rng))
                 add(aside(rng) if who and rng.random() < 0.5 else sentence(rng), who=who)
-                add(WHO.draw(rng, split), WHOSE[bool(who)])
+                add(SAID["WHO"].draw(rng, split), WHOSE[bool(who)])
         return Script(self.name, 0, tuple(lines), {"turns": tuple(turns), "noisy": noisy})
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
-        turns, noisy = script.facts["turns"], script.facts["noisy"]
-        assert isinstance(turns, tuple)
-        assert noisy is None or isinstance(noisy, bool)
-        stage.noisy = noisy
+        stage.noisy = script.facts["noisy"]
         now = rng.randrange(100, 1200)
-        for turn in turns:
+        for turn in script.facts["turns"]:
             if turn.line < 0:
                 now = read_ms(stage.read(turn.text, -1, Channel.TYPED)) + rng.randrange(500, 1500)
                 continue
@@ -101,6 +94,4 @@ class Tone:
             if end is None:
                 break
             now = end + rng.randrange(300, 1500)
-        if not stage.says:
-            stage.expect(quiet(0, stage.ms))
         return stage.episode()

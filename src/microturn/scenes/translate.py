@@ -13,16 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from microturn.scenes.episode import LAST_MS, Clip, Episode, Expected, Line, Say, Script, react
-from microturn.scenes.stage import CUE_MS, Stage, heard_end, quiet, read_ms, said_end, say_ms
+from microturn.scenes.stage import CUE_MS, Stage, heard_end, read_ms, said_end, say_ms
 from microturn.scenes.talk import sentence, sentence_with
 from microturn.scenes.tongues import NOUNS, TONGUES, marked, phrase
 from microturn.scenes.wording import Wordings, said_in
 from microturn.streams import Channel
 
-_SAID = said_in("translate")
-STREAM = _SAID["STREAM"]
-SWITCH = _SAID["SWITCH"]
-STOP = _SAID["STOP"]
+SAID = said_in("translate")
+STREAM = SAID["STREAM"]
+SWITCH = SAID["SWITCH"]
 LAG_MS = 3000  # an interpreter may fall behind by this much
 
 
@@ -77,16 +76,14 @@ class Translate:
             else:
                 add("talk", sentence(rng))
         if stop and asked < 0.9:
-            add("stop", STOP.draw(rng, split))
+            add("stop", SAID["STOP"].draw(rng, split))
             foreign()
         return Script(self.name, 0, tuple(lines), {"moves": tuple(moves)})
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
-        moves = script.facts["moves"]
-        assert isinstance(moves, tuple)
         now, asked = rng.randrange(100, 1500), False
-        for move in moves:
+        for move in script.facts["moves"]:
             if move.kind == "rule" and move.line < 0:
                 channel = rng.choice((Channel.TYPED, Channel.INSTRUCTIONS))
                 now = read_ms(stage.read(move.text, -1, channel)) + rng.randrange(300, 1500)
@@ -114,8 +111,6 @@ class Translate:
                     )
             asked = (asked or move.kind == "rule") and move.kind != "stop"
             now = heard + rng.randrange(200, 1200) + 400 * (move.kind == "rule")
-        if not stage.says:
-            stage.expect(quiet(0, stage.ms))
         return stage.episode()
 
 

@@ -27,11 +27,13 @@ from microturn.drawing import (
 )
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, pace, react, spoken_ms
 from microturn.scenes.recital import recital
-from microturn.scenes.stage import CUE_MS, Stage, heard_end, lines_for, quiet, read_ms, reply_to, said_end
+from microturn.scenes.stage import CUE_MS, Stage, heard_end, lines_for, read_ms, reply_to, said_end
 from microturn.scenes.talk import sentences
+from microturn.scenes.wording import said_in
 from microturn.scenes.words import number
 from microturn.streams import LEAD_TICKS, Channel
 
+SAID = said_in("watch")
 SEEN_MS = 2000  # what happened can be told for so long
 SURE_MS = 200  # until it is certain that a repetition is over and that it is not resting on its way
 SETTLED_MS = 400  # without moving, until something has stopped; of moving, until it has started
@@ -102,8 +104,7 @@ class Watch:
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
-        r = script.facts["request"]
-        assert isinstance(r, Request)
+        r: Request = script.facts["request"]
         now, fits = rng.randrange(200, 1500), True
         if r.spoken:
             placed = stage.at(0, now)
@@ -121,8 +122,6 @@ class Watch:
         first = r.spoken + bool(r.long) + (r.asked >= 0)
         until = min((p.at_ms for p in stage.placed if p.at_ms > now), default=stage.ms)
         self._talk(stage, rng, first, now, until)
-        if not stage.says:
-            stage.expect(quiet(0, stage.ms))
         return replace(stage.episode(), film=film)
 
     def _tell(self, stage: Stage, rng: random.Random, r: Request, now: int) -> int:

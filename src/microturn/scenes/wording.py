@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 RESERVED_SHARE = 0.5  # of a test's wordings are ones that training never used; the others are everybody's
 _CHOICE = re.compile(r"\(([^()]*)\)")
@@ -33,13 +34,17 @@ class Wordings:
         return fill(rng.choice(self.reserved if hold_out else known), rng, **slots)
 
 
+def table(name: str, folder: str = "tables") -> dict[str, Any]:
+    return tomllib.loads(files("microturn.scenes").joinpath(folder, f"{name}.toml").read_text("utf-8"))
+
+
 def said_in(scene: str) -> dict[str, Wordings]:
     """What is said in a scene, from its file in `wordings/`."""
-    text = files("microturn.scenes").joinpath("wordings", f"{scene}.toml").read_text("utf-8")
-    return {
-        name: Wordings(**{k: tuple(v) for k, v in lists.items()})
-        for name, lists in tomllib.loads(text).items()
-    }
+    return {name: wordings_of(lists) for name, lists in table(scene, "wordings").items()}
+
+
+def wordings_of(lists: dict[str, list[str]]) -> Wordings:
+    return Wordings(**{name: tuple(patterns) for name, patterns in lists.items()})
 
 
 def fill(pattern: str, rng: random.Random, **slots: str) -> str:

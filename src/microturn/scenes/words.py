@@ -4,158 +4,26 @@ Every word trains. What a test holds back is how rules are worded and which *pai
 `is_reserved` divides the pairs by a hash, so that a rule in a test is one that training never stated.
 """
 
-# ruff: noqa: SIM905 — word lists read better as running text
-
 from __future__ import annotations
 
 import random
 import zlib
 
-ANIMALS = tuple(
-    """dog cat horse cow pig sheep goat duck goose chicken rabbit mouse hamster turtle snake lizard frog toad
-    fish shark whale dolphin seal penguin eagle owl parrot pigeon sparrow crow robin swan fox wolf bear
-    tiger lion zebra giraffe elephant monkey gorilla kangaroo koala panda camel donkey deer moose
-    squirrel hedgehog otter badger bat spider ant bee butterfly beetle worm snail crab lobster
-    octopus""".split()
-)
-FOODS = tuple(
-    """apple banana pear peach plum cherry lemon lime mango melon grape strawberry raspberry coconut pineapple
-    tomato potato carrot onion garlic pepper cabbage lettuce spinach pumpkin cucumber mushroom corn rice
-    pasta bread toast butter cheese egg bacon sausage ham chicken salmon pizza burger sandwich salad
-    soup noodle pancake waffle muffin cookie cake pie chocolate candy honey jam sugar salt popcorn
-    cereal yogurt pudding biscuit""".split()
-)
-DRINKS = tuple("water coffee tea milk juice lemonade cocoa soda wine beer cider smoothie".split())
-COLOURS = tuple("red blue green yellow orange purple pink brown black white gray gold silver violet".split())
-OBJECTS = tuple(
-    """table chair sofa lamp mirror clock carpet pillow blanket curtain door window key lock bottle cup mug
-    plate bowl spoon fork knife kettle oven fridge toaster bucket broom towel soap brush comb pencil pen
-    notebook book magazine newspaper letter stamp envelope ruler scissors hammer ladder rope wheel
-    bicycle car truck bus train boat airplane rocket camera phone computer keyboard radio television
-    guitar piano violin drum trumpet whistle balloon kite puzzle doll ball bat basket box suitcase
-    backpack umbrella wallet ticket coin candle lantern battery magnet telescope shovel tent compass map
-    flag trophy medal""".split()
-)
-CLOTHES = tuple(
-    "shirt jacket sweater coat dress skirt hat scarf glove sock shoe boot belt necklace ring watch".split()
-)
-PLACES = tuple(
-    """kitchen garden garage bathroom bedroom attic basement office school library museum hospital bakery
-    market station airport park beach forest river lake mountain island village city castle church
-    theater restaurant farm bridge harbor desert stadium""".split()
-)
-NAMES = tuple(
-    """anna peter maria david laura thomas emma james sarah daniel lucy martin sophie oscar julia victor helen
-    robert alice henry clara simon nina george paula leo kate arthur diana frank rosa walter""".split()
-)
-JOBS = tuple("teacher doctor nurse farmer baker driver painter singer dentist plumber pilot sailor".split())
-NATURE = tuple(
-    """sun moon star cloud rain snow storm thunder wind fog rainbow tree leaf flower rose tulip grass stone
-    sand mud fire ice wave shell feather""".split()
-)
-VERBS = tuple(
-    """run jump swim dance sing cook read write paint draw climb walk sleep laugh whisper shout drive travel
-    study work play clean fish garden knit sew bake rest""".split()
-)
-ADJECTIVES = tuple(
-    """big small old new heavy light soft loud quiet bright dark clean dirty cheap expensive broken empty
-    funny strange lovely tiny huge warm cold wet dry round shiny""".split()
-)
-DIGITS = tuple("zero one two three four five six seven eight nine".split())
-_TEENS = tuple("ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split())
-TENS = tuple("twenty thirty forty fifty sixty seventy eighty ninety".split())
-NUMBERS = DIGITS[2:] + _TEENS[:11]
+from microturn.scenes.wording import table
 
+_TABLE = table("words")
 CLASSES: dict[str, tuple[str, ...]] = {
-    "animal": ANIMALS,
-    "food": FOODS,
-    "drink": DRINKS,
-    "colour": COLOURS,
-    "object": OBJECTS,
-    "clothes": CLOTHES,
-    "place": PLACES,
-    "name": NAMES,
-    "job": JOBS,
-    "nature": NATURE,
-    "verb": VERBS,
-    "adjective": ADJECTIVES,
-    "number": NUMBERS,
+    name: tuple(words.split()) for name, words in _TABLE["classes"].items()
 }
+ANIMALS, FOODS, COLOURS, OBJECTS = (CLASSES[name] for name in ("animal", "food", "colour", "object"))
+PLACES, NAMES, JOBS, VERBS, NUMBERS = (CLASSES[name] for name in ("place", "name", "job", "verb", "number"))
 ALL = tuple(sorted({word for words in CLASSES.values() for word in words}))
-DAYS = tuple("monday tuesday wednesday thursday friday saturday sunday".split())
-MONTHS = tuple(
-    "january february march april may june july august september october november december".split()
+DAYS, MONTHS, DIGITS, _TEENS, TENS = (
+    tuple(_TABLE[name].split()) for name in ("days", "months", "digits", "teens", "tens")
 )
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
-
-# what the model may answer to a cue beside a single word
-REPLIES = (
-    "good job",
-    "well done",
-    "thank you",
-    "oh no",
-    "hello there",
-    "of course",
-    "not again",
-    "yes sir",
-    "no way",
-    "very nice",
-    "go on",
-    "bless you",
-    "good morning",
-    "good night",
-    "ding dong",
-    "tick tock",
-    "bravo",
-    "hooray",
-    "yes",
-    "no",
-    "maybe",
-    "never",
-    "always",
-    "ouch",
-    "wow",
-    "beep",
-    "boom",
-    "hello",
-    "stop",
-    "go",
-    "bingo",
-    "perfect",
-)
-# what a user may ask to be reminded of: "remind me to …", and the model says just that
-TASKS = (
-    "breathe",
-    "blink",
-    "stretch",
-    "smile",
-    "relax",
-    "sit up straight",
-    "stand up",
-    "drink water",
-    "drink some tea",
-    "look up",
-    "look away",
-    "take a break",
-    "take my pills",
-    "check the oven",
-    "stir the soup",
-    "turn the page",
-    "push harder",
-    "slow down",
-    "keep going",
-    "switch sides",
-    "lift my head",
-    "drop my shoulders",
-    "wash my hands",
-    "lock the door",
-    "feed the cat",
-    "walk the dog",
-    "water the flowers",
-    "call my mother",
-    "pay the rent",
-    "wake up",
-)
+REPLIES: tuple[str, ...] = tuple(_TABLE["replies"])  # what the model may answer to a cue beside a single word
+TASKS: tuple[str, ...] = tuple(_TABLE["tasks"])  # what a user may ask to be reminded of
 
 
 def number(n: int) -> str:

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import random
 import re
+import tomllib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 
 from microturn.model.normal import MONTHS, spoken
 from microturn.scenes import TRAIN_WEIGHTS, compose, write
@@ -23,59 +25,9 @@ from microturn.train.sound import unspoken
 
 TEST_SHARE = 10  # one text in so many is for tests
 REPLY_SCRIPTS = 3000  # of scenes, whose replies are said
-BACKCHANNELS = (
-    "mm-hm", "mhm", "right", "oh", "okay", "yeah", "yes", "no", "sure", "I see", "uh-huh", "really?", "wow", "ah",
-    "hmm", "of course", "exactly", "go on", "got it", "true", "well", "great", "thanks", "sorry", "oh no",
-)  # fmt: skip
-FAMILIES = (
-    "Smith Johnson Nguyen Garcia O'Brien Kowalski Patel Schneider Tanaka Okafor Rossi Larsen Dubois Novak Silva "
-    "Cohen Murphy Andersson Yamamoto Petrov Hernandez Fitzgerald McAllister Zhang Lindqvist Abernathy Castellano"
-).split()
-CITIES = (
-    "Paris London Berlin Madrid Vienna Oslo Prague Dublin Lisbon Boston Denver Tokyo Cairo Nairobi Sydney Toronto "
-    "Chicago Seattle Philadelphia Albuquerque Edinburgh Copenhagen Bratislava Montevideo Kuala_Lumpur San_Francisco"
-).split()
+_TABLE = tomllib.loads(Path(__file__).with_name("sentences.toml").read_text("utf-8"))
+FAMILIES, CITIES = _TABLE["families"].split(), _TABLE["cities"].split()
 UNITS = ("km", "kg", "%", "°C", "mph", "cm", "ml", "GB", "ft", "mi")
-# Each slot is drawn anew; capital letters name them. Conversation first, then prose as in the news.
-TALK = (
-    "Hello NAME, how are you today?", "What would you like to do next?", "I'm not sure that I understand.",
-    "Let me check that for you.", "Could you say that again, please?", "That's a good question.",
-    "I think the OBJECT is in the PLACE.", "Did you see the COLOUR OBJECT on the OBJECT2?", "Well, I'd rather VERB.",
-    "My JOB told me to VERB more often.", "You should try the FOOD with FOOD2.", "I can't VERB and VERB2 together!",
-    "Wait a moment, there's someone at the door.", "Nothing to worry about; it happens to everyone.",
-    "Why did the ANIMAL run into the PLACE?", "Is your name NAME or NAME2?", "I would love to, but I'm late already.",
-    "Oh, I remember: it was the COLOUR one.", "How long have you lived in CITY?", "Tell me about your ANIMAL.",
-    "Sure, I'll count them for you.", "If it rains, we'll stay at the PLACE.", "Stop me whenever you like.",
-    "Thank you very much, that was delicious.", "You're welcome. Anything else?",
-    "I've never been to CITY, have you?",
-)  # fmt: skip
-NEWS = (
-    "The mayor of CITY announced on DAY that the PLACE will be closed until MONTH.",
-    "Researchers at the university found that ANIMALs VERB longer than previously thought.",
-    "According to FULL, a spokesperson, N people attended the opening of the new PLACE in CITY.",
-    "The company reported revenue of $F million, up P% from a year earlier.",
-    "Heavy snow delayed trains between CITY and CITY2, leaving hundreds of passengers at the station.",
-    "The JOB, who asked not to be named, described the decision as unexpected.",
-    "In YEAR, the museum bought a COLOUR OBJECT that once belonged to FULL.",
-    "Prices for FOOD and FOOD2 rose sharply, while demand for FOOD3 remained weak.",
-    "A spokeswoman said the negotiations would continue through the weekend.",
-    "Although the bridge was finished in YEAR, it did not open to the public until DATE.",
-    "Voters in CITY will decide in MONTH whether to build a second PLACE.",
-    "The storm is expected to reach the harbor by TIME, bringing winds of N mph.",
-)  # fmt: skip
-FIGURES = (
-    "N", "N, N2, N3, N4.", "The answer is N.", "N plus N2 is N3.", "It is TIME.", "The train leaves at TIME.",
-    "It costs MONEY.", "That will be MONEY, please.", "DATE", "Today is DAY, DATE.", "She was born on DATE.",
-    "Set a timer for P minutes.", "It weighs F UNIT.", "We drove N UNIT in P minutes.", "The temperature is P°C.",
-    "Call me at PHONE.", "The code is DIGITS.", "He came in ORD of N.", "Flight DIGITS to CITY leaves at TIME.",
-    "P% of the FOOD is gone.", "Room N is on the ORD floor.", "In YEAR there were N of them.",
-    "one, two, three, four, five, six, seven, eight, nine, ten", "F or F2?",
-)  # fmt: skip
-LISTS = (
-    "We need FOOD, FOOD2, FOOD3 and FOOD4.", "COLOUR, COLOUR2, COLOUR3.",
-    "On the OBJECT: a OBJECT2, a OBJECT3 and a cup.",
-    "First VERB, then VERB2, and finally VERB3.", "NAME, NAME2, NAME3 and NAME4 are here.", "CITY, CITY2 or CITY3?",
-)  # fmt: skip
 SINGLE = (*ANIMALS, *FOODS, *OBJECTS, *PLACES, *COLOURS, *VERBS)
 ONSETS = "b br ch d dr f fl g gr h j k kl l m n p pr r s sh st t tr v w z".split()
 NUCLEI = "a e i o u ai ea ee ie oo ou or er ar".split()
@@ -130,7 +82,7 @@ _SLOT = re.compile(r"\b(NAME|FULL|CITY|DAY|MONTH|DATE|YEAR|TIME|MONEY|N|P|F|ORD|
                    r"PLACE|COLOUR|VERB|JOB)\d?(?=\b|s\b|%|°)")  # fmt: skip
 
 
-def _filled(forms: tuple[str, ...], rng: random.Random) -> str:
+def _filled(forms: Sequence[str], rng: random.Random) -> str:
     return _SLOT.sub(lambda m: _slot(m[1], rng), rng.choice(forms))
 
 
@@ -147,7 +99,7 @@ def _people() -> tuple[str, ...]:
 def _conversation(rng: random.Random) -> str:
     people = _people()
     if not people or rng.random() < 0.25:
-        return _filled(TALK, rng)
+        return _filled(_TABLE["talk"], rng)
     said = rng.choice(people)
     said = re.sub(r"\bi\b", "I", said[0].upper() + said[1:])
     asks = re.match(
@@ -173,27 +125,20 @@ def _replies() -> tuple[str, ...]:
 
 KINDS: dict[str, tuple[float, Callable[[random.Random], str]]] = {
     "conversation": (0.37, _conversation),
-    "prose": (0.15, lambda rng: _filled(NEWS, rng)),
-    "numbers": (0.16, lambda rng: _filled(FIGURES, rng)),
+    "prose": (0.15, lambda rng: _filled(_TABLE["news"], rng)),
+    "numbers": (0.16, lambda rng: _filled(_TABLE["figures"], rng)),
     "names": (0.06, lambda rng: _filled(("FULL", "FULL called.", "FULL lives in CITY.", "Hi FULL."), rng)),
-    "lists": (0.06, lambda rng: _filled(LISTS, rng)),
+    "lists": (0.06, lambda rng: _filled(_TABLE["lists"], rng)),
     "words": (0.07, lambda rng: rng.choice(SINGLE)),
     "replies": (0.08, lambda rng: rng.choice(_replies())),
-    "backchannels": (0.05, lambda rng: rng.choice(BACKCHANNELS) + rng.choice(("", ".", ","))),
+    "backchannels": (0.05, lambda rng: rng.choice(_TABLE["backchannels"]) + rng.choice(("", ".", ","))),
 }  # fmt: skip
 
 
 def names() -> list[str]:
     """Names and other words of these sentences that may be in no lexicon, in lower case."""
-    written = [
-        *FAMILIES,
-        *CITIES,
-        *MONTHS,
-        *NAMES,
-        *SINGLE,
-        *JOBS,
-        *" ".join((*TALK, *NEWS, *FIGURES, *LISTS)).split(),
-    ]
+    forms = (form for kind in ("talk", "news", "figures", "lists") for form in _TABLE[kind])
+    written = [*FAMILIES, *CITIES, *MONTHS, *NAMES, *SINGLE, *JOBS, *" ".join(forms).split()]
     found = {part for text in written for part in re.split(r"[\W_]+", text.lower()) if part.isalpha()}
     return sorted(word for word in found if len(word) > 2)
 
