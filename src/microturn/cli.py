@@ -4,8 +4,6 @@ A command's module has `add_arguments(parser)` and `run(args)`, which gives the 
 something that was given cannot be used, which is told in one line.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import os

@@ -1,7 +1,5 @@
 """Tick arithmetic and the injected clock. Nothing else in the code reads wall time."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from typing import Protocol

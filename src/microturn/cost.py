@@ -4,8 +4,6 @@ The config is built on the meta device, where tensors have shapes but no numbers
 a second. tests/test_plan.py holds every count against what a counter sees while the model runs.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -4,8 +4,6 @@ Events come in the order of media time. Text that the model says is listed at th
 *played*, and only if it is: what a later decision to listen drops was never said.
 """
 
-from __future__ import annotations
-
 import json
 from collections import deque
 from dataclasses import dataclass

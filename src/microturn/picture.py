@@ -5,8 +5,6 @@ and the model's sound. Drawn with Pillow alone, at twice the size and then reduc
 run needs no more memory than its finished picture.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache

@@ -8,8 +8,6 @@ and all sessions must be stepped within the engine's budget for a tick. Publishe
 a planned device is credited with a share of them; this machine is measured instead.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

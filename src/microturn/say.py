@@ -5,8 +5,6 @@ are words left. Everything else is a session's ordinary path at driven pace: the
 its hidden state goes to the speech head, the head's frames to the vocoder.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections import deque
 from collections.abc import Iterator, Mapping

@@ -6,8 +6,6 @@
 A line is read from the tick on that covers its `ms`; history is read before the recording begins.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

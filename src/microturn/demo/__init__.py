@@ -5,8 +5,6 @@ microphone is needed. What the model heard, decided and said is printed in the t
 voices on the loudspeaker if there is one (`microturn[talk]`), and kept as a sound file, a picture and events.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -6,8 +6,6 @@ person faces, 180 up. Outward angle: 0 in line, 90 straight out to the side. The
 What touches the floor follows: the lowest joint does, and one place of the body stays where it is.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

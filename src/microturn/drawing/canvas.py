@@ -4,8 +4,6 @@ Points are complex numbers in pixels, x to the right and y down, so that turning
 drawn into the smallest rectangle that holds it: a limb costs tens of microseconds.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

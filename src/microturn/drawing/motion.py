@@ -1,7 +1,5 @@
 """When something moves: repetitions in time, and how far into its movement a thing is at a moment."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where a film is set: a wall and a floor, drawn or cut out of photographs, and what stands about."""
 
-from __future__ import annotations
-
 import importlib.util
 from functools import lru_cache
 from pathlib import Path

@@ -4,8 +4,6 @@ A `Thing` is somewhere in the world; its motion turns the phase of a repetition 
 colour and opacity. It may change colour, come and go.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

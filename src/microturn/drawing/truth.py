@@ -5,8 +5,6 @@ Places are −1…1 across the picture and down it.
 Shape suffixes: T ticks, P parts of a body, S shapes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """One row of a step as the records that everybody outside the engine sees."""
 
-from __future__ import annotations
-
 from microturn.engine.slots import Gathered
 from microturn.streams import Action, Decision, Perception, TextIn, TickInput, TickOutput, Tokenizer
 

@@ -6,8 +6,6 @@ percentile for its batch size; for a size not measured lately it is bounded by i
 no longer than a larger one, and growing it by a factor costs at most that factor.
 """
 
-from __future__ import annotations
-
 from microturn.clock import TICK_MS
 from microturn.engine.stats import Histogram
 

@@ -5,8 +5,6 @@ body and works as well without a thread: `Engine.start` is for servers, `drain` 
 tests and benchmarks, and both run the same code. Without a thread the engine belongs to one caller.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import deque

@@ -1,7 +1,5 @@
 """Files through the engine: driven sessions, as fast as the machine allows, on the caller's own thread."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 

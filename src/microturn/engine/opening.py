@@ -4,8 +4,6 @@ Instructions can be long. They are read a slice at a time, with steps of the ope
 nobody's tick waits for somebody else's opening.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field

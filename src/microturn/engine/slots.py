@@ -22,8 +22,6 @@ One lock guards the arrays: writers hold it for a copy of one message, the engin
 locks would cost the gather a Python loop.
 """
 
-from __future__ import annotations
-
 import threading
 from dataclasses import dataclass
 from enum import IntEnum

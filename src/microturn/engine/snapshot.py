@@ -4,8 +4,6 @@ Layout: magic, CRC-32 of everything after it, length of a JSON header, the heade
 the model's own bytes. A snapshot is cut between two ticks, so nothing in it is half done.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 import zlib

@@ -4,8 +4,6 @@ Nothing here grows. A histogram halves its counts when it is full of them, so it
 last few thousand entries: an engine that has become slow, or fast again, shows it within minutes.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

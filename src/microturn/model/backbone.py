@@ -11,8 +11,6 @@ Unusual choices:
 Shape suffixes: B rows, N positions, D width, L layers, S slots, H key-value heads, Q query heads, C key places.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Released weights are small: `release` stores each large matrix in one byte a num
 read back into fp32, so the rest of the code knows of one kind of weights only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path

@@ -5,8 +5,6 @@ ahead and a tick is exactly 20 frames. Power is normalised so that a full-scale 
 Powers add: overlap, noise and echo are sums of powers, which is how episodes are composed out of clips.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

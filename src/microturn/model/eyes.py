@@ -8,8 +8,6 @@ name some of the maps and of the movements; everything is learned with the rest.
 Shape suffixes: M frames, B episodes or sessions, N ticks, C cells, K maps, D width.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

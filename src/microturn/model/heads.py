@@ -6,8 +6,6 @@ first and by itself: folding silence into the vocabulary costs small models thei
 Shape suffixes: R rows (ticks of any session), T pieces a tick, D width, V vocabulary.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

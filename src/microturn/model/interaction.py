@@ -7,8 +7,6 @@ session is a function of its perceptions, its seed and its weights.
 Shape suffixes: S slots (the last one is scratch, for padding rows), B rows of a step, T pieces.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

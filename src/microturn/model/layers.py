@@ -5,8 +5,6 @@ Every operation is row-wise: what a row gives never depends on its neighbours, t
 kept to multiples of four (below that, BLAS libraries switch to other kernels).
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -9,8 +9,6 @@ that scores high, a rule say, is still there after an hour of ticks that score l
 Shape suffixes: L layers, S slots, H key-value heads, M memory places, E rows whose group leaves, G ticks a group.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

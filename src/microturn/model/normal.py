@@ -6,8 +6,6 @@ the speech head spells it. American English, like the teacher.
 
 # ruff: noqa: SIM905 — word lists read better as running text
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Callable

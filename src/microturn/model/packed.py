@@ -8,8 +8,6 @@ come in threes and have the same bits at every count. Only for inference; traini
 Shape suffixes: R rows, I inputs, O outputs.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

@@ -5,8 +5,6 @@ come from a lexicon where one is given (`from_ipa` reads the alphabet that speec
 small table of spelling rules otherwise: longest match from the left, then stress on the first full vowel.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import re

@@ -13,8 +13,6 @@ Shape suffixes: B episodes or slots of a step, N ticks, E places, T pieces, R ro
 places.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -6,8 +6,6 @@ are spelled to the end, memories are gathered. The CPU tests run that same path 
 Not measured: written without a GPU at hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

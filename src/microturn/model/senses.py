@@ -8,8 +8,6 @@ same wherever in a tick it falls.
 Shape suffixes: B episodes or sessions, N ticks, F frames, K frames of the past, D width.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

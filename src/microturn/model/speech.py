@@ -16,8 +16,6 @@ Shape suffixes: B rows, S slots, Q places in the queue, P new phonemes, K phonem
 frames, C channels of a frame (82), D width of the backbone, W width here, G groups (4), E steps of the flow.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 
 import numpy as np

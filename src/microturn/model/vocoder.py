@@ -17,8 +17,6 @@ Shape suffixes: B streams, F frames of 300 samples, C = 82 channels (80 mel, log
 150, K spectrum bins (301), N samples, S slots.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Self

@@ -4,8 +4,6 @@ A voice file fits every network of the same widths. `join` puts it into a networ
 that they are voiced; the network's own view of its last patch begins at nothing, so no skill changes.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files

@@ -31,8 +31,6 @@ How the suites are scored from `Episode.expected`, the model's words being timed
 - false utterances (nothing, hear, and every `quiet` elsewhere): any word that begins within a `quiet`.
 """
 
-from __future__ import annotations
-
 import random
 import runpy
 from collections.abc import Sequence

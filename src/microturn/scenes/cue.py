@@ -5,8 +5,6 @@ what ends it are no cues. A cue's answer is played at `react` of the cue's end, 
 back is answered with “okay”. Everything else that the user says is plain talk and gets no answer.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ Work that is called off is cancelled in the step that hears it
 (“okay” a tick later), and what still comes of it is not spoken. Another wish instead cancels and delegates again.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Every line is one digit word. Rules are read, never spoken; what the user says i
 says what to do with it. Answers are played at `react` of the digit's end.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

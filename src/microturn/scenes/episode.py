@@ -10,8 +10,6 @@ in step k is played in tick k + LEAD_TICKS. `react` gives the earliest playing t
 heard.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Sequence

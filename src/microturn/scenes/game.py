@@ -1,7 +1,5 @@
 """A ball game that the model calls. Conventions in watch.py."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 

@@ -3,8 +3,6 @@
 The model's task is to hear every word (captions) and to stay quiet.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ Conventions. Instructions are not acknowledged. They hold from when they have be
 thing takes the earlier one's place, others add up. What they do not speak about stays as it was.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ heeded at `react` of the word that makes it one (marked `*`): the model is silen
 sentence is complete it says “okay” to a stop, or answers what was asked instead, or goes on as it was told.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ it says something small and soft when a clause is complete, the pause has lasted
 has said nothing for `CALM_MS`. In a pause inside a clause it waits.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Nobody means the model: strangers read or talk, long silences, a word now and then. It stays quiet."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

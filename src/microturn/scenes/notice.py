@@ -1,7 +1,5 @@
 """Saying when something happens, and answering what there is to be seen. Conventions in watch.py."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -5,8 +5,6 @@ read while the one before is still being spoken. Half of the texts are nothing b
 over a text may mean anything by it.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ Conventions. What is told is not acknowledged. A fact is asked for once or sever
 cue is answered like any cue. In between there is plain talk, other questions and, in long episodes, mostly silence.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

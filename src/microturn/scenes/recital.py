@@ -1,7 +1,5 @@
 """Long things that the model can say on request: rows of words, and eight short stories."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Counting what repeats, and saying when an activity begins and ends. Conventions in watch.py."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import replace
 

@@ -3,8 +3,6 @@
 Scenes put causes on the stage only together with what follows from them, so that dropping one drops both.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from itertools import pairwise

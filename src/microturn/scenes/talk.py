@@ -6,8 +6,6 @@ makes any of them, `sentence_with` one that contains a given word, `story` the c
 one of a class.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Iterator

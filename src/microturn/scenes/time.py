@@ -5,8 +5,6 @@ the end of the rule (from the tick in which a typed rule arrives, from 0 for one
 counts from its own end and is not acknowledged either; whatever ends a rule is answered with “okay”.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

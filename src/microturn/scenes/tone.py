@@ -5,8 +5,6 @@ its end on, every sentence said in that manner is answered, at `react` of its la
 before and whether the place is noisy is answered like any question.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Nouns are listed by gender, adjectives in both forms. French nouns begin with a 
 joined to them. `phrase` makes a sentence, `NOUNS` are words that may stand in an English one.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ left alone. `codeswitch` is the same for single foreign words in English sentenc
 with “okay”; without having been asked, nothing is translated.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

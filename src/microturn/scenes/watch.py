@@ -7,8 +7,6 @@ movement is back where it began, and is told a tick later, when that is certain:
 nobody can be sure of stays silent; half of one does not count, nor does anything that was not asked for.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ between words and are no part of the text: `/` where a speaker may pause because
 complete yet, and `*` after the word that makes a listener stop talking.
 """
 
-from __future__ import annotations
-
 import itertools
 import random
 import re

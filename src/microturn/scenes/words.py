@@ -4,8 +4,6 @@ Every word trains. What a test holds back is how rules are worded and which *pai
 `is_reserved` divides the pairs by a hash, so that a rule in a test is one that training never stated.
 """
 
-from __future__ import annotations
-
 import random
 import zlib
 

@@ -12,8 +12,6 @@ The index is written last and by renaming: a part exists when its index does. Wo
 their times: the words are those of the text.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

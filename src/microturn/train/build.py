@@ -12,8 +12,6 @@ All are resumable and safe to run side by side under different `--worker` number
 fixed seeds, so a builder that starts again goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import random

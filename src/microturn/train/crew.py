@@ -6,8 +6,6 @@ gradients to a shared sum when it has them, and the first learner takes what is 
 A mate's weights may move while it works; at training's rates that is far below the noise of a batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ The words of reserved wordings are given in the tick in which each would have be
 network's own doing, free-running. What is missing here is not the fault of the ears.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace

@@ -3,8 +3,6 @@
 Weights, sums over the layers, norms and losses stay in fp32.
 """
 
-from __future__ import annotations
-
 import functools
 from contextlib import AbstractContextManager
 

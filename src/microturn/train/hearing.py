@@ -5,8 +5,6 @@ likeliest one of the bank's whole lexicon. Released weights have left their less
 behind; those of a run have them.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ to the step. What is fed back to the network is, for a growing share of the batc
 lived through those very episodes alone (train/rollout.py); for the rest the right answers, with holes.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

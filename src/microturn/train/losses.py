@@ -4,8 +4,6 @@ one decision to another would make the network take it too often.
 Shape suffixes: B episodes, N ticks, T pieces.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -7,8 +7,6 @@ powers for training, one on the short-time spectrum for tests.
 Shape suffixes: F frames of 10 ms, M mel bins, T frames of 8 ms, S spectrum bins.
 """
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ Matrices of one shape are stacked, so that the iteration is a handful of batched
 processor has it, for emulated it takes a minute a step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

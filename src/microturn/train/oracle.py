@@ -5,8 +5,6 @@ was said a tick early must not be said once more at its time, an answer that was
 given from its beginning, and a word heard early is not heard twice. Taught without this, a network learns to stammer.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass
 

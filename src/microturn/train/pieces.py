@@ -3,8 +3,6 @@
 Corpus: chitchat-dataset (MIT), the English, Spanish, French and German parts of chatterbot-corpus (BSD).
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from importlib.resources import files

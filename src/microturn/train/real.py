@@ -10,8 +10,6 @@ Single words are the part of the recording that stands out; sentences are aligne
 a recording whose alignment is poor (something else was said) is left out.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -3,8 +3,6 @@
 Their story (recipe, minutes, hours heard) travels inside; docs/model-card.md says the rest.
 """
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import replace
 from pathlib import Path

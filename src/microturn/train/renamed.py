@@ -6,8 +6,6 @@ with given words, what is passed on is spelled with other pieces, the same ones 
 
 # ruff: noqa: SIM905 — word lists read better as running text
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 This is what training feeds back to the network, and what every held-out score is made of.
 """
 
-from __future__ import annotations
-
 import copy
 from contextlib import nullcontext
 from dataclasses import dataclass, replace

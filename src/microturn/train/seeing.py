@@ -4,8 +4,6 @@ Half of the exercises are ones that training never shows either: what they are c
 and when a repetition ends can. For weights of a run: released ones go without what only lessons need.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

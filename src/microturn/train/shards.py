@@ -5,8 +5,6 @@ Every device learns from batches of its own; weights, gradients and what the opt
 are small against what a step keeps of its ticks.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

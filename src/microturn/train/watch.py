@@ -3,8 +3,6 @@
 Scores are those of `microturn bench`, on a few cases; real people first: they are what steers the data.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import time

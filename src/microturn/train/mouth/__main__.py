@@ -14,8 +14,6 @@
 Everything goes on where it stopped; --minutes counts over all resumptions.
 """
 
-from __future__ import annotations
-
 import argparse
 import gzip
 import json

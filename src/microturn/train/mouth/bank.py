@@ -8,8 +8,6 @@ A part is three files, `NAME-0000.{samples,frames}.npy` and `….index.npz`; the
 that is stopped loses at most a part. Shapes: P phonemes, F frames, N samples = 300·F.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ A run folder holds `state.pt` (to go on from) and `log.jsonl`. Matrices learn by
 everything else by AdamW; the rate falls over the last third of the minutes.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time

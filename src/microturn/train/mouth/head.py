@@ -7,8 +7,6 @@ and any hidden state at all (the backbone's own, or none for a share of the utte
 Shape suffixes: B utterances, T ticks, F frames, C channels, D width of the backbone, P phonemes.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Listening by looking: spectrograms of one sentence one above the other, and the curves of a run's log."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -6,8 +6,6 @@ before its sound, and decides to speak. Beside every part of a bank this leaves 
 Shape suffixes: B utterances, T ticks (one patch each), R pieces a tick, D width.
 """
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Each is the mean over the sentences of scenes it stands in, the last word of each left out: that one is held.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections import defaultdict

@@ -7,8 +7,6 @@ let the model say.
 
 # ruff: noqa: SIM905 — word lists read better as running text
 
-from __future__ import annotations
-
 import random
 import re
 import tomllib

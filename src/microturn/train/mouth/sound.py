@@ -8,8 +8,6 @@ utterance, so that the vocoder learns to forgive the head.
 Shape suffixes: B stretches, N samples, F frames, C channels, K bins, H hops.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from itertools import pairwise

@@ -4,8 +4,6 @@ hibari's network computes the duration of every phoneme and F0, so nothing of it
 aligned phone by phone (voices/phones.py) against hibari's pronunciation, their pitch is measured by WORLD.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import sys

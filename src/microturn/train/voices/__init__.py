@@ -4,8 +4,6 @@ May import `scenes.episode` and `model.ears`. Where each comes from, and its lic
 in `RESERVED` are only for tests: no bank may hold them, and no mixture may be made of them.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

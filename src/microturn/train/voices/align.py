@@ -8,8 +8,6 @@ The table is filled along anti-diagonals, so numpy does a whole diagonal at once
 speech. Shapes: R frames of the rendering, T frames of the recording, C cepstral coefficients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ None tells exactly when it says a word, so their speech is aligned. Each voice i
 are played at another speed, which moves pitch and throat together, and told to speak slower or faster against that.
 """
 
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 import random

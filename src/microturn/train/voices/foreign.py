@@ -4,8 +4,6 @@ A word names its language, `es:manzana`. The voices that are given phonemes (hib
 say it as a fluent speaker with an accent would.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

@@ -14,8 +14,6 @@ back the other way, which moves pitch and throat together and leaves the pace.
 Shapes: F frames of 12.5 ms, S = 513 spectrum bins.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ exposed for word times. Styles can be mixed: "kokoro-af_heart+am_adam-0.3" is se
 adam.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from functools import lru_cache

@@ -5,8 +5,6 @@ found by speaking it alone. espeak-ng (GPL-3, the program) tells when each word 
 events.
 """
 
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 import subprocess

@@ -3,8 +3,6 @@
 It draws noise for pace and timbre from a stream that cannot be set back. Without any, a line always sounds the same.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

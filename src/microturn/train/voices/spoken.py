@@ -4,8 +4,6 @@ Everything leaves a voice the same way: 16 kHz, the same loudness, a short quiet
 word and after the last, and one `Word` for every word of the text. `finish` makes it so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
