@@ -14,12 +14,12 @@ from microturn.cli import main
 from microturn.engine import Engine, play_all
 from microturn.engine.offline import Stream
 from microturn.media import audio_ticks, examine
-from microturn.model.checkpoint import load_model, save_weights
+from microturn.model.checkpoint import load_model, network_of, save_weights
 from microturn.model.config import tiny
 from microturn.model.interaction import Interaction
 from microturn.model.network import Network
 from microturn.model.phonemes import to_phonemes
-from microturn.model.voicefile import join, network_of, read_voice, write_voice
+from microturn.model.voicefile import join, read_voice, write_voice
 from microturn.say import Reader, read_aloud, sound_of
 from microturn.streams import Decision, Floats
 from microturn.train.mouth import look

@@ -62,7 +62,7 @@ def episode(scene: str, seed: int, seconds: float = 20.0) -> Episode:
 
 def batch_of(count: int, seconds: float = 6.0) -> Batch:
     episodes = [episode("converse", seed, seconds) for seed in range(count)]
-    return stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship(), Lexicon())
+    return stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], 1.0, Lexicon())
 
 
 @pytest.mark.parametrize("scene", SUITES)
@@ -117,7 +117,7 @@ def test_words_are_recalled_alike_in_a_whole_episode_and_tick_by_tick() -> None:
     network.decision.bias.data[Decision.SPEAK] = 2.0
     typed = replace(episode("converse", 1, 6.0), reads=(Read(-1, Channel.INSTRUCTIONS, "say apple"),))
     episodes = [typed, episode("converse", 2, 6.0)]
-    batch = stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
+    batch = stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], 1.0)
     done = roll_out(network, batch)
     own = fed_back(done.say, done.hear, done.decision)
     with torch.no_grad():
@@ -301,12 +301,12 @@ def test_parts_of_words_can_be_missing() -> None:
 def test_mixing_is_deterministic_and_loud_where_somebody_speaks() -> None:
     lived = Episode("hear", 0, 10, placed=(Placed(clip(50), 1000),))
     for hardship in (0.0, 1.0):
-        first, arrived = sound.mix(lived, np.random.default_rng(1), [], [], sound.Hardship(hardship))
-        again, _ = sound.mix(lived, np.random.default_rng(1), [], [], sound.Hardship(hardship))
+        first, arrived = sound.mix(lived, np.random.default_rng(1), [], [], hardship)
+        again, _ = sound.mix(lived, np.random.default_rng(1), [], [], hardship)
         assert np.array_equal(first, again)
         assert first.shape == (10, 20, 64)
         assert len(arrived) == 10
-    clean, _ = sound.mix(lived, np.random.default_rng(1), [], [], sound.Hardship(0.0))
+    clean, _ = sound.mix(lived, np.random.default_rng(1), [], [], 0.0)
     assert clean[5:7].mean() > clean[:5].mean() + 2
 
 
@@ -385,7 +385,7 @@ def test_the_package_carries_nano_and_less_than_it_may() -> None:
 
 def test_what_is_told_is_known_in_its_tick_and_never_has_to_be_heard() -> None:
     episodes = [replace(episode("converse", seed, 6.0), told=told) for seed, told in ((1, True), (2, False))]
-    batch = stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
+    batch = stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], 1.0)
     own, heard, _ = feedback(Network(tiny()), batch, rolled=False, holes=1.0)
     assert torch.equal(heard[0], batch.hear[0])
     assert torch.equal(own.heard[0, 1:], batch.hear[0, :-1])
@@ -441,8 +441,7 @@ class TestRenaming:
         )
         lived = Episode("cue", 0, 40, (Placed(said, 0),), says=(Say("biscuit", 4000),), told=True)
         as_it_was, renamed = (
-            stack([lived] * 8, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
-            for _ in "ab"
+            stack([lived] * 8, np.random.default_rng(0), tiny(), PIECES, [], [], 1.0) for _ in "ab"
         )
         rename(renamed, [lived] * 8, random.Random(1))
         return lived, as_it_was, renamed
@@ -472,7 +471,7 @@ class TestRenaming:
         text = "say toast to me"
         said = Clip(text, "a", _apart(text), np.zeros((300, 64), np.uint8))
         lived = Episode("cue", 0, 40, (Placed(said, 0),), says=(Say("toast", 4000),), told=True)
-        batch = stack([lived] * 20, np.random.default_rng(0), tiny(), PIECES, [], [], sound.Hardship())
+        batch = stack([lived] * 20, np.random.default_rng(0), tiny(), PIECES, [], [], 1.0)
         rename(batch, [lived] * 20, random.Random(1))
         assert {PIECES.decode(row.flatten().tolist()) for row in batch.hear} == {" say toast to me"}
 
@@ -486,9 +485,7 @@ def test_films_are_looked_at_once_and_shown_again(tmp_path: Path) -> None:
     network = Network(small)
     save_weights(network, tmp_path / "w", {})
     episodes = [episode("reps", seed, 4.0) for seed in range(2)]
-    batch = stack(
-        episodes, np.random.default_rng(0), small, PIECES, [], [], sound.Hardship(), Lexicon(), True
-    )
+    batch = stack(episodes, np.random.default_rng(0), small, PIECES, [], [], 1.0, Lexicon(), True)
     drawn: list[int] = []
 
     def draw() -> Batch:

@@ -39,7 +39,6 @@ from microturn.scenes.stage import CUE_MS
 from microturn.scenes.watch import SEEN_MS, SETTLED_MS, Request, seen
 from microturn.scenes.wording import Wordings, said_in, wordings
 from microturn.streams import LEAD_TICKS, Bytes
-from microturn.train import sound
 from microturn.train.batch import stack
 from test_scenes import timed
 
@@ -187,13 +186,13 @@ def enough(some: list[Wordings]) -> None:
 class TestBatches:
     def test_films_become_the_frames_of_a_batch(self) -> None:
         made = [episode("hear", 1, seconds=4.0), episode("look", 2, seconds=4.0)]
-        batch = stack(made, np.random.default_rng(0), tiny(), PieceTokenizer.load(), [], [], sound.Hardship())
+        batch = stack(made, np.random.default_rng(0), tiny(), PieceTokenizer.load(), [], [], 1.0)
         assert not batch.percept.has_frame[0].any()
         assert len(batch.percept.frames) == batch.percept.has_frame[1].sum() > 0
 
     def test_without_films_nothing_is_seen(self) -> None:
         made = [episode("hear", 1, seconds=4.0)]
-        batch = stack(made, np.random.default_rng(0), tiny(), PieceTokenizer.load(), [], [], sound.Hardship())
+        batch = stack(made, np.random.default_rng(0), tiny(), PieceTokenizer.load(), [], [], 1.0)
         assert batch.percept.frames.shape == (0, *tiny().frame_size, 3)
         assert not batch.percept.has_frame.any()
 

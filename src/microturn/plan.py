@@ -11,6 +11,7 @@ a planned device is credited with a share of them; this machine is measured inst
 import argparse
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -154,7 +155,7 @@ def this_machine() -> Device:
         threads,
         machine.gflops * 1e9,
         machine.gbytes_s * 1e9,
-        _memory_here(),
+        float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
         4,
         best_s(many) / 1000,
         (1.0, 1.0),
@@ -180,12 +181,6 @@ def check(c: ModelConfig, cost: Cost, here: Device) -> list[Check]:
         measured = best_s(lambda s=slots, b=batch: model.step(s, b), rounds=10)  # type: ignore[misc]
         checks.append(Check(rows, 1000 * all_s(cost, rows, here), 1000 * measured))
     return checks
-
-
-def _memory_here() -> float:
-    import os
-
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 # ---- the command ----

@@ -19,13 +19,13 @@ from microturn.clock import HEAR_SAMPLES, SPEAK_SAMPLES
 from microturn.engine import Engine
 from microturn.engine.offline import Stream, play
 from microturn.media import WavWriter
-from microturn.model.checkpoint import VOICED
+from microturn.model.checkpoint import VOICED, network_of
 from microturn.model.interaction import Interaction
 from microturn.model.normal import spoken
 from microturn.model.phonemes import to_phonemes
 from microturn.model.speech import SpeechHead
 from microturn.model.tokenizer import PieceTokenizer
-from microturn.model.voicefile import Voice, give_voice, network_of, read_voice
+from microturn.model.voicefile import Voice, give_voice, read_voice
 from microturn.streams import Action, Decision, Floats, Ints, Perception, TickInput, TickOutput
 
 AHEAD = 24  # phonemes that wait in the mouth; fewer, and the next words are handed over

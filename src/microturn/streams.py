@@ -9,9 +9,9 @@ Shape suffixes: B sessions in this step, R pieces read a tick, T pieces a tick s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +137,6 @@ class ModelSpec:
     # the row counts that step() accepts, ascending: fine steps, because padding rows cost what real ones do
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128)
     voices: tuple[str, ...] = ()  # that a session can speak with, the usual one first
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class Tokenizer(Protocol):

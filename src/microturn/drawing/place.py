@@ -9,14 +9,7 @@ from PIL import Image, ImageDraw
 
 from microturn.drawing.motion import Numbers
 
-PHOTOGRAPHS = (
-    "brick.png",
-    "chelsea.png",
-    "coffee.png",
-    "grass.png",
-    "gravel.png",
-    "rocket.jpg",
-)
+PHOTOGRAPHS = ("brick.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png", "rocket.jpg")
 MARGIN = 1.5  # of the place over what the camera sees
 
 

@@ -15,11 +15,9 @@ from typing import TypeVar
 import numpy as np
 
 from microturn.clock import Clock, WallClock
-from microturn.engine.actions import action_of, perception_of
 from microturn.engine.admission import Admission, EngineFull
-from microturn.engine.opening import Opening
-from microturn.engine.session import Listener, OnEnd, Outbox, Pace, Session, SessionClosed, Witness
-from microturn.engine.slots import TICK_S, Gathered, Slots, Stage
+from microturn.engine.session import Listener, OnEnd, Opening, Outbox, Pace, Session, SessionClosed, Witness
+from microturn.engine.slots import TICK_S, Gathered, Slots, Stage, action_of, perception_of
 from microturn.engine.snapshot import Snapshot, pack, unpack
 from microturn.engine.stats import EngineStats, Meters
 from microturn.streams import InteractionModel, Ints, ModelSpec, TextIn, TickInput, TickOutput, Tokenizer

@@ -11,13 +11,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from microturn.clock import HEAR_SAMPLES
-from microturn.engine.stats import SessionStats
+from microturn.engine.snapshot import Snapshot
+from microturn.engine.stats import COUNTED, SessionStats
 from microturn.streams import Action, Bytes, Channel, Floats, Perception, TextIn
 
 if TYPE_CHECKING:
@@ -183,12 +186,8 @@ class Session:
             return self.last_stats
         slots, slot = self._slots, self.slot
         return SessionStats(
-            ticks=int(slots.ticks[slot]),
-            missed=int(slots.missed[slot]),
-            late=int(slots.late[slot]),
-            skipped=int(slots.skipped[slot]),
-            overdue=int(slots.overdue[slot]),
             backlog=int(slots.tail[slot] - slots.head[slot]),
+            **{name: int(getattr(slots, name)[slot]) for name in COUNTED},
         )
 
     # ---- lock held ----
@@ -261,3 +260,18 @@ class Outbox:
         if action is not None and self._session is not None:
             self._session.took()
         return action
+
+
+@dataclass
+class Opening:
+    """Of a session, which has yet to read: a slice at a time, with steps of the open sessions in between, so that
+    nobody's tick waits for somebody else's opening."""
+
+    session: Session
+    seed: int
+    voice: str
+    eagerness: float | None
+    reads: deque[TextIn]
+    restore: Snapshot | None
+    begun: bool = False
+    done: Future[None] = field(default_factory=Future)

@@ -29,7 +29,21 @@ from enum import IntEnum
 import numpy as np
 
 from microturn.clock import HEAR_SAMPLES, TICK_MS
-from microturn.streams import Bytes, Channel, Flags, Floats, Ints, ModelSpec, TickInput
+from microturn.streams import (
+    Action,
+    Bytes,
+    Channel,
+    Decision,
+    Flags,
+    Floats,
+    Ints,
+    ModelSpec,
+    Perception,
+    TextIn,
+    TickInput,
+    TickOutput,
+    Tokenizer,
+)
 
 TICK_S = TICK_MS / 1000
 STANDING = 10  # ticks (2 s) after which waiting is delay, not jitter
@@ -322,3 +336,27 @@ class Slots:
         self.text_tail[slot] = count = len(waiting.text)
         self.text[slot, :count], self.channel[slot, :count] = waiting.text, waiting.channel
         self.since[slot, :count] = waiting.since
+
+
+# ---- one row of a step as the records that everybody outside the engine sees ----
+
+
+def action_of(row: int, gathered: Gathered, output: TickOutput, tokenizer: Tokenizer) -> Action:
+    return Action(
+        tick=int(gathered.tick[row]),
+        decision=Decision(int(output.decision[row])),
+        say=tuple(tokenizer.piece(p) for p in output.say[row].tolist() if p),
+        hear=tuple(tokenizer.piece(p) for p in output.hear[row].tolist() if p),
+        speech=output.speech[row].copy() if output.voiced[row] else None,
+        odds=tuple(output.odds[row].tolist()),
+        missed=not gathered.heard[row],
+    )
+
+
+def perception_of(row: int, gathered: Gathered, batch: TickInput, text: tuple[TextIn, ...]) -> Perception:
+    return Perception(
+        audio=batch.audio[row].copy() if gathered.heard[row] else None,
+        frame=batch.frame[row].copy() if batch.has_frame[row] else None,
+        text=text,
+        cancelled=bool(batch.cancelled[row]),
+    )

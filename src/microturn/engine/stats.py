@@ -5,6 +5,7 @@ last few thousand entries: an engine that has become slow, or fast again, shows 
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from microturn.engine.slots import Slots
 PER_OCTAVE = 16  # buckets are 4.4 % wide
 OCTAVES = 28  # from 1 µs to 268 s
 SHORTEST_S = 1e-6
+COUNTED = ("ticks", "missed", "late", "skipped", "overdue")  # of each session
 FULL = 8192  # entries after which all counts are halved
 
 
@@ -98,32 +100,19 @@ class Meters:
     step: Histogram = field(default_factory=Histogram)
     deliver: Histogram = field(default_factory=Histogram)
     reaction: Histogram = field(default_factory=Histogram)
-    ticks: int = 0
-    missed: int = 0
-    late: int = 0
-    skipped: int = 0
-    overdue: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     refused: int = 0
 
     def ended(self, last: SessionStats, failed: bool) -> None:
-        self.ticks += last.ticks
-        self.missed += last.missed
-        self.late += last.late
-        self.skipped += last.skipped
-        self.overdue += last.overdue
+        self.counts.update({name: getattr(last, name) for name in COUNTED})
         self.failed += failed
 
     def report(self, slots: Slots) -> EngineStats:
         return EngineStats(
             slots=slots.count,
             sessions=int(np.count_nonzero(slots.stage)),
-            ticks=self.ticks + int(slots.ticks.sum()),
             steps=self.step.count,
-            missed=self.missed + int(slots.missed.sum()),
-            late=self.late + int(slots.late.sum()),
-            skipped=self.skipped + int(slots.skipped.sum()),
-            overdue=self.overdue + int(slots.overdue.sum()),
             failed=self.failed,
             refused=self.refused,
             backlog=int((slots.tail - slots.head).sum()),
@@ -131,4 +120,5 @@ class Meters:
             step=self.step.spread(),
             deliver=self.deliver.spread(),
             reaction=self.reaction.spread(),
+            **{name: self.counts[name] + int(getattr(slots, name).sum()) for name in COUNTED},
         )

@@ -89,6 +89,13 @@ def find_weights(name: str) -> Path:
     return stem
 
 
+def network_of(name: str = RELEASED) -> tuple[Network, dict[str, str]]:
+    """A network as it is trained (not laid out for serving) and its story."""
+    stem = find_weights(name)
+    network = Network(ModelConfig.from_json(stem.with_suffix(".json").read_text("utf-8")))
+    return network, load_weights(network, stem)
+
+
 def warm_start(network: Network, name: str) -> None:
     """Begin from weights of a smaller network of the same widths: blocks that it had not do nothing at first."""
     path = find_weights(name)
@@ -108,11 +115,9 @@ def load_model(
     name: str = RELEASED, device: str = "cpu", others: Mapping[str, SpeechHead] | None = None
 ) -> Interaction:
     """The released model by name, or a checkpoint by its path (any ending); `others` are more voices."""
-    stem = find_weights(name)
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {device}: {str(error).splitlines()[0]}") from None
-    network = Network(ModelConfig.from_json(stem.with_suffix(".json").read_text("utf-8")))
-    story = load_weights(network, stem)
+    network, story = network_of(name)
     return Interaction(network, PieceTokenizer.load(), device, voice=story.get(VOICED, ""), others=others)

@@ -78,11 +78,7 @@ class DepthDecoder(nn.Module):
 
     @torch.no_grad()
     def spell(
-        self,
-        hidden_RD: Tensor,
-        active_R: Tensor,
-        static: bool = False,
-        recalled: Tensor | None = None,
+        self, hidden_RD: Tensor, active_R: Tensor, static: bool = False, recalled: Tensor | None = None
     ) -> Tensor:
         """Greedy pieces [R, T] for the active rows, 0 for the others. Static: all T steps, whoever has ended."""
         out = torch.zeros(len(hidden_RD), self.pieces, dtype=torch.long, device=hidden_RD.device)

@@ -23,7 +23,7 @@ from microturn.model.association import AssociationState
 from microturn.model.backbone import BackboneState
 from microturn.model.config import ModelConfig
 from microturn.model.ears import CONTEXT, FRAMES, PowerMel, to_levels
-from microturn.model.network import CANCELLED, NO_DECISION, Network, Own, Percept
+from microturn.model.network import CANCELLED, NO_DECISION, Live, Network, Own, Percept
 from microturn.model.packed import can_pack, pack
 from microturn.model.phonemes import to_phonemes
 from microturn.model.recall import RecallState
@@ -271,7 +271,8 @@ class Interaction:
         sensed, s.ears[index], s.eyes[index] = net.sense(percept, s.ears[index], s.eyes[index])
         x = net.compose(sensed, own)[:, 0]
         memories = self.associations if net.associations else None
-        live = net.live(memories, index, self.backbone.tick[index], own.said[:, 0], text, static=self.static)
+        tick = self.backbone.tick[index]
+        live = Live(net, memories, index, tick, own.said[:, 0], text, static=self.static)
         hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0], self.static, live)
         heard = live.heard
 

@@ -169,19 +169,6 @@ class Network(nn.Module):
         hidden = self.backbone(x, (setup != 0).any(-1), p.keep(), known)
         return Studied(hidden, known.listening, sound, sight)
 
-    def live(
-        self,
-        state: AssociationState | None,
-        slots_B: Tensor,
-        tick_B: Tensor,
-        said: Tensor,
-        text: Tensor,
-        given: tuple[Tensor, Tensor] | None = None,
-        static: bool = False,
-    ) -> Live:
-        """What one tick of some sessions passes through between the blocks. `given`: in which rows what is heard."""
-        return Live(self, state, slots_B, tick_B, said, text, given, static)
-
 
 @dataclass
 class Known:
@@ -217,8 +204,8 @@ class Live:
     tick: Tensor
     said: Tensor  # [B, T] in the tick before
     text: Tensor  # [B, R]
-    given: tuple[Tensor, Tensor] | None
-    static: bool
+    given: tuple[Tensor, Tensor] | None = None  # in which rows what is heard
+    static: bool = False
     heard: Tensor = field(init=False)  # [B, T], once it was spelled
     brought: After | None = field(init=False, default=None)
 

@@ -6,12 +6,10 @@ pieces of a tick can simply be joined.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib.resources import files
 
 import torch
 from tokenizers import Tokenizer as _Bpe
-from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 VOCABULARY = 2048
@@ -75,18 +73,3 @@ class PieceTokenizer:
         """Which of the first `count` pieces begin a word."""
         first = [piece.startswith(" ") for piece in self._pieces[:count]]
         return torch.tensor(first + [False] * (count - len(first)))
-
-
-def learn(corpus: Iterable[str], size: int = VOCABULARY) -> str:
-    """The tokenizer's JSON, learned from sentences. Deterministic."""
-    bpe = _Bpe(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        special_tokens=["<nothing>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(corpus, trainer)
-    return str(bpe.to_str())

@@ -73,21 +73,6 @@ class SlotState:
         for (_, mine), (_, theirs) in zip(self.tensors(), rows.tensors(), strict=True):
             mine.index_copy_(0, slots_B, theirs)
 
-    def export(self, slot: int) -> list[tuple[str, Tensor]]:
-        return [(name, tensor[slot].clone()) for name, tensor in self.tensors()]
-
-    def load(self, slot: int, named: list[tuple[str, Tensor]]) -> None:
-        mine = self.tensors()
-        if [name for name, _ in mine] != [name for name, _ in named]:
-            raise ValueError("speech state: these are not the tensors of this version")
-        for (name, target), (_, value) in zip(mine, named, strict=True):
-            if target[slot].shape != value.shape or target.dtype != value.dtype:
-                raise ValueError(
-                    f"speech state: {name} is {list(value.shape)}, not {list(target[slot].shape)}"
-                )
-        for (_, target), (_, value) in zip(mine, named, strict=True):
-            target[slot] = value
-
 
 @dataclass
 class VocoderState(SlotState):
@@ -123,10 +108,6 @@ def log_mel(samples_BN: Tensor) -> Tensor:
     power = torch.fft.rfft(windows).abs() @ mel_filters()
     level: Tensor = (power.clamp_min(1e-5).log() - MEL_FLOOR) / MEL_STEP
     return level
-
-
-def normal_pitch(hz: Tensor) -> Tensor:
-    return (hz.clamp_min(20.0).log() - PITCH_CENTRE) / PITCH_STEP
 
 
 class Vocoder(nn.Module):

@@ -6,15 +6,14 @@ that they are voiced; the network's own view of its last patch begins at nothing
 
 import json
 from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from microturn.model.checkpoint import RELEASED, VOICED, load_weights, read_tensors, save_weights
-from microturn.model.config import FORMAT, ModelConfig
+from microturn.model.checkpoint import VOICED, network_of, read_tensors, save_weights
+from microturn.model.config import FORMAT
 from microturn.model.network import Network
 from microturn.model.speech import SpeechConfig, SpeechHead
 
@@ -59,17 +58,6 @@ def read_voice(path: Path) -> Voice:
     return Voice(
         story["name"], config, int(story["width"]), {n: t.float() for n, t in tensors.items()}, story
     )
-
-
-def network_of(name: str = RELEASED) -> tuple[Network, dict[str, str]]:
-    """A network as it is trained (not laid out for serving) and its story."""
-    stem = Path(name)
-    if not stem.suffix and not stem.with_suffix(".json").exists():
-        stem = Path(str(files("microturn").joinpath("weights", name)))
-    if not stem.with_suffix(".json").exists():
-        raise ValueError(f"no model named {name!r}: give the path of a checkpoint")
-    network = Network(ModelConfig.from_json(stem.with_suffix(".json").read_text("utf-8")))
-    return network, load_weights(network, stem)
 
 
 def give_voice(network: Network, story: dict[str, str], voice: Voice) -> dict[str, str]:

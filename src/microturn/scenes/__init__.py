@@ -42,11 +42,10 @@ from microturn.scenes.delegate import Delegate
 from microturn.scenes.digits import Digits
 from microturn.scenes.episode import Clip, Episode, Scene, Script
 from microturn.scenes.game import Commentary
-from microturn.scenes.hear import Hear
+from microturn.scenes.hear import Hear, Nothing
 from microturn.scenes.instructions import Instructions
 from microturn.scenes.interrupt import Interrupt
 from microturn.scenes.listening import Listening
-from microturn.scenes.nothing import Nothing
 from microturn.scenes.notice import Look, Notice
 from microturn.scenes.orders import Orders
 from microturn.scenes.readout import Readout

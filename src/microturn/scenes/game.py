@@ -3,19 +3,9 @@
 import random
 from dataclasses import replace
 
-from microturn.drawing import (
-    COLOURS,
-    Film,
-    Rep,
-    Thing,
-)
+from microturn.drawing import COLOURS, Film, Rep, Thing
 from microturn.scenes.stage import Stage
-from microturn.scenes.watch import (
-    SAID,
-    Request,
-    Watch,
-    body,
-)
+from microturn.scenes.watch import SAID, Request, Watch, body
 
 
 class Commentary(Watch):

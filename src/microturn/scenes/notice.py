@@ -4,30 +4,11 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from microturn.drawing import (
-    COLOURS,
-    EXERCISES,
-    SHAPES,
-    TEST_EXERCISES,
-    TEST_SHAPES,
-    Body,
-    Film,
-    Rep,
-    Thing,
-)
+from microturn.drawing import COLOURS, EXERCISES, SHAPES, TEST_EXERCISES, TEST_SHAPES, Body, Film, Rep, Thing
 from microturn.scenes.episode import Clip, Episode, Line, Say, Script, react
 from microturn.scenes.stage import Stage, heard_end, lines_for, said_end
 from microturn.scenes.talk import sentences
-from microturn.scenes.watch import (
-    SAID,
-    SEEN_MS,
-    Request,
-    Watch,
-    body,
-    others,
-    own,
-    repetitions,
-)
+from microturn.scenes.watch import SAID, SEEN_MS, Request, Watch, body, others, own, repetitions
 from microturn.scenes.words import ALL, REPLIES, number
 
 

@@ -12,17 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from microturn.clock import TICK_MS, start_ms, tick_of
-from microturn.drawing import (
-    COLOURS,
-    EXERCISES,
-    SHAPES,
-    TEST_EXERCISES,
-    TEST_SHAPES,
-    Body,
-    Film,
-    Rep,
-    Thing,
-)
+from microturn.drawing import COLOURS, EXERCISES, SHAPES, TEST_EXERCISES, TEST_SHAPES, Body, Film, Rep, Thing
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, pace, react, spoken_ms
 from microturn.scenes.recital import recital
 from microturn.scenes.stage import CUE_MS, Stage, heard_end, lines_for, read_ms, reply_to, said_end

@@ -17,7 +17,7 @@ ANIMALS, FOODS, COLOURS, OBJECTS = (CLASSES[name] for name in ("animal", "food",
 PLACES, NAMES, JOBS, VERBS, NUMBERS = (CLASSES[name] for name in ("place", "name", "job", "verb", "number"))
 ALL = tuple(sorted({word for words in CLASSES.values() for word in words}))
 DAYS, MONTHS, DIGITS, _TEENS, TENS = (
-    tuple(_TABLE[name].split()) for name in ("days", "months", "digits", "teens", "tens")
+    tuple(str(_TABLE[name]).split()) for name in ("days", "months", "digits", "teens", "tens")
 )
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 REPLIES: tuple[str, ...] = tuple(_TABLE["replies"])  # what the model may answer to a cue beside a single word

@@ -79,7 +79,7 @@ def stack(
     pieces: Tokenizer,
     noises: Sequence[Bytes],
     mouth: Sequence[Bytes],
-    hardship: sound.Hardship,
+    hardship: float,
     lexicon: Lexicon | None = None,
     quiet: bool = False,
 ) -> Batch:

@@ -162,10 +162,7 @@ def _sayable(text: str) -> bool:
 
 
 def scripts(
-    seeds: Iterable[int],
-    shares: dict[str, float],
-    later: bool = False,
-    lengths: dict[float, float] = LENGTHS,
+    seeds: Iterable[int], shares: dict[str, float], later: bool = False, lengths: dict[float, float] = LENGTHS
 ) -> Iterator[BankScript]:
     """A training script for each seed: scene, length and voices are drawn from it."""
     from microturn.scenes import LATER_WEIGHTS, TRAIN_WEIGHTS, write

@@ -207,8 +207,7 @@ class Examples:
             episodes = [self._told(random.Random(s), seconds, shares) for s in seeds]
         else:
             episodes = [self.episode(s, seconds) for s in seeds]
-        hardship = sound.Hardship(1.0)
-        batch = stack(episodes, rng, c, pieces, self.noises, self.mouth, hardship, self.lexicon, quiet)
+        batch = stack(episodes, rng, c, pieces, self.noises, self.mouth, 1.0, self.lexicon, quiet)
         if quiet:
             rename(batch, episodes, random.Random(f"rename {seed}"))
         return batch

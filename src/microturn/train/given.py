@@ -19,7 +19,6 @@ from microturn.model.network import Network
 from microturn.model.tokenizer import NUMBERS, PieceTokenizer
 from microturn.scenes import compose, write
 from microturn.scenes.episode import Episode, Placed
-from microturn.train import sound
 from microturn.train.batch import stack
 from microturn.train.rollout import played, roll_out
 from microturn.train.sound import unspoken
@@ -60,7 +59,7 @@ def live(network: Network, lived: Sequence[Episode]) -> list[Run]:
     for first in range(0, len(lived), ROWS):
         some = lived[first : first + ROWS]
         rng = np.random.default_rng(0)
-        batch = stack(some, rng, network.c, pieces, [], [], sound.Hardship(0), quiet=True)
+        batch = stack(some, rng, network.c, pieces, [], [], 0, quiet=True)
         done = roll_out(network, batch)
         runs += [Run(e, played(done, i, pieces, network.c.lead_ticks)) for i, e in enumerate(some)]
     return runs

@@ -15,14 +15,12 @@ import torch
 
 from microturn.bench.cast import Cast, to_clip
 from microturn.bench.metrics import distance
-from microturn.model.checkpoint import load_weights
-from microturn.model.config import ModelConfig
+from microturn.model.checkpoint import network_of
 from microturn.model.network import Network
 from microturn.model.senses import PAIR
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import write
 from microturn.scenes.episode import Clip, Episode, Placed
-from microturn.train import sound
 from microturn.train.batch import padded, stack
 from microturn.train.lexicon import Lexicon
 from microturn.train.real import recorded
@@ -67,7 +65,7 @@ def hear(network: Network, clips: Iterator[Clip], lexicon: Lexicon) -> tuple[flo
     wrong = sounds_in_all = right = words_in_all = 0
     for clip in clips:
         episode = Episode("hear", 0, round(SECONDS * 5), (Placed(clip, BEFORE_MS),))
-        batch = stack([episode], np.random.default_rng(0), c, pieces, [], [], sound.Hardship(0), lexicon)
+        batch = stack([episode], np.random.default_rng(0), c, pieces, [], [], 0, lexicon)
         p = batch.percept
         heard, _ = network.ears(p.levels, p.has_audio, network.ears.past(1))
         found_F = network.sounds(heard.syllables).view(heard.frames.shape[1], -1).argmax(-1)
@@ -93,8 +91,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="of a run: runs/out/ears/weights")
     parser.add_argument("--n", type=int, default=60, help="sentences of each voice (60)")
     args = parser.parse_args()
-    network = Network(ModelConfig.from_json(args.weights.with_suffix(".json").read_text("utf-8")))
-    load_weights(network, args.weights)
+    network, _ = network_of(str(args.weights))
     lexicon, aligner = Lexicon.of_bank(Path("bank")), PhoneAligner.load(Path("bank/phones.pt"))
     for name, clips in (
         ("people", people(args.n, aligner)),

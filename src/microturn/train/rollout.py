@@ -13,7 +13,7 @@ from torch import Tensor
 from microturn.bench.metrics import Heard, Played
 from microturn.clock import TICK_MS
 from microturn.model.backbone import Backbone
-from microturn.model.network import NO_DECISION, Network, Own
+from microturn.model.network import NO_DECISION, Live, Network, Own
 from microturn.scenes.episode import Word
 from microturn.streams import Decision, Tokenizer
 from microturn.train.batch import Batch
@@ -71,7 +71,7 @@ def roll_out(network: Network, batch: Batch, quick: bool = False) -> Rollout:
         backbone.leave(state, slots)
         x = network.compose(sensed[:, t : t + 1], Own(said, heard, decided, None))
         given = told, batch.hear[:, t]
-        live = network.live(kept, slots, state.tick[slots], said[:, 0], p.text[:, t], given)
+        live = Live(network, kept, slots, state.tick[slots], said[:, 0], p.text[:, t], given)
         hidden = backbone.step(state, slots, x[:, 0], keep[:, t], after=live)
         choice = network.decision(hidden).argmax(-1)
         recalled = None

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from microturn.model.checkpoint import load_weights, read_tensors
-from microturn.model.config import ModelConfig
+from microturn.model.checkpoint import network_of, read_tensors
 from microturn.model.eyes import ACTS, MOST, SHAPES, VALUES
 from microturn.model.eyes import PARTS as KINDS
 from microturn.model.network import Network
@@ -71,12 +70,11 @@ def main() -> None:
         "--films", type=int, default=100, help="of training's things and movements, and of all (100)"
     )
     args = parser.parse_args()
-    network = Network(ModelConfig.from_json(args.weights.with_suffix(".json").read_text("utf-8")))
     if not any(
         name.startswith("sights.") for name in read_tensors(args.weights.with_suffix(".safetensors"))[0]
     ):
         parser.error(f"{args.weights}: released weights go without the lessons; give those of a run")
-    load_weights(network, args.weights)
+    network, _ = network_of(str(args.weights))
     for split in ("train", "test"):
         told = look(network, args.films, split)
         print(f"{split:5s}", " · ".join(f"{name} {value:.2f}" for name, value in told.items()), flush=True)

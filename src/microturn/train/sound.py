@@ -25,13 +25,6 @@ BEND = 1.0  # bins by which each part of the spectrum may move by itself
 BAND_TOPS = {3400: 47, 4000: 51, 5500: 58, 7000: 63}  # Hz → first mel bin that is gone
 
 
-@dataclass(frozen=True)
-class Hardship:
-    """How hard the world may be, 0 (clean) to 1."""
-
-    level: float = 1.0
-
-
 def unspoken(text: str, pace: float) -> Clip:
     """A line with the times that its words would take."""
     words, now = [], 40
@@ -187,12 +180,12 @@ def mix(
     rng: np.random.Generator,
     noises: Sequence[Bytes],
     mouth: Sequence[Bytes],
-    hardship: Hardship,
+    hardship: float,
 ) -> tuple[Floats, Flags]:
     """Log10 powers [N, FRAMES, BINS] and which ticks arrived [N]."""
     frames = episode.ticks * FRAMES
     total = np.zeros((frames, BINS), np.float32)
-    hard = rng.random() < 0.75 * hardship.level
+    hard = rng.random() < 0.75 * hardship
     hard = hard if episode.noisy is None else episode.noisy
     people: dict[int, tuple[Floats, bool]] = {}
     speech_power = 1e-6
@@ -234,12 +227,12 @@ def mix(
         if rng.random() < 0.15:
             total = _codec(total, rng)
     floor = 10 ** rng.uniform(-9.0, -6.0 if episode.noisy is None else -8.0)
-    loudness = rng.normal(0, 8) if hardship.level else 0.0
+    loudness = rng.normal(0, 8) if hardship else 0.0
     total = total * np.float32(10 ** (loudness / 10)) + rng.gamma(4.0, 0.25 * floor, total.shape).astype(
         np.float32
     )
     arrived = np.ones(episode.ticks, np.bool_)
-    if rng.random() < 0.15 * hardship.level:
+    if rng.random() < 0.15 * hardship:
         share, burst = rng.uniform(0.01, 0.15), rng.integers(1, 4)
         for start in np.flatnonzero(rng.random(episode.ticks) < share / burst):
             arrived[start : start + burst] = False

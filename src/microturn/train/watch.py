@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -19,15 +18,14 @@ from microturn.bench.suites import evaluate
 from microturn.model.interaction import Interaction
 from microturn.model.network import Network
 from microturn.model.tokenizer import PieceTokenizer
+from microturn.train.mouth.look import curves
 
 PRINT_SECONDS = 30
 CASES = 16
 HEADS = {"decision": "#2a6f97", "say": "#bc4749", "hear": "#6a994e", "sound": "#7d5ba6", "word": "#c08552"}
 HEADS |= {"where": "#2a9d8f", "what": "#9b5de5", "moves": "#6c757d", "sight": "#2a9d8f"}
 BARS = " ▁▂▃▄▅▆▇█"
-HIGHEST = 4.0  # nats in the picture
 SHOWN = 60  # steps in the moving view
-SIZE, EDGE = (1000, 420), 40
 
 
 class Watch:
@@ -76,7 +74,7 @@ class Watch:
                     scores[f"{suite}.{measure.name}"] = round(measure.value, 3)
         print("   " + "  ".join(f"{k} {v}" for k, v in scores.items()), flush=True)
         self._write(scores)
-        draw_curves(self.folder)
+        curves(self.folder, HEADS).save(self.folder / "curves.png")
 
 
 def _moving(step: int, minutes: float, last: Iterable[dict[str, float]]) -> Table:
@@ -92,30 +90,3 @@ def _moving(step: int, minutes: float, last: Iterable[dict[str, float]]) -> Tabl
         bars = "".join(BARS[round((value - low) * scale)] for value in values)
         table.add_row(head, f"{sum(values) / len(values):.3f}", f"[{colour}]{bars}")
     return table
-
-
-def draw_curves(folder: Path) -> None:
-    """Losses per head against minutes, as curves.png."""
-    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
-    rows = [row for row in rows if "norm" in row]
-    if len(rows) < 2:
-        return
-    last = rows[-1]["minutes"] or 1.0
-    top = min(HIGHEST, max(row.get(head, 0.0) for row in rows[1:] for head in HEADS))
-    picture = Image.new("RGB", SIZE, "white")
-    pen = ImageDraw.Draw(picture)
-    wide, high = SIZE[0] - 2 * EDGE, SIZE[1] - 2 * EDGE
-    for part in range(5):
-        y = EDGE + high * part / 4
-        pen.line((EDGE, y, EDGE + wide, y), fill="#dddddd")
-        pen.text((4, y - 6), f"{top * (1 - part / 4):.1f}", fill="#555555")
-    pen.text((EDGE + wide - 60, SIZE[1] - 24), f"{last:.0f} min", fill="#555555")
-    for number, (head, colour) in enumerate(HEADS.items()):
-        line = [
-            (EDGE + wide * r["minutes"] / last, EDGE + high * (1 - min(1.0, r[head] / top)))
-            for r in rows[1:]
-            if head in r
-        ]
-        pen.line(line, fill=colour, width=2)
-        pen.text((EDGE + 90 * number, 12), head, fill=colour)
-    picture.save(folder / "curves.png")

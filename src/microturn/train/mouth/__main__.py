@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from microturn.model import phonemes, voicefile
-from microturn.model.checkpoint import RELEASED
+from microturn.model.checkpoint import RELEASED, network_of
 from microturn.model.phonemes import SYMBOLS, from_ipa
 from microturn.model.speech import SpeechHead
 from microturn.train.mouth import course, head, minds, paces, sentences, sound
@@ -74,7 +74,7 @@ def lexicon(args: argparse.Namespace) -> None:
 
 def part_head(args: argparse.Namespace) -> tuple[SpeechHead, int]:
     """An untaught mouth of the model's widths, with what --head and --vocoder hold in it."""
-    network, _ = voicefile.network_of(args.model)
+    network, _ = network_of(args.model)
     made = network.voice
     if args.vocoder:
         made.vocoder.load_state_dict(course.part_of(args.vocoder, "vocoder"))
@@ -117,18 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "part",
-        choices=(
-            "bank",
-            "minds",
-            "lexicon",
-            "vocoder",
-            "head",
-            "distil",
-            "paces",
-            "voice",
-            "join",
-            "look",
-        ),
+        choices=("bank", "minds", "lexicon", "vocoder", "head", "distil", "paces", "voice", "join", "look"),
     )
     parser.add_argument("--bank", type=Path, default=Path("voicebank"))
     parser.add_argument("--out", type=Path, help="the run folder, voice file or weights to make")
@@ -158,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif args.part == "lexicon":
         lexicon(args)
     elif args.part == "minds":
-        minds.think(args.bank, voicefile.network_of(args.model)[0])
+        minds.think(args.bank, network_of(args.model)[0])
     elif args.part == "paces":
         print(f"{paces.measure(part_head(args)[0].durations)} words")
     elif args.part == "join":

@@ -1,6 +1,7 @@
 """Listening by looking: spectrograms of one sentence one above the other, and the curves of a run's log."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import av
@@ -53,22 +54,24 @@ def opus(path: Path, sound: Floats) -> None:
         out.mux(stream.encode(None))
 
 
-def curves(folder: Path) -> Image.Image:
-    """Every number of a run's log over its minutes, each as a share of its own range."""
+def curves(folder: Path, inks: Mapping[str, str] | None = None) -> Image.Image:
+    """Every number of a run's log (or those that have an ink) over its minutes, each as a share of its own range."""
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
     picture = Image.new("RGB", CURVES, "white")
     pen = ImageDraw.Draw(picture)
     wide, high = CURVES[0] - 2 * EDGE, CURVES[1] - 3 * EDGE
     last = max(rows[-1]["minutes"], 1e-6)
-    names = [
-        name for name in dict.fromkeys(n for row in rows for n in row) if name not in ("step", "minutes")
-    ]
-    for number, (name, ink) in enumerate(zip(names, INKS, strict=False)):
+    names = dict.fromkeys(n for row in rows for n in row if n not in ("step", "minutes"))
+    known = inks or dict(zip(names, INKS, strict=False))
+    for number, (name, ink) in enumerate((name, ink) for name, ink in known.items() if name in names):
         seen = [(row["minutes"], row[name]) for row in rows if name in row]
         low, top = min(v for _, v in seen), max(v for _, v in seen)
         scale = high / max(top - low, 1e-9)
-        line = [(EDGE + wide * m / last, 2 * EDGE + (top - v) * scale) for m, v in seen]
-        pen.line(line, fill=ink, width=2)
-        pen.text((EDGE + 170 * number, 4), f"{name} {top:.3g} … {seen[-1][1]:.3g}", fill=ink)
+        pen.line([(EDGE + wide * m / last, 2 * EDGE + (top - v) * scale) for m, v in seen], fill=ink, width=2)
+        pen.text(
+            (EDGE + min(170, wide // len(known)) * number, 4),
+            f"{name} {top:.3g} … {seen[-1][1]:.3g}",
+            fill=ink,
+        )
     pen.text((CURVES[0] - 80, CURVES[1] - EDGE), f"{last:.0f} min", fill="#555555")
     return picture

@@ -12,16 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-import torch
 
 from microturn.clock import HEAR_RATE, SPEAK_RATE
-from microturn.model.ears import power_mel
 from microturn.model.normal import spoken
 from microturn.model.vocoder import FRAME
 from microturn.streams import Floats
 from microturn.train.mouth.bank import FRAMES_A_SECOND, Builder, Utterance, utterance
 from microturn.train.voices.hibari import PAUSES, VOICED_HZ, teacher
-from microturn.train.voices.phones import PhoneAligner, _walk, view
+from microturn.train.voices.phones import PhoneAligner
 
 GAIN = 1.8  # hibari is soft
 EARLIEST = 12  # frames before a first phoneme in which it may be heard already
@@ -37,15 +35,10 @@ def pronounced(text: str) -> str:
 
 def synthesised(text: str, seed: int = 0, pace: float = 1.0) -> tuple[str, list[int], Floats, Floats]:
     """hibari says it: symbols, their frames (pads before and after included), sound at 24 kHz, F0 by frames."""
-    from hibari import dsp
-
     symbols = "".join(symbol for symbol, _ in teacher().numbers([pronounced(text)])[0])
     _, ids = teacher().numbers([symbols])
-    feed = {"ids": ids, "speed": np.asarray([pace], np.float32)}
-    *parts, lasts = teacher()._net.run(None, feed)
-    lh, theta, ln, lr, phi, f0 = (part[0] for part in parts)
-    sound = dsp.synth(lh, theta, ln, lr, phi, f0, np.random.default_rng(seed))
-    frames = (np.asarray(lasts).reshape(-1) * 2).round().astype(int).tolist()
+    sound, f0, lasts = teacher().render(ids, pace, seed)
+    frames = (lasts * 2).round().astype(int).tolist()
     return symbols, frames, np.asarray(sound * GAIN, np.float32), np.asarray(f0, np.float32)
 
 
@@ -111,14 +104,8 @@ def _aligned(sound: Floats, text: str, aligner: PhoneAligner) -> tuple[str, list
     if states[-1]:
         states.append(0)
         owner.append(-2)
-    with torch.no_grad():
-        seen = view(
-            power_mel(torch.from_numpy(np.asarray(soxr.resample(sound, SPEAK_RATE, HEAR_RATE), np.float32)))
-        )
-        scores_PT = (aligner.net(seen[None])[0] - 0.7 * aligner.prior_P[:, None]).numpy().astype(np.float64)
-    if scores_PT.shape[1] < len(states):
-        raise ValueError(f"{text!r} cannot be said in {scores_PT.shape[1] / 100:.1f} s")
-    path, _ = _walk(scores_PT[states].T, np.asarray(states))
+    heard = np.asarray(soxr.resample(sound, SPEAK_RATE, HEAR_RATE), np.float32)
+    path, _ = aligner.walk(heard, text, states)
     owners = np.asarray(owner)[path]
     if owners[-1] >= 0 and symbols[owners[-1]] in PAUSES:
         owners[owners == owners[-1]] = -2  # the last pause is as long as the recording goes on

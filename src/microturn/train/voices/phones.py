@@ -81,12 +81,18 @@ class PhoneAligner:
         net.load_state_dict(kept["net"])
         return cls(net.eval(), phones, kept["prior"])
 
-    def align(self, samples: Floats, text: str) -> Alignment:
-        """Where in `samples` (16 kHz) each word is. The cost is minus the mean score of a frame."""
-        words = [_phones(group) for group in teacher().phonemes(text)]
+    def walk(self, samples: Floats, text: str, states: list[int]) -> tuple[NDArray[np.int64], float]:
+        """Which of the states in order each frame of 10 ms is in, and the score of it all."""
         with torch.no_grad():
             seen = view(power_mel(torch.from_numpy(samples)))
             scores_PT = (self.net(seen[None])[0] - 0.7 * self.prior_P[:, None]).numpy().astype(np.float64)
+        if scores_PT.shape[1] < len(states):
+            raise ValueError(f"{text!r} cannot be said in {scores_PT.shape[1] / 100:.1f} s")
+        return _walk(scores_PT[states].T, np.asarray(states))
+
+    def align(self, samples: Floats, text: str) -> Alignment:
+        """Where in `samples` (16 kHz) each word is. The cost is minus the mean score of a frame."""
+        words = [_phones(group) for group in teacher().phonemes(text)]
         number = {phone: i for i, phone in enumerate(self.phones, start=1)}
         states, owner = [0], [-1]
         for at, word in enumerate(words):
@@ -95,9 +101,7 @@ class PhoneAligner:
                 raise ValueError(f"no known phone in a word of {text!r}")
             states += [*known, 0]
             owner += [at] * len(known) + [-1]
-        if scores_PT.shape[1] < len(states):
-            raise ValueError(f"{text!r} cannot be said in {scores_PT.shape[1] / 100:.1f} s")
-        path, score = _walk(scores_PT[states].T, np.asarray(states))
+        path, score = self.walk(samples, text, states)
         owners = np.asarray(owner)[path]
         spans = []
         for at in range(len(words)):
