@@ -342,7 +342,7 @@ def _declared_seconds(
     if kind.startswith("matroska"):
         clock = str(stream.metadata.get("DURATION", "")).split(":")
         return (
-            Fraction(clock[0]) * 3600 + Fraction(clock[1]) * 60 + Fraction(clock[2])
+            sum((Fraction(x) * 60**i for i, x in enumerate(reversed(clock))), Fraction())
             if len(clock) == 3
             else None
         )

@@ -92,12 +92,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
         if args.audio or args.video or args.text:
             raise ValueError("--folder takes no --audio, --video or --text beside it")
         return folder_jobs(
-            args.folder,
-            args.out,
-            events=args.events,
-            pictures=args.picture,
-            instructions=args.instructions,
-            eagerness=args.eagerness,
+            args.folder, args.out, args.events, args.picture, args.instructions, args.eagerness
         )
     audio = args.audio or args.video
     if audio is None:
@@ -145,11 +140,10 @@ class _Bar:
 def folder_jobs(
     source: Path,
     out: Path,
-    *,
     events: Path | None = None,
     pictures: Path | None = None,
-    instructions: str = "",
-    eagerness: float = 0.0,
+    told: str = "",
+    eager: float = 0.0,
 ) -> list[Job]:
     """A job for every recording in a folder and those in it; `input.wav` is answered as `output.wav`."""
     if not source.is_dir():
@@ -173,5 +167,5 @@ def folder_jobs(
         )
         assert wav is not None
         film = path if path.suffix.lower() in FILM and has_video(path) else None
-        jobs.append(Job(path, wav, film, (), instructions, eagerness, jsonl, png))
+        jobs.append(Job(path, wav, film, (), told, eager, jsonl, png))
     return jobs

@@ -6,7 +6,9 @@ person faces, 180 up. Outward angle: 0 in line, 90 straight out to the side. The
 What touches the floor follows: the lowest joint does, and one place of the body stays where it is.
 """
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,11 +16,8 @@ from microturn.drawing.motion import Numbers, Rep, drift, phase
 
 Pose = tuple[
     float, ...
-]  # trunk; forward, outward of upper arm, forearm, thigh, shin; height above the floor (m)
+]  # trunk; forward, outward of each limb from the upper arm on; height above the floor (m)
 STAND: Pose = (2, 0, 8, 6, 5, 0, 5, 0, 3, 0)
-PLANK: Pose = (72, 0, 12, 0, 0, -72, 4, -74, 4, 0)
-LYING: Pose = (-90, 95, 12, 95, 5, 128, 6, 32, 4, 0)
-HANG: Pose = (0, 176, 16, 178, 4, 0, 4, -25, 3, 0.35)
 
 
 @dataclass(frozen=True)
@@ -36,62 +35,15 @@ class Exercise:
     front: bool = False  # moves sideways, and shows when seen from there
 
 
-def _e(name: str, doing: str, *poses: Pose, **more: object) -> Exercise:
-    return Exercise(name, doing, poses, **more)  # type: ignore[arg-type]
+def _exercises() -> dict[str, Exercise]:
+    table = tomllib.loads(Path(__file__).with_name("exercises.toml").read_text("utf-8"))
+    for raw in table["exercise"]:
+        for side in ("poses", "other"):
+            raw[side] = tuple(tuple(table["poses"].get(str(p), p)) for p in raw.get(side, ()))
+    return {raw["name"]: Exercise(**raw) for raw in table["exercise"]}
 
 
-# fmt: off
-_GUARD: Pose = (4, 35, 10, 150, 8, 14, 8, -10, 5, 0)
-_FOURS: Pose = (80, 5, 8, 0, 0, 8, 6, -92, 4, 0)
-_MARCH: Pose = (0, -10, 8, 60, 6, 0, 4, 0, 3, 0)
-_ALL = (
-    _e("squats", "squatting", STAND, (42, 78, 6, 86, 4, 92, 18, -24, 6, 0)),
-    _e("push ups", "doing push ups", PLANK, (85, -62, 42, 12, 8, -85, 4, -87, 4, 0)),
-    _e("sit ups", "doing sit ups", LYING, (-8, 70, 10, 80, 5, 128, 6, 32, 4, 0), stays="hips"),
-    _e("crunches", "crunching", LYING, (-58, 80, 14, 88, 6, 128, 6, 32, 4, 0), stays="hips"),
-    _e("jumping jacks", "doing jumping jacks", (0, 0, 8, 0, 6, 0, 3, 0, 2, 0), (0, 0, 95, 0, 110, 0, 16, 0, 16, 0.12),
-       (0, 0, 160, 0, 172, 0, 26, 0, 26, 0), front=True),
-    _e("lunges", "doing lunges", STAND, (4, 0, 8, 10, 5, 88, 4, -4, 3, 0),
-       other=(STAND, (4, 0, 8, 10, 5, -22, 4, -88, 3, 0))),
-    _e("curls", "curling", (0, 0, 8, 8, 6, 0, 6, 0, 4, 0), (0, 6, 8, 152, 4, 0, 6, 0, 4, 0), prop="bells"),
-    _e("presses", "pressing", (0, 8, 55, 0, 176, 0, 8, 0, 6, 0), (-2, 0, 168, 0, 178, 0, 8, 0, 6, 0),
-       prop="bells", front=True),
-    _e("arm raises", "raising the arms", STAND, (0, 0, 92, 0, 94, 0, 6, 0, 4, 0), front=True),
-    _e("front raises", "lifting the arms", STAND, (0, 92, 6, 92, 4, 0, 6, 0, 4, 0), prop="bells"),
-    _e("pull ups", "doing pull ups", HANG, (8, 60, 62, 176, 6, 0, 4, -60, 3, 0.35),
-       stays="hands", prop="beam", front=True),
-    _e("deadlifts", "lifting the bar", (68, 2, 8, 2, 4, 38, 8, -16, 5, 0), (0, 0, 8, 0, 6, 0, 6, 0, 5, 0),
-       prop="bar"),
-    _e("toe touches", "touching the toes", STAND, (128, 8, 6, 8, 4, -6, 4, 2, 3, 0)),
-    _e("burpees", "doing burpees", STAND, (60, 15, 10, 10, 5, 100, 16, -40, 8, 0), PLANK, quick=2.4),
-    _e("knee raises", "marching", _MARCH, (0, -45, 10, 30, 6, 98, 4, 4, 3, 0),
-       other=(_MARCH, (0, 50, 10, 120, 6, 0, 4, 0, 3, 0)), quick=0.6),
-    _e("mountain climbers", "doing mountain climbers", PLANK, (74, 0, 12, 0, 0, 18, 6, -70, 4, 0),
-       other=(PLANK, PLANK), stays="hands", quick=0.6),
-    _e("bridges", "lifting the hips", (-90, 95, 14, 95, 5, 132, 8, 22, 5, 0), (-122, 60, 14, 60, 5, 66, 8, 2, 5, 0)),
-    _e("leg raises", "lifting the legs", (-90, 95, 16, 95, 6, 92, 4, 92, 3, 0),
-       (-90, 95, 16, 95, 6, 172, 4, 174, 3, 0), stays="hips"),
-    _e("kicks", "kicking", _GUARD, (-14, 20, 12, 140, 8, 92, 6, 88, 4, 0),
-       other=(_GUARD, (-14, 30, 12, 145, 8, -8, 6, -6, 4, 0))),
-    _e("punches", "punching", _GUARD, (10, 88, 4, 90, 2, 14, 8, -10, 5, 0), other=(_GUARD, _GUARD), quick=0.6),
-    _e("waves", "waving", (0, 10, 84, 20, 128, 0, 5, 0, 4, 0), (0, 10, 88, 0, 215, 0, 5, 0, 4, 0),
-       other=(STAND, STAND), quick=0.6, front=True),
-    _e("claps", "clapping", (0, 78, 48, 82, 36, 0, 6, 0, 4, 0), (0, 66, 8, 88, -16, 0, 6, 0, 4, 0),
-       quick=0.55, front=True),
-    _e("jumps", "jumping", STAND, (34, -40, 10, -20, 5, 62, 10, -34, 6, 0), (0, 160, 14, 168, 6, 0, 6, -6, 5, 0.4)),
-    _e("bows", "bowing", STAND, (66, 10, 8, 14, 5, 2, 4, 2, 3, 0)),
-    _e("chops", "chopping", (-6, 172, 8, 196, -4, 4, 12, -4, 8, 0), (48, 40, 6, 44, -6, 22, 12, -14, 8, 0)),
-    # in tests only
-    _e("swings", "swinging the weight", (58, -18, 4, -18, 0, 30, 14, -22, 8, 0), (-4, 88, 3, 90, -3, 0, 12, 0, 8, 0),
-       prop="bells"),
-    _e("side lunges", "stepping sideways", STAND, (22, 60, 8, 70, 4, 50, 44, -30, 8, 0),
-       other=(STAND, (22, 60, 8, 70, 4, 0, 42, 0, 42, 0)), front=True),
-    _e("rows", "rowing", (66, 0, 6, 0, 4, 22, 8, -14, 5, 0), (64, -76, 14, 4, 4, 22, 8, -14, 5, 0), prop="bar"),
-    _e("donkey kicks", "doing donkey kicks", _FOURS, (82, 5, 8, 0, 0, -104, 4, 178, 3, 0),
-       other=(_FOURS, _FOURS), stays="hands"),
-)
-# fmt: on
-EXERCISES = {e.name: e for e in _ALL}
+EXERCISES = _exercises()
 TEST_EXERCISES = ("swings", "side lunges", "rows", "donkey kicks")
 # of a person's height: neck to hip, upper arm, forearm with hand, thigh, shin, half the shoulders, half the hips
 _LENGTHS = np.array([0.30, 0.185, 0.21, 0.245, 0.25, 0.112, 0.058])

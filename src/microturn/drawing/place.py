@@ -86,9 +86,8 @@ def furnish(
         picture = _photographed(np.random.default_rng(int(chance * 1e12)), photographs, picture)
     image = Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
     pen = ImageDraw.Draw(image)
-    for _ in range(
-        rng.poisson(0.6) if bare else rng.poisson(2.5) if rng.random() < 0.8 else 12
-    ):  # windows, pictures, cupboards, plants
+    about = rng.poisson(0.6) if bare else rng.poisson(2.5) if rng.random() < 0.8 else 12
+    for _ in range(about):  # windows, pictures, cupboards, plants
         w, h = (int(x) for x in rng.uniform(0.04, 0.3, 2) * width)
         x = int(rng.uniform(-0.05, 1) * width)
         y = (

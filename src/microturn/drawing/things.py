@@ -4,7 +4,9 @@ A `Thing` is somewhere in the world; its motion turns the phase of a repetition 
 colour and opacity. It may change colour, come and go.
 """
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -12,48 +14,13 @@ from microturn.drawing.canvas import Points
 from microturn.drawing.motion import Numbers, Rep, phase
 from microturn.streams import Flags
 
-COLOURS: dict[str, tuple[float, float, float]] = {
-    "red": (0.85, 0.12, 0.1),
-    "green": (0.13, 0.6, 0.2),
-    "blue": (0.15, 0.3, 0.85),
-    "yellow": (0.95, 0.83, 0.15),
-    "orange": (0.97, 0.52, 0.1),
-    "purple": (0.5, 0.2, 0.65),
-    "pink": (0.96, 0.55, 0.7),
-    "white": (0.95, 0.95, 0.93),
-    "black": (0.07, 0.07, 0.08),
-    "brown": (0.42, 0.26, 0.13),
-}
-# roundness, width ÷ height, points, how far they stick out, globe (1) or flat (0)
+_TABLE = tomllib.loads(Path(__file__).with_name("things.toml").read_text("utf-8"))
+COLOURS: dict[str, tuple[float, float, float]] = {name: tuple(rgb) for name, rgb in _TABLE["colours"].items()}
 SHAPES: dict[str, tuple[float, float, int, float, float]] = {
-    "ball": (2, 1, 0, 0, 0.95),
-    "box": (9, 1, 0, 0, 0.1),
-    "egg": (2, 0.72, 0, 0, 0.9),
-    "stick": (9, 0.16, 0, 0, 0.2),
-    "plate": (2, 2.6, 0, 0, 0.5),
-    "star": (2, 1, 5, 0.32, 0.1),
-    "flower": (2, 1, 6, 0.22, 0.3),
-    "kite": (1, 0.75, 0, 0, 0.1),
-    "book": (9, 0.7, 0, 0, 0.1),
-    "leaf": (1.4, 0.5, 0, 0, 0.3),
-    # in tests only
-    "wheel": (2, 1, 12, 0.06, 0.2),
-    "coin": (2, 0.9, 0, 0, 0.25),
+    name: tuple(s) for name, s in _TABLE["shapes"].items()
 }
+MOTIONS: dict[str, str] = _TABLE["motions"]
 TEST_SHAPES = ("wheel", "coin")
-# how a thing repeats itself, and what is counted
-MOTIONS = {
-    "bounce": "bounces",
-    "swing": "swings",
-    "flash": "flashes",
-    "turn": "turns",
-    "slide": "slides",
-    "grow": "times it grows",
-    "nod": "nods",
-    "flip": "flips",
-    "circle": "circles",
-    "jump": "jumps",
-}
 
 
 @dataclass(frozen=True)

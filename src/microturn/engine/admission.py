@@ -9,9 +9,7 @@ no longer than a larger one, and growing it by a factor costs at most that facto
 from microturn.clock import TICK_MS
 from microturn.engine.stats import Histogram
 
-STEP_BUDGET_S = (
-    TICK_MS / 1000 / 2
-)  # DESIGN: step ≤ 100 ms of the 200; the rest is gathering, sending and slack
+STEP_BUDGET_S = TICK_MS / 1000 / 2  # of the 200 ms; the rest is gathering, sending and slack
 
 
 class EngineFull(Exception):

@@ -58,9 +58,7 @@ class Session:
         self.error: Exception | None = None
         self.closed = False
         self.last_stats: SessionStats | None = None  # once the slot belongs to nobody
-        self.texts: deque[tuple[int, TextIn]] = (
-            deque()
-        )  # unread text and its place among the session's positions
+        self.texts = deque[tuple[int, TextIn]]()  # unread text and its place among the session's positions
         self._engine = engine
         self._slots = engine.slots
 

@@ -104,9 +104,7 @@ class Slots:
         self.fill = np.zeros(count, np.int64)  # samples in the tail cell
         self.fresh = np.zeros(count, np.bool_)  # samples came since the last tick
         self.least = np.full(count, backlog, np.int64)  # fewest whole cells left waiting lately
-        self.turn = np.zeros(
-            count, np.int64
-        )  # number of the last step it was in, or that it was opened after
+        self.turn = np.zeros(count, np.int64)  # of the last step it was in, or that it was opened after
         self.turns = 0
         # [count·cells, …]: cell c of a slot is row slot·cells + c % cells
         self.audio = np.zeros((count * cells, HEAR_SAMPLES), np.float32)
@@ -238,9 +236,7 @@ class Slots:
         batch.has_audio[:n], batch.has_audio[n:] = heard, False
         batch.has_frame[:n], batch.has_frame[n:] = self.has_frame[cell], False
         seen = np.flatnonzero(self.has_frame[cell])
-        batch.frame[seen] = self.frame[
-            cell[seen]
-        ]  # rows without has_frame keep old pixels: copying all costs MBs
+        batch.frame[seen] = self.frame[cell[seen]]  # other rows keep old pixels: copying all costs MBs
         batch.cancelled[:n], batch.cancelled[n:] = self.cancelled[cell], False
         batch.eagerness[:n], batch.eagerness[n:] = self.eagerness[rows], 0.0
         self._gather_text(rows, batch)

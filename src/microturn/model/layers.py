@@ -12,9 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LARGEST_BATCH = 128  # rows of a serving step
-FEW = (
-    16  # frames of a tick at most: there, one operation on all taps is several times as fast as one for each
-)
+FEW = 16  # frames of a tick at most: there, one operation on all taps is several times as fast as many
 
 
 class RMSNorm(nn.Module):

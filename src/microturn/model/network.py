@@ -39,9 +39,7 @@ class Percept:
 
     levels: Tensor  # [B, N, FRAMES, BINS] dMel levels; [1, …] if all hear the same
     has_audio: Tensor  # [B, N]
-    frames: (
-        Tensor  # [M, H, W, 3] the video frames that came, in row order, or one for every tick; see Eyes.look
-    )
+    frames: Tensor  # [M, H, W, 3] those that came, in row order, or one for every tick; see Eyes.look
     has_frame: Tensor  # [B, N]
     text: Tensor  # [B, N, R]
     channel: Tensor  # [B, N, R]

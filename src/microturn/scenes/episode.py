@@ -22,9 +22,7 @@ from microturn.streams import LEAD_TICKS, Bytes, Channel, Decision, Floats
 
 HEARD_MS = 80  # a word counts as heard this long after its end
 LAST_MS = 240  # by which the last word of all is held longer, if nothing follows
-PACES = Path(__file__).with_name(
-    "paces.json"
-)  # ms of words; `python -m microturn.train.mouth paces` makes it
+PACES = Path(__file__).with_name("paces.json")  # ms of words, made by `python -m microturn.train.mouth paces`
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,13 @@ def recorded(split: str, folder: Path | None = None) -> Iterator[Recorded]:
 
 def own(folder: Path) -> Iterator[Recorded]:
     """Somebody's own recordings."""
+    for row in transcripts(folder):
+        path = folder / row["file"]
+        yield Recorded(f"own-{row.get('speaker', path.stem)}", _plain(row["text"]), lambda p=path: sound(p))  # type: ignore[misc]
+
+
+def transcripts(folder: Path) -> Iterator[dict[str, str]]:
+    """What somebody's own recordings are listed as."""
     listing = folder / "transcripts.jsonl"
     if not listing.is_file():
         raise ValueError(f'{listing} is missing: one line {{"file": …, "text": …}} for each recording')
@@ -92,8 +99,7 @@ def own(folder: Path) -> Iterator[Recorded]:
         row = json.loads(line)
         if not {"file", "text"} <= row.keys():
             raise ValueError(f"{listing}:{number} needs file and text")
-        path = folder / row["file"]
-        yield Recorded(f"own-{row.get('speaker', path.stem)}", _plain(row["text"]), lambda p=path: sound(p))  # type: ignore[misc]
+        yield row
 
 
 def noise(split: str, folder: Path | None = None) -> Floats:

@@ -11,9 +11,7 @@ from pathlib import Path
 class Recipe:
     model: str = "nano"
     start: str | None = None  # weights to start from, of this network or one with fewer blocks
-    only: str = (
-        ""  # "ears" or "eyes": nothing else learns, from words and their sounds or from what films show
-    )
+    only: str = ""  # "ears" or "eyes": nothing else learns, from words and their sounds or from films
     still: tuple[str, ...] = ()  # beginnings of names of weights that do not learn
     bank: str = "bank"
     minutes: float = 60.0  # of training, over all resumptions
@@ -23,9 +21,7 @@ class Recipe:
     warm_steps: int = 40
     cool_share: float = 0.3  # last share of the minutes, in which the rate falls to a tenth
     told: float = 0.3  # share of batches without sound, in which the words are given instead; 1 needs no bank
-    scenes: dict[str, float] = field(
-        default_factory=dict
-    )  # theirs and their shares, where not the usual ones
+    scenes: dict[str, float] = field(default_factory=dict)  # theirs and their shares, if not the usual
     later: float = 0.0  # share of batches with given words in which there is something to see
     aside: float = 0.12  # share of the others' episodes in which words are given while other people talk
     plain: float = 0.4  # share of the others that is plain hearing

@@ -48,9 +48,7 @@ class Sight:
     act: Tensor  # [M]
     far: Tensor  # [M]
     ended: Tensor  # [M]
-    in_a_row: (
-        Tensor  # [] or the frames of a film are moments here and there, which tell nothing about movements
-    )
+    in_a_row: Tensor  # [] or frames are moments here and there, which tell nothing about movements
 
     @property
     def ticks(self) -> int:

@@ -89,9 +89,8 @@ def schedule(says: Iterable[Say]) -> tuple[list[Word], list[tuple[int, int, bool
     words: list[Word] = []
     spans: list[tuple[int, int, bool]] = []
     for say in _after_yields(says):
-        played = [
-            w for w in pace(say) if say.until_ms is None or w.start_ms < say.until_ms - TICK_MS
-        ]  # the yielding step drops what its own tick would still have begun
+        # the yielding step drops what its own tick would still have begun
+        played = [w for w in pace(say) if say.until_ms is None or w.start_ms < say.until_ms - TICK_MS]
         if not played:
             continue
         words += played

@@ -17,7 +17,7 @@ Everything goes on where it stopped; --minutes counts over all resumptions.
 import argparse
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,15 +37,6 @@ SAMPLES = (
 WEAK = {"a": "ɐ", "the": "ðə", "to": "tə"}  # as they are said inside a sentence
 
 
-def numbered(first: int) -> Iterator[tuple[int, str]]:
-    number = first
-    while True:
-        text = sentences.sentence(number)
-        if text and sentences.split_of(text) == "train":
-            yield number, text
-        number += 1
-
-
 def bank(args: argparse.Namespace) -> None:
     from microturn.train.mouth import teacher
     from microturn.train.mouth.bank import Builder
@@ -54,7 +45,7 @@ def bank(args: argparse.Namespace) -> None:
         teacher.own(Builder(args.bank, args.name), args.folder, args.phones)
         return
     builder = Builder(args.bank, f"{args.name}-{args.worker}", args.worker * 10_000_000)
-    teacher.fill(builder, numbered(builder.number), args.minutes)
+    teacher.fill(builder, sentences.numbered(builder.number), args.minutes)
 
 
 def lexicon(args: argparse.Namespace) -> None:

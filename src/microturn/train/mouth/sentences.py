@@ -7,6 +7,7 @@ let the model say.
 
 # ruff: noqa: SIM905 — word lists read better as running text
 
+import itertools
 import random
 import re
 import tomllib
@@ -154,11 +155,12 @@ def sentence(number: int, kind: str = "") -> str:
     return spoken(KINDS[kind][1](rng))
 
 
-def sentences(first: int = 0, kind: str = "", split: str = "train") -> Iterator[str]:
+def numbered(first: int = 0, kind: str = "", split: str = "train") -> Iterator[tuple[int, str]]:
     """Those of one split from a number on, without end."""
-    number = first
-    while True:
-        text = sentence(number, kind)
-        if text and split_of(text) == split:
-            yield text
-        number += 1
+    for number in itertools.count(first):
+        if (text := sentence(number, kind)) and split_of(text) == split:
+            yield number, text
+
+
+def sentences(first: int = 0, kind: str = "", split: str = "train") -> Iterator[str]:
+    return (text for _, text in numbered(first, kind, split))

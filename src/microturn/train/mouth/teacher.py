@@ -18,6 +18,7 @@ from microturn.model.normal import spoken
 from microturn.model.vocoder import FRAME
 from microturn.streams import Floats
 from microturn.train.mouth.bank import FRAMES_A_SECOND, Builder, Utterance, utterance
+from microturn.train.real import transcripts
 from microturn.train.voices.hibari import PAUSES, VOICED_HZ, teacher
 from microturn.train.voices.phones import PhoneAligner
 
@@ -125,17 +126,10 @@ def _aligned(sound: Floats, text: str, aligner: PhoneAligner) -> tuple[str, list
 
 def own(builder: Builder, folder: Path, phones: Path) -> None:
     """A folder as train/real.py describes it: sound files beside a transcripts.jsonl."""
-    listing = folder / "transcripts.jsonl"
-    if not listing.is_file():
-        raise ValueError(f'{listing} is missing: one line {{"file": …, "text": …}} for each recording')
     if not phones.is_file():
         raise ValueError(f"{phones} is missing: make it with microturn.train.build phones")
     aligner = PhoneAligner.load(phones)
-    lines = listing.read_text("utf-8").splitlines()
-    for number, line in enumerate(itertools.islice(lines, builder.number, None), builder.number):
-        row = json.loads(line)
-        if not {"file", "text"} <= row.keys():
-            raise ValueError(f"{listing}:{number + 1} needs file and text")
+    for number, row in itertools.islice(enumerate(transcripts(folder)), builder.number, None):
         try:
             builder.add(recording(folder / row["file"], row["text"], aligner), number)
         except (ValueError, RuntimeError) as error:
