@@ -341,11 +341,9 @@ def _declared_seconds(
         return _riff_seconds(path)
     if kind.startswith("matroska"):
         clock = str(stream.metadata.get("DURATION", "")).split(":")
-        return (
-            sum((Fraction(x) * 60**i for i, x in enumerate(reversed(clock))), Fraction())
-            if len(clock) == 3
-            else None
-        )
+        if len(clock) != 3:
+            return None
+        return Fraction(clock[0]) * 3600 + Fraction(clock[1]) * 60 + Fraction(clock[2])
     if kind == "mp3":
         with path.open("rb") as file:
             head = file.read(1 << 16)
