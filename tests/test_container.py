@@ -86,6 +86,7 @@ def test_the_wheel_holds_what_serving_needs(tmp_path: Path) -> None:
         *package.glob("weights/*"),
         *package.glob("server/web/*"),
         *package.rglob("*.toml"),
+        *package.rglob("*.json"),
         *package.rglob("*.opus"),
     ]
     assert {str(path.relative_to(HOUSE / "src")) for path in needed} <= inside
