@@ -15,8 +15,6 @@ from microturn.bench import scores
 from microturn.bench.metrics import Run
 from microturn.bench.suites import SUITES as BENCH
 from microturn.model.checkpoint import (
-    LESSONS,
-    VOICE,
     load_model,
     load_weights,
     read_tensors,
@@ -24,7 +22,7 @@ from microturn.model.checkpoint import (
     warm_start,
 )
 from microturn.model.config import NANO, tiny
-from microturn.model.network import Network
+from microturn.model.network import LESSONS, VOICE, Network
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import compose, write
 from microturn.scenes.episode import Clip, Episode, Placed, Read, Say, Word
@@ -325,6 +323,14 @@ def test_weights_survive_the_disk_exactly_and_packed_nearly(tmp_path: Path) -> N
             if not key.startswith((VOICE, *LESSONS)):
                 assert float((a - b).abs().max()) <= slack * float(a.abs().max())
     assert not load_model(str(tmp_path / "whole")).voiced
+
+
+def test_a_snapshot_is_taken_up_by_the_same_weights_loaded_again(tmp_path: Path) -> None:
+    save_weights(Network(tiny()), tmp_path / "small", {}, packed=True)
+    before, after = (load_model(str(tmp_path / "small")) for _ in range(2))  # what is not stored differs
+    for model in (before, after):
+        model.allocate(1)
+    after.restore(0, before.snapshot(0))
 
 
 def test_weights_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -15,13 +15,11 @@ from torch import Tensor
 
 from microturn.model.config import FORMAT, ModelConfig
 from microturn.model.interaction import Interaction
-from microturn.model.network import Network
+from microturn.model.network import LESSONS, VOICE, Network
 from microturn.model.speech import SpeechHead
 from microturn.model.tokenizer import PieceTokenizer
 
 RELEASED = "nano"
-VOICE = "voice."  # weights whose names begin so are the mouth
-LESSONS = ("sounds.", "lexis.", "sights.")  # and so, what only learning needs: released weights go without
 SIGHT = "eyes.out.weight"  # zero in weights that take no notice of a camera
 VOICED = "voiced"  # in the story of weights that have learned to speak
 SMALLEST_PACKED = 4096  # numbers; smaller tensors stay as they are

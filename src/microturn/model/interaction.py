@@ -23,7 +23,7 @@ from microturn.model.association import AssociationState
 from microturn.model.backbone import BackboneState
 from microturn.model.config import ModelConfig
 from microturn.model.ears import CONTEXT, FRAMES, PowerMel, to_levels
-from microturn.model.network import CANCELLED, NO_DECISION, Live, Network, Own, Percept
+from microturn.model.network import CANCELLED, LESSONS, NO_DECISION, VOICE, Live, Network, Own, Percept
 from microturn.model.packed import can_pack, pack
 from microturn.model.phonemes import to_phonemes
 from microturn.model.recall import RecallState
@@ -73,7 +73,7 @@ class Interaction:
         self._replays: dict[int, Replay] = {}
         self.network = network.to(device).eval().requires_grad_(False)
         self.config: ModelConfig = network.c
-        self._fingerprint = fingerprint(network)
+        self._fingerprint = fingerprint(network, self.voiced)
         mouths = {voice: network.voice, **(others or {})} if voice else {}
         if odd := [name for name, mouth in mouths.items() if shape(mouth) != shape(network.voice)]:
             raise ValueError(f"voice {odd[0]} does not fit this model: its shape is another")
@@ -337,10 +337,12 @@ def _unpack(data: bytes) -> tuple[dict[str, Tensor], str]:
     return tensors, model
 
 
-def fingerprint(network: Network) -> str:
-    """Which weights a snapshot belongs to."""
+def fingerprint(network: Network, voiced: bool) -> str:
+    """Which weights a snapshot belongs to; those that are not stored are others in every process."""
     digest = hashlib.sha256(network.c.to_json().encode())
     for name, weight in network.named_parameters():
+        if name.startswith(LESSONS if voiced else (*LESSONS, VOICE)):
+            continue
         digest.update(name.encode())
         digest.update(weight.detach().flatten()[:16].float().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

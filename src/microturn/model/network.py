@@ -29,6 +29,8 @@ from microturn.model.vocoder import CHANNELS
 from microturn.streams import Channel, Decision
 
 PATCH = FRAMES * CHANNELS  # of speech in a tick: 16 × (80 mel, log-F0, voicing)
+VOICE = "voice."  # weights whose names begin so are the mouth
+LESSONS = ("sounds.", "lexis.", "sights.")  # and so, what only learning needs: released weights go without
 NO_DECISION = len(Decision)  # before the first tick
 CANCELLED = len(Decision) + 1  # the last action never reached its listener
 

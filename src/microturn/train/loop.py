@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from microturn.model.checkpoint import VOICE, save_weights, warm_start
+from microturn.model.checkpoint import save_weights, warm_start
 from microturn.model.config import find_config
-from microturn.model.network import Network, Own
+from microturn.model.network import VOICE, Network, Own
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.train.batch import Batch, fed_back
 from microturn.train.crew import APART, Crew

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from microturn.model.checkpoint import VOICE
+from microturn.model.network import VOICE
 from microturn.train.half import has_half
 from microturn.train.shards import as_part, own, part_of, whole
 

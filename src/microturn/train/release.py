@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from microturn.model.checkpoint import RELEASED, VOICE, VOICED, load_weights, read_tensors, save_weights
+from microturn.model.checkpoint import RELEASED, VOICED, load_weights, read_tensors, save_weights
 from microturn.model.config import ModelConfig
-from microturn.model.network import Network
+from microturn.model.network import VOICE, Network
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 LARGEST_MB = 40  # of everything in the package's weights, now and later
