@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -33,15 +33,23 @@ TIMERS = (
     r"remind me (?:to|about|that) (?P<what>.+) in (?P<n>.+?)",
     rf"in (?P<n>.+?) remind me{TO}",
 )
-NOTE = r"(?:(?:make|take) a )?(?:note(?: down)?|write down|remember(?= that | to ))(?: that| to)?[: ]+(?P<note>.+)"
+NOTE = (
+    r"(?:(?:make|take) a )?(?:note(?: down| to self)?|write down|remember(?= that | to ))(?: that| to)?"
+    r"[: ]+(?P<note>.+)"
+)
 NOTES = (
     r"(?:read|show|tell|give|what are|what ?'?s in)(?: me)?(?: out| back)? (?:all of )?(?:my |the |all )+notes"
-    r"(?: to me| out| aloud)?"
+    r"(?: to me| out| aloud)?|what did i (?:ask|tell) you to (?:remember|note(?: down)?|write down)"
 )
 LONGEST_S = 86_400  # of a timer
+ENOUGH = 2 / 3  # of the words of a question that an answering document must have
 LARGEST = 1_000_000  # bytes of a document; larger files are not searched
 SUFFIXES = (".txt", ".md", ".rst", ".org", ".csv", ".html", ".json")
-COMMON = re.compile("what|when|where|which|does|about|find|search|look|tell|documents?|files?|please|could")
+COMMON = re.compile(  # in questions: no sign of what they are about
+    "what|when|where|which|who|whose|why|how|does|did|the|and|for|are|was|were|has|have|had|can|you|your|with|from"
+    "|about|into|until|this|that|there|find|search|look|tell|show|say|says|get|need|many|much|long|any"
+    "|documents?|files?|folders?|please|thanks|could|would|should"
+)
 TEXT: Json = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 
 
@@ -59,7 +67,7 @@ class Documents:
             return await asyncio.to_thread(self._search, words)
 
     def _search(self, words: str) -> str | None:
-        files = (p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        files = (p for p in self.folder.rglob("[!.]*") if p.suffix.lower() in SUFFIXES and p.is_file())
         read = {p: p.stat().st_mtime for p in files if p.stat().st_size <= LARGEST}
         if self._index is None or read != self._read:
             self._index = sqlite3.connect(":memory:", check_same_thread=False)
@@ -67,11 +75,20 @@ class Documents:
             rows = ((p.relative_to(self.folder).as_posix(), p.read_text("utf-8", "replace")) for p in read)
             self._index.executemany("INSERT INTO page VALUES (?, ?)", rows)
             self._read = read
-        terms = [w for w in re.findall(r"\w+", words.lower()) if len(w) > 3 and not COMMON.fullmatch(w)]
-        query = "SELECT name, snippet(page, 1, '', '', '…', 40) FROM page WHERE page MATCH ? ORDER BY rank LIMIT 1"
-        with closing(self._index.execute(query, [" OR ".join(f'"{t}"' for t in terms) or '""'])) as found:
-            best = found.fetchone()
-        return f"{best[0]} says: {clean(best[1], 400)}" if best else None
+        index, search = self._index, "FROM page WHERE page MATCH ?"
+        terms = [f'"{w}"' for w in re.findall(r"\w{3,}", words.lower()) if not COMMON.fullmatch(w)]
+        found = Counter(
+            row for term in set(terms) for (row,) in index.execute(f"SELECT rowid {search}", [term])
+        )
+        fits = [
+            row for row, count in found.items() if count == max(found.values()) >= ENOUGH * len(set(terms))
+        ]
+        if not fits:
+            return None
+        text = "snippet(page, 1, '', '', '…', 40)"
+        best = f"SELECT name, {text} {search} AND rowid IN ({','.join(map(str, fits))}) ORDER BY rank LIMIT 1"
+        name, said = index.execute(best, [" OR ".join(terms)]).fetchone()
+        return f"{name} says: {clean(said, 400)}"
 
 
 @dataclass(frozen=True)

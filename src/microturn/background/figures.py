@@ -9,7 +9,9 @@ import ast
 import operator
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo, available_timezones
 
 UNDER_TWENTY = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -21,8 +23,10 @@ NUMBERS |= {word: 10 * n for n, word in enumerate(TENS.split(" "), 2)}
 NUMBERS |= {re.sub("y$", "ie", word) + "th": n for word, n in NUMBERS.items()}
 NUMBERS |= {"first": 1, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12}
 SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
-HALVES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (  # of anything, once numbers are digits
+Rewriting = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
+HALVES: Rewriting = (  # of anything, once numbers are digits
     (r" - (?=(?:second|minute|hour)s?\b)", " "),
+    (r"\b(\d+) point (\d+)((?: \d\b)*)", lambda m: f"{m[1]}.{m[2]}{m[3].replace(' ', '')}"),
     (r"\b(\d+) and a half\b", r"\1.5"),
     (r"\b(?:(\d+)|an?) (\w+?)s? and a half\b", lambda m: f"{m[1] or 1}.5 {m[2]}s"),
     (r"\b(?:a )?half (?:an? )?(?=[a-z])", "0.5 "),
@@ -30,13 +34,23 @@ HALVES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (  # of any
     (r"\b3 quarters of an? ", "0.75 "),
 )
 BEFORE = (  # what is said around a question, and changes nothing
-    r"(?:(?:hey|hi|hello|ok|okay|so|well|um+|uh+|and|now|then|please|can you|could you|would you|will you|tell me"
-    r"|do you know|i want you to|i would like you to|i'd like you to|i want to know|i need to know)[ ,:]+)*"
+    r"(?:(?:hey|hi|hello|ok|okay|so|well|um+|uh+|and|now|then|no|sorry|actually|i mean|please|can you|could you"
+    r"|would you|will you|tell me|do you know|i want you to|i would like you to|i'd like you to|i want to know"
+    r"|i need to know)[ ,:]+)*"
 )
 AFTER = r"(?:[ ,]+(?:please|thanks|thank you|for me|now|right now|again|then))*[ .?!,=]*"
 WHAT_IS = r"(?:what ?'?s |what is |what are |how much (?:is|are) )?"
-SIGNS = (
-    (r"percent of|% of", "/ 100 *"),
+SIGNS: Rewriting = (  # words to signs, in turn
+    (r"add (\S+) (?:and|to) (\S+)", r"\1 + \2"),
+    (r"subtract (\S+) from (\S+)", r"\2 - \1"),
+    (r"(?:divide|split) (\S+) by", r"\1 /"),
+    (r"split (\S+) (?:in |into )?(\S+) (?:ways|parts)", r"\1 / \2"),
+    (r"multiply (\S+) (?:by|with|and) (\S+)", r"\1 * \2"),
+    (r"(\S+) ?(?:percent|%) off (\S+)", r"\2 * (100 - \1) / 100"),
+    (r"(?:percent|%) of", "/ 100 *"),
+    (r"(?:(\d+) quarters|(?:a )?quarter) of", lambda m: f"{m[1] or 1} / 4 *"),
+    (r"(?<=\b0\.5 )of", "*"),
+    (r"to the (\S+) power", r"** \1"),
     (r"square root of (\S+)", r"\1 ** 0.5"),
     (r"to the power of|\^", "**"),
     ("squared", "** 2"),
@@ -66,9 +80,18 @@ UNITS = (  # the first of each row is what the others are measured in
 )
 LENGTHS = {"s": 1, "m": 60, "h": 3600}
 DAY = "%A, %d %B %Y"
+HOLIDAYS = {  # that are on the same day every year
+    "christmas": "25 december",
+    "christmas day": "25 december",
+    "christmas eve": "24 december",
+    "new year": "1 january",
+    "new year's eve": "31 december",
+    "halloween": "31 october",
+    "valentine's day": "14 february",
+}
 DAYS = {"yesterday": -1, "tomorrow": 1, "the day after tomorrow": 2, "the day before yesterday": -2}
 DAY_ASKED = (
-    r"(?:what|which)(?: ?'?s| is| was| will be)?(?: the| today ?'?s)? (?:day|date)(?: of the week)?"
+    r"(?:what|which)(?: ?'?s| is| was| will be)?(?: the| today ?'?s)? (?:day|date|month|year)(?: of the week)?"
     r"(?: is| was| will)?(?: it)?(?: be)?(?: (?P<when>today|now|tomorrow|yesterday"
     r"|the day (?:after tomorrow|before yesterday)|in (?:\d+|a) (?:day|week)s?"
     r"|(?:\d+|a) (?:day|week)s? (?:ago|from (?:now|today))))?"
@@ -79,7 +102,8 @@ def figures(text: str) -> str:
     """Lower case, with spoken numbers as digits: "one hundred and five times two" → "105 times 2"."""
     words: list[str] = []
     total, part, open_ = 0, 0, False
-    for word in [*re.findall(r"\d[\d,]*(?:\.\d+)?|[a-z']+|\*\*|\S", text.lower().replace("’", "'")), ""]:
+    text = re.sub(r"\ba (?=hundred|thousand|million)", "one ", text.lower().replace("’", "'"))
+    for word in [*re.findall(r"\d[\d,]*(?:\.\d+)?|[a-z']+|\*\*|\S", text), ""]:
         n = NUMBERS.get(word)
         if n is not None and (not open_ or (n < 10 <= part % 100 and part % 10 == 0 and part % 100 > 10)):
             part, open_ = part + n, True
@@ -181,13 +205,18 @@ def date(text: str, now: datetime) -> str | None:
     words = figures(text)
     if asks(r"(?:what ?'?s |what is )?the time(?: is it)?|what time is it", words):
         return f"It is {now:%H:%M}."
+    if found := asks(r"what time is it in (?P<city>.+?)|what ?'?s the time in (?P<place>.+?)", words):
+        zone = _zone(found["city"] or found["place"])
+        return f"It is {now.astimezone(zone):%H:%M} there." if zone else None
     if found := asks(
-        r"how many (?:more )?days (?:is it |are there |are left |left )?(?:until|till|to) (?:the )?(.+?)",
-        words,
+        r"how many (?:more )?days (?:is it |are there |are left |left )?(?:until|till|to) (.+?)", words
     ):
-        name = re.sub(r"(?<=\d) ?(?:st|nd|rd|th)\b|\bof ", "", found[1])
-        dates = [_next(name, form, now) for form in ("%d %B", "%B %d")]
-        return next((f"It is {(d.date() - now.date()).days} days until {d:{DAY}}." for d in dates if d), None)
+        day = _next(found[1], now)
+        return f"It is {(day.date() - now.date()).days} days until {day:{DAY}}." if day else None
+    if (found := asks(r"(?:when|(?:what|which) day(?: of the week)?) (?:is|will be) (.+?)", words)) and (
+        day := _next(found[1], now)
+    ):
+        return f"That is {day:{DAY}}."
     if found := asks(DAY_ASKED, words):
         when = found["when"] or "today"
         away = re.search(r"(\d+|\ba) (day|week)", when)
@@ -197,12 +226,21 @@ def date(text: str, now: datetime) -> str | None:
     return None
 
 
-def _next(name: str, form: str, now: datetime) -> datetime | None:
+def _zone(city: str) -> ZoneInfo | None:
+    """That is named after the city; None where the machine knows none."""
+    names = (name for name in available_timezones() if "/" in name)
+    found = next((n for n in names if n.rpartition("/")[2].replace("_", " ").lower() == city), None)
+    return ZoneInfo(found) if found else None
+
+
+def _next(words: str, now: datetime) -> datetime | None:
+    """The day that is called so, today or after."""
+    name = re.sub(r"(?<=\d) ?(?:st|nd|rd|th)\b|\bof |\bthe ", "", words)
+    name = HOLIDAYS.get(name, name)
     for year in range(now.year, now.year + 9):  # the 29th of February may be far away
-        try:
-            day = datetime.strptime(f"{year} {name}", f"%Y {form}")
-        except ValueError:
-            continue
-        if day.date() >= now.date():
-            return day
+        for form in ("%d %B", "%B %d"):
+            with suppress(ValueError):
+                day = datetime.strptime(f"{year} {name}", f"%Y {form}")
+                if day.date() >= now.date():
+                    return day
     return None
