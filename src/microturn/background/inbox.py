@@ -71,6 +71,7 @@ class Inbox:
     lost: int = 0  # unread when too much came
     _unread: list[Piece] = field(default_factory=list)  # cut into sips
     _busy_ticks: int = 0
+    _taken: Piece = field(init=False)
 
     def put(self, piece: Piece, read: Collection[str] = ()) -> None:
         """A final piece is never lost; sentences of commentary that come together are read together.
@@ -114,10 +115,16 @@ class Inbox:
         self._busy_ticks -= self._busy_ticks > 0
         if self._busy_ticks or not self._unread:
             return None
-        text = TextIn(self._unread.pop(0).line, Channel.BACKGROUND)
+        self._taken = self._unread.pop(0)
+        text = TextIn(self._taken.line, Channel.BACKGROUND)
         self.delivered += 1
         self._busy_ticks = self.ticks_to_read(text.text)
         return text
+
+    def put_back(self) -> None:
+        """What was taken last could not be handed over."""
+        self._unread.insert(0, self._taken)
+        self.delivered -= 1
 
     @property
     def unread(self) -> int:

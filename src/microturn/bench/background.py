@@ -76,7 +76,8 @@ class Forced:
 
     def step(self, slots: Ints, batch: TickInput) -> TickOutput:
         out = self._inner.step(slots, batch)
-        for row, slot in enumerate(slots.tolist()):
+        for row in (slots >= 0).nonzero()[0]:
+            slot = int(slots[row])
             self.tick = self._ticks[slot]
             own = Decision(int(out.decision[row]))
             due = self.plan.get(self.tick, Decision.LISTEN if own in FORCED else own)
@@ -93,6 +94,7 @@ class Witnessed(Background):
         self.read: list[tuple[int, str]] = []
         self.said: list[tuple[int, str]] = []
         self.cancelled: list[tuple[int, Delegation]] = []
+        self.given: str | None = None  # last, and perhaps not read yet
         self.unfinished = self.at_once = 0
         self.over: list[bool] = []  # of all that it said, whether the user spoke
         self.user: Sequence[bool] = ()  # whether the user speaks, by ticks heard
@@ -105,7 +107,9 @@ class Witnessed(Background):
         said = [(tick, event.text or "") for event in events if event.type == "say"]
         self.said += said
         self.over += len(said) * [any(self.user[self._heard - 1 : self._heard])]
-        return super().follow(tick, perception, events)
+        if text := super().follow(tick, perception, events):
+            self.given = text.text
+        return text
 
     def cancel(self, id: str | None = None) -> Delegation | None:
         if taken := super().cancel(id):
@@ -123,6 +127,9 @@ class Witnessed(Background):
         read = Counter(text for _, text in self.read if text.startswith("final"))
         others = Counter(line for _, d in self.cancelled for line in _finals(d))
         left = Counter(piece.line for d in told for piece in self.inbox.of(d.id))
+        left.update(
+            [self.given] if self.given and self.given not in (text for _, text in self.read[-1:]) else []
+        )
         found = Counter(d.state.value for d in work)
         found += Counter(sessions=bool(self._tick), unfinished=self.unfinished, at_once=self.at_once)
         found += Counter(unread=left.total(), said=len(self.over), over_the_user=sum(self.over))
