@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from microturn.background.delegations import Say
-from microturn.background.figures import asks, calculate, convert, date, figures, length, spell
+from microturn.background.figures import WORDS, asks, calculate, convert, date, figures, length, spell
 from microturn.background.inbox import Kind, Piece, When, clean
 from microturn.background.package import ContextPackage
 from microturn.background.tools import Json, Permission, Progress, Tool
@@ -24,32 +24,11 @@ from microturn.background.tools import Json, Permission, Progress, Tool
 CANNOT = (
     "I cannot do that here. I can calculate, convert units, tell time and date, set timers and keep notes"
 )
-TO = r"(?: (?:to|about|that|for(?! me)) (?P<what>.+?))?"
-TIMERS = (
-    r"(?:(?:set|start|make|put)(?: me)?(?: up| on)? )?(?:an? |the |another )?(?:new )?(?:timer|alarm) "
-    rf"(?:for|of|in) (?P<n>.+?){TO}",
-    rf"(?:set|start|make)(?: me)? (?:an? |another )?(?P<n>\d.+?) (?:timer|alarm){TO}",
-    rf"(?:remind|wake|alert|tell)(?: me)?(?: up)? in (?P<n>.+?){TO}",
-    r"remind me (?:to|about|that) (?P<what>.+) in (?P<n>.+?)",
-    rf"in (?P<n>.+?) remind me{TO}",
-)
-NOTE = (
-    r"(?:(?:make|take) a )?(?:note(?: down| to self)?|write down|remember(?= that | to ))(?: that| to)?"
-    r"[: ]+(?P<note>.+)"
-)
-NOTES = (
-    r"(?:read|show|tell|give|what are|what ?'?s in)(?: me)?(?: out| back)? (?:all of )?(?:my |the |all )+notes"
-    r"(?: to me| out| aloud)?|what did i (?:ask|tell) you to (?:remember|note(?: down)?|write down)"
-)
 LONGEST_S = 86_400  # of a timer
 ENOUGH = 2 / 3  # of the words of a question that an answering document must have
 LARGEST = 1_000_000  # bytes of a document; larger files are not searched
 SUFFIXES = (".txt", ".md", ".rst", ".org", ".csv", ".html", ".json")
-COMMON = re.compile(  # in questions: no sign of what they are about
-    "what|when|where|which|who|whose|why|how|does|did|the|and|for|are|was|were|has|have|had|can|you|your|with|from"
-    "|about|into|until|this|that|there|find|search|look|tell|show|say|says|get|need|many|much|long|any"
-    "|documents?|files?|folders?|please|thanks|could|would|should"
-)
+COMMON = frozenset(WORDS["common"].split())  # in questions: no sign of what they are about
 TEXT: Json = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 
 
@@ -76,7 +55,7 @@ class Documents:
             self._index.executemany("INSERT INTO page VALUES (?, ?)", rows)
             self._read = read
         index, search = self._index, "FROM page WHERE page MATCH ?"
-        terms = [f'"{w}"' for w in re.findall(r"\w{3,}", words.lower()) if not COMMON.fullmatch(w)]
+        terms = [f'"{w}"' for w in re.findall(r"\w{3,}", words.lower()) if w not in COMMON]
         found = Counter(
             row for term in set(terms) for (row,) in index.execute(f"SELECT rowid {search}", [term])
         )
@@ -152,7 +131,7 @@ class Agent:
         say(Piece(Kind.FINAL, CANNOT + (", and search your documents." if self.documents else ".")))
 
     async def _timer(self, text: str, say: Say) -> str | None:
-        asked = [found for timer in TIMERS if (found := asks(timer, figures(text)))]
+        asked = [found for timer in WORDS["timers"] if (found := asks(timer, figures(text)))]
         seconds, what = next(((s, a["what"]) for a in asked if (s := length(a["n"]))), (None, None))
         if seconds is None:
             return None
@@ -163,7 +142,7 @@ class Agent:
         return f"The time is up, {spell(seconds)} have passed{f': {what}' if what else ''}."
 
     def _note(self, text: str, say: Say) -> str | None:
-        if (found := asks(NOTE, text)) is None:
+        if (found := asks(WORDS["note"], text)) is None:
             return None
         note = clean(found["note"], 500)
         if self.notes_file is None:
@@ -174,7 +153,7 @@ class Agent:
         return f"Noted: {note}"
 
     def _read(self, text: str, say: Say) -> str | None:
-        if asks(NOTES, text) is None:
+        if asks(WORDS["notes"], text) is None:
             return None
         kept = self.notes_file is not None and self.notes_file.exists() and self.notes_file.read_text("utf-8")
         notes = "; ".join(kept.splitlines() if kept else self.notes)
