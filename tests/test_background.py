@@ -176,7 +176,6 @@ def test_a_revision_replaces_what_is_unread_of_its_delegation_only() -> None:
         inbox.put(Piece(Kind.COMMENTARY, "old", delegation=delegation))
     inbox.put(Piece(Kind.FINAL, "new", delegation="a", revised=True))
     assert read_all(inbox) == ['commentary: "old"', 'final, revised: "new"']
-    assert inbox.dropped == 1
 
 
 def test_a_flood_is_bounded_and_silent_pieces_go_first() -> None:

@@ -431,7 +431,9 @@ def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(tmp_
             assert "failed" in await by_name["my_t_fail"].run("{}", told.append)
             assert "did not answer" in await by_name["my_t_hang"].run("{}", told.append)
             assert "failed" in await by_name["my_t_leave"].run("{}", told.append)
-            assert await by_name["my_t_add"].run('{"a": 2, "b": 3}', told.append) == "5"  # it was started again
+            assert (
+                await by_name["my_t_add"].run('{"a": 2, "b": 3}', told.append) == "5"
+            )  # it was started again
 
     run(main())
 

@@ -29,6 +29,7 @@ ENOUGH = 2 / 3  # of the words of a question that an answering document must hav
 LARGEST = 1_000_000  # bytes of a document; larger files are not searched
 SUFFIXES = (".txt", ".md", ".rst", ".org", ".csv", ".html", ".json")
 COMMON = frozenset(WORDS["common"].split())  # in questions: no sign of what they are about
+Answer = Callable[[str, Say], Awaitable[str | None] | str | None]
 TEXT: Json = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 
 
@@ -54,18 +55,14 @@ class Documents:
             rows = ((p.relative_to(self.folder).as_posix(), p.read_text("utf-8", "replace")) for p in read)
             self._index.executemany("INSERT INTO page VALUES (?, ?)", rows)
             self._read = read
-        index, search = self._index, "FROM page WHERE page MATCH ?"
-        terms = [f'"{w}"' for w in re.findall(r"\w{3,}", words.lower()) if w not in COMMON]
-        found = Counter(
-            row for term in set(terms) for (row,) in index.execute(f"SELECT rowid {search}", [term])
-        )
-        fits = [
-            row for row, count in found.items() if count == max(found.values()) >= ENOUGH * len(set(terms))
-        ]
-        if not fits:
+        index, fits = self._index, "FROM page WHERE page MATCH ?"
+        terms = {f'"{w}"' for w in re.findall(r"\w{3,}", words.lower()) if w not in COMMON}
+        found = Counter(row for term in terms for (row,) in index.execute(f"SELECT rowid {fits}", [term]))
+        most = max(found.values(), default=0)
+        if not most or most < ENOUGH * len(terms):
             return None
-        text = "snippet(page, 1, '', '', '…', 40)"
-        best = f"SELECT name, {text} {search} AND rowid IN ({','.join(map(str, fits))}) ORDER BY rank LIMIT 1"
+        rows = ",".join(str(row) for row, count in found.items() if count == most)
+        best = f"SELECT name, snippet(page, 1, '', '', '…', 40) {fits} AND rowid IN ({rows}) ORDER BY rank LIMIT 1"
         name, said = index.execute(best, [" OR ".join(terms)]).fetchone()
         return f"{name} says: {clean(said, 400)}"
 
@@ -74,7 +71,7 @@ class Documents:
 class Skill:
     name: str
     description: str
-    answer: Callable[[str, Say], Awaitable[str | None] | str | None]
+    answer: Answer
 
     async def ask(self, text: str, say: Say) -> str | None:
         answer = self.answer(clean(text), say)
@@ -105,21 +102,16 @@ class Agent:
 
     @property
     def skills(self) -> Sequence[Skill]:
-        return (
-            Skill(
-                "timer", "waits and then says so, as in: timer for 5 minutes to check the oven", self._timer
-            ),
-            Skill("note", "keeps a note, as in: note that the key is under the mat", self._note),
-            Skill("notes", "reads all notes, as in: read my notes", self._read),
-            Skill("convert", "converts units, as in: 5 miles in kilometers", lambda t, _: convert(t)),
-            Skill(
-                "date",
-                "tells time and date, as in: what day is it in 10 days",
-                lambda t, _: date(t, self.now()),
-            ),
-            Skill("calculate", "does arithmetic, as in: 17 * 3.5", lambda t, _: calculate(t)),
-            Skill("search", "searches the user's documents for words", self._search),
-        )
+        answers: dict[str, Answer] = {
+            "timer": self._timer,
+            "note": self._note,
+            "notes": self._read,
+            "convert": lambda text, _: convert(text),
+            "date": lambda text, _: date(text, self.now()),
+            "calculate": lambda text, _: calculate(text),
+            "search": self._search,
+        }
+        return [Skill(name, WORDS["skills"][name], answer) for name, answer in answers.items()]
 
     async def work(self, package: ContextPackage, say: Say) -> None:
         for lines in (1, 2):  # the last words may be no more than "please"
