@@ -61,8 +61,8 @@ class Documents:
         most = max(found.values(), default=0)
         if not most or most < ENOUGH * len(terms):
             return None
-        rows = ",".join(str(row) for row, count in found.items() if count == most)
-        best = f"SELECT name, snippet(page, 1, '', '', '…', 40) {fits} AND rowid IN ({rows}) ORDER BY rank LIMIT 1"
+        those = ",".join(str(row) for row, count in found.items() if count == most)
+        best = f"SELECT name, snippet(page, 1, '', '', '…', 40) {fits} AND rowid IN ({those}) ORDER BY rank LIMIT 1"
         name, said = index.execute(best, [" OR ".join(terms)]).fetchone()
         return f"{name} says: {clean(said, 400)}"
 
