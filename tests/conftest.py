@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-BROWSER = {"test_page"}
+BROWSER = {"test_page", "test_background_page"}
 SLOW = {  # seconds each: real models, real sockets, real clients
     f"test_{name}"
     for name in (

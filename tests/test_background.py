@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_model import READ, EchoModel
+from echo_model import READ
 from injections import INJECTIONS, is_quoted
 from microturn.background import (
     Background,
@@ -36,6 +36,7 @@ from microturn.clock import HEAR_RATE, HEAR_SAMPLES, VirtualClock
 from microturn.engine import Engine, Pace
 from microturn.events import OPENING, Event, EventLog
 from microturn.streams import Action, Channel, Decision, Perception, TextIn
+from serving import Scripted as Decided
 
 FRAME = np.full((30, 40, 3), 128, np.uint8)
 
@@ -175,7 +176,6 @@ def test_a_revision_replaces_what_is_unread_of_its_delegation_only() -> None:
         inbox.put(Piece(Kind.COMMENTARY, "old", delegation=delegation))
     inbox.put(Piece(Kind.FINAL, "new", delegation="a", revised=True))
     assert read_all(inbox) == ['commentary: "old"', 'final, revised: "new"']
-    assert inbox.dropped == 1
 
 
 def test_a_flood_is_bounded_and_silent_pieces_go_first() -> None:
@@ -200,6 +200,15 @@ def test_sentences_that_come_together_are_read_together() -> None:
         'commentary: "Other. Other. Other."',
         f'commentary: "{"x" * (SIP - 4)}"',
     ]
+
+
+def test_what_could_not_be_handed_over_comes_again() -> None:
+    inbox = Inbox(lambda text: 1)
+    inbox.put(Piece(Kind.FINAL, "one"))
+    inbox.put(Piece(Kind.FINAL, "two"))
+    assert inbox.take()
+    inbox.put_back()
+    assert read_all(inbox) == ['final: "one"', 'final: "two"']
 
 
 def test_no_final_is_ever_lost() -> None:
@@ -326,6 +335,20 @@ def test_a_cancel_takes_the_newest_work_even_if_it_is_done_but_no_timer_for_othe
             assert gone is None or told[-1] == Over(gone)
         assert [d.id for d in background.open] == ["timer"]
         await background.close()
+
+    asyncio.run(main())
+
+
+def test_what_is_called_off_is_not_handed_over_in_that_tick() -> None:
+    async def main() -> None:
+        async def work(package: ContextPackage, say: Say) -> None:
+            say(Piece(Kind.FINAL, "it rains"))
+
+        background = Background(lambda text: 1, Scripted(work))
+        background.follow(0, Perception(), [Event("delegate", 0, value=1)])
+        await ended(background)
+        assert background.follow(1, Perception(), [Event("decision", 1, value="cancel")]) is None
+        assert [d.state for d in background.all.values()] == [State.CANCELLED]
 
     asyncio.run(main())
 
@@ -481,29 +504,27 @@ def test_what_the_model_delegates_comes_back_to_it_as_text_and_every_tick_goes_o
         say(Piece(Kind.FINAL, f"{package.delegation} is done"))
 
     async def main() -> None:
-        engine = Engine(EchoModel(), slots=1, clock=VirtualClock())
+        model = Decided(dict.fromkeys((10, 50, 90), Decision.DELEGATE))
+        engine = Engine(model, slots=1, clock=VirtualClock())
         ticks: list[tuple[Perception, Action]] = []
         session = engine.open(
             pace=Pace.DRIVEN, listener=lambda action: True, witness=lambda p, a: ticks.append((p, a))
         )
         log, background = EventLog(2), Background(lambda text: len(engine.tokenizer.pack(text, READ)))
         background.backend = Scripted(work)
-        delegated: list[Delegation] = []
         for tick in range(200):
             session.push_missing()
             engine.drain()
             perception, action = ticks[tick]
             text = background.follow(tick, perception, log.follow(action, perception.text))
-            if action.decision is Decision.DELEGATE and len(delegated) < 3:
-                delegated.append(background.delegate(f"d{tick}"))
-                await ended(background)
+            await ended(background)
             if text:
                 session.push_text(text.text, text.channel)
         read = [text for perception, _ in ticks for text in perception.text]
         assert len(ticks) == 200
         assert {text.channel for text in read} == {Channel.BACKGROUND}
         assert [text.text for text in read] == [
-            line for d in delegated for line in ('thinking: "looking"', f'final: "{d.id} is done"')
+            line for d in (10, 50, 90) for line in ('thinking: "looking"', f'final: "dlg_{d} is done"')
         ]
 
     asyncio.run(main())

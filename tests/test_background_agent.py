@@ -1,8 +1,9 @@
 """What the agent without a model can do, understood from spoken and written words, and what it says it cannot."""
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,22 @@ def agent(**options: object) -> Agent:
         ("9 ** 9 ** 9 ** 9", None),
         ("two or three", None),
         ("what is seven and a half plus one", "It is 8.5."),
+        ("a hundred minus thirty seven point five", "It is 62.5."),
+        ("what is three point one four times two", "It is 6.28."),
+        ("add twelve and thirty", "It is 42."),
+        ("subtract nine from twenty", "It is 11."),
+        ("divide ninety by six", "It is 15."),
+        ("split eighty four by four", "It is 21."),
+        ("split sixty into three parts", "It is 20."),
+        ("multiply six by seven", "It is 42."),
+        ("twenty percent off fifty", "It is 40."),
+        ("three quarters of sixty", "It is 45."),
+        ("what is half of eighty", "It is 40."),
+        ("two to the tenth power", "It is 1024."),
+        ("no, I mean twelve times fifteen", "It is 180."),
+        ("fifteen percent of sixty dollars", None),
+        ("eighteen plus seven and then times two", None),
+        ("add five percent to sixty", None),
         ("call 555-1234", None),
         ("what is two plus two in binary", None),
         ("__import__('os') + 1", None),
@@ -112,7 +129,13 @@ def test_units(text: str, answer: str | None) -> None:
         ("how many days until 29 february", "It is 465 days until Tuesday, 29 February 2028."),
         ("how many days until february thirtieth", None),
         ("how many days until 25 december 2030", None),
-        ("Hey, what time is it in Oslo?", None),
+        ("what day of the week is christmas", "That is Friday, 25 December 2026."),
+        ("how many days until new year's eve", "It is 40 days until Thursday, 31 December 2026."),
+        ("when is the first of may", "That is Saturday, 01 May 2027."),
+        ("what year is it", "That is Saturday, 21 November 2026."),
+        ("when is next friday", None),
+        ("how many days until my birthday", None),
+        ("what time is it in atlantis", None),
         ("could you tell me the time please", "It is 14:05."),
         ("what time is the meeting in oslo", None),
         ("what day is the concert", None),
@@ -122,6 +145,13 @@ def test_units(text: str, answer: str | None) -> None:
 )
 def test_dates(text: str, answer: str | None) -> None:
     assert date(text, NOW) == answer
+
+
+@pytest.mark.skipif(not available_timezones(), reason="this machine knows no time zones")
+def test_the_time_elsewhere() -> None:
+    noon = datetime(2026, 11, 21, 12, tzinfo=UTC)
+    assert date("Hey, what time is it in Oslo?", noon) == "It is 13:00 there."
+    assert date("what's the time in new york", noon) == "It is 07:00 there."
 
 
 def test_the_latest_words_count_and_may_have_been_typed() -> None:
@@ -194,9 +224,11 @@ def test_notes_are_kept_in_a_file(tmp_path: Path) -> None:
     assert ask(agent(notes_file=file), "read my notes")[-1].text == "There are no notes."
     ask(agent(notes_file=file), "Note that the key is under the mat")
     ask(agent(notes_file=file), "please remember that Ann\nlikes tea")
-    assert ask(agent(notes_file=file), "read my notes")[-1].text == (
-        "Your notes: the key is under the mat; Ann likes tea"
-    )
+    ask(agent(notes_file=file), "note to self: call the bank")
+    for asked in ("read my notes", "what did I ask you to remember?"):
+        assert ask(agent(notes_file=file), asked)[-1].text == (
+            "Your notes: the key is under the mat; Ann likes tea; call the bank"
+        )
 
 
 def test_documents_are_searched_and_changes_found(tmp_path: Path) -> None:
@@ -211,6 +243,30 @@ def test_documents_are_searched_and_changes_found(tmp_path: Path) -> None:
     (tmp_path / "trip" / "plan.md").write_text("The ferry leaves at nine, as was announced.")
     assert "nine" in ask(with_documents, question)[-1].text
     assert "search your documents" in ask(with_documents, 'xyzzy "OR * NEAR(')[-1].text
+    (tmp_path / ".secret.txt").write_text("The ferry is late.")
+    assert "nine" in ask(with_documents, "when is the ferry")[-1].text
+
+
+@pytest.mark.parametrize(
+    ("text", "answered"),
+    [
+        ("who has the key to the cabin", True),
+        ("what is the wifi password at the cabin please", True),
+        ("search my documents for cabins", True),
+        ("wake me up at seven", False),
+        ("ten dollars in euros", False),
+        ("remind me tomorrow to leave the cabin", False),
+        ("how many days until my birthday", False),
+        ("what's in my documents about whales", False),
+    ],
+)
+def test_a_document_answers_only_what_it_is_about(text: str, answered: bool, tmp_path: Path) -> None:
+    (tmp_path / "cabin.txt").write_text("Ann has the key of the cabin. Its wifi password: blueberry.")
+    (tmp_path / "trip.txt").write_text(
+        "The ferry leaves at seven and costs 32 euros. Marta's birthday: May 3."
+    )
+    said = ask(agent(documents=Documents(tmp_path)), text)[-1].text
+    assert said.startswith("cabin.txt says" if answered else "I cannot do that here")
 
 
 @pytest.mark.parametrize("text", INJECTIONS, ids=range(len(INJECTIONS)))

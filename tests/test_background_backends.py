@@ -416,22 +416,24 @@ def test_tools_of_an_mcp_server_are_permitted_limited_and_survive_its_death(tmp_
     script, config = tmp_path / "server.py", tmp_path / "mcp.json"
     script.write_text(MCP_SERVER)
     tools = {"secret": {"allow": False}, "hang": {"limit_s": 0.2}, "[afhl]*": {}}
-    servers = {"t": {"command": sys.executable, "args": [str(script)], "tools": tools}}
+    servers = {"my t": {"command": sys.executable, "args": [str(script)], "tools": tools}}
     servers["gone"] = {"command": "no-such-command-anywhere", "tools": {"*": {}}}
     config.write_text(json.dumps({"mcpServers": servers}))
 
     async def main() -> None:
         async with mcp_tools(config) as given:
             by_name = {t.name: t for t in given}
-            assert set(by_name) == {"t_add", "t_fail", "t_hang", "t_leave"}
+            assert set(by_name) == {"my_t_add", "my_t_fail", "my_t_hang", "my_t_leave"}
             told: list[str] = []
-            assert await by_name["t_add"].run('{"a": 2, "b": 3}', told.append) == "5"
+            assert await by_name["my_t_add"].run('{"a": 2, "b": 3}', told.append) == "5"
             assert told == ["adding"]
-            assert "failed" in await by_name["t_add"].run('{"a": "x"}', told.append)
-            assert "failed" in await by_name["t_fail"].run("{}", told.append)
-            assert "did not answer" in await by_name["t_hang"].run("{}", told.append)
-            assert "failed" in await by_name["t_leave"].run("{}", told.append)
-            assert await by_name["t_add"].run('{"a": 2, "b": 3}', told.append) == "5"  # it was started again
+            assert "failed" in await by_name["my_t_add"].run('{"a": "x"}', told.append)
+            assert "failed" in await by_name["my_t_fail"].run("{}", told.append)
+            assert "did not answer" in await by_name["my_t_hang"].run("{}", told.append)
+            assert "failed" in await by_name["my_t_leave"].run("{}", told.append)
+            assert (
+                await by_name["my_t_add"].run('{"a": 2, "b": 3}', told.append) == "5"
+            )  # it was started again
 
     run(main())
 

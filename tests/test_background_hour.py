@@ -12,36 +12,18 @@ import pytest
 from microturn.background.connect import Settings, open_background
 from microturn.background.delegations import REMEMBERED, Delegation
 from microturn.background.package import Budget, ContextPackage, State
+from microturn.bench.background import Forced
 from microturn.bench.engine import rss_mb
 from microturn.clock import HEAR_SAMPLES, TICKS_PER_SECOND
 from microturn.engine import Engine, Pace
-from microturn.model.checkpoint import load_model
 from microturn.server.conversation import Start
 from microturn.server.journal import Journal
 from microturn.server.lobby import Lobby
-from microturn.streams import Channel, Decision, Ints, TickInput, TickOutput
+from microturn.streams import Channel, Decision
 
 EVERY = 36 * TICKS_PER_SECOND  # ticks from one delegation to the next
 ASKED, DELEGATED = 20, 40  # ticks after each of them
 TICKS = int(os.environ.get("MICROTURN_SOAK_MINUTES", "60")) * 60 * TICKS_PER_SECOND
-
-
-class Delegating:
-    """The released model with the decision to delegate made for it: whether it should is what suites score."""
-
-    def __init__(self) -> None:
-        self._inner, self._tick = load_model(), 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def step(self, slots: Ints, batch: TickInput) -> TickOutput:
-        out = self._inner.step(slots, batch)
-        due = self._tick < TICKS and self._tick % EVERY == DELEGATED
-        if due or out.decision[0] in (Decision.DELEGATE, Decision.CANCEL):
-            out.decision[0] = Decision.DELEGATE if due else Decision.LISTEN
-        self._tick += 1
-        return out
 
 
 async def live_through(
@@ -50,7 +32,8 @@ async def live_through(
     delegated: list[Delegation] = []
     packages: list[ContextPackage] = []
     held: list[float] = []  # MB
-    engine = Engine(Delegating(), slots=1)
+    # whether it should delegate is what suites score
+    engine = Engine(Forced(dict.fromkeys(range(DELEGATED, TICKS, EVERY), Decision.DELEGATE)), slots=1)
     engine.start()
     async with open_background(Settings()) as background:
         lobby = Lobby(engine, journal=journal, background=background)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
+from microturn.server.conversation import Beat
+from microturn.streams import Channel, Decision
 from serving import Scripted, served
+from test_background_backends import KEY, Reply, calls, raw, says, serving
 
 pytest.importorskip("pipecat.services.openai.live.llm", reason="pipecat-ai is not installed")
 
@@ -24,7 +28,10 @@ from pipecat.pipeline.runner import PipelineRunner
 from pipecat.pipeline.task import PipelineTask
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.services.openai.live.llm import OpenAILiveLLMService
+from pipecat.services.llm_service import FunctionCallParams
+from pipecat.services.openai.live.llm import ClientDelegation, OpenAILiveLLMService
+from pipecat.services.openai.llm import OpenAILLMService
+from pipecat.workers.llm.backend_llm_worker import BackendLLMWorker
 
 
 class Ears(FrameProcessor):  # type: ignore[misc]
@@ -52,15 +59,71 @@ def test_a_pipecat_pipeline_talks_to_the_server_unchanged() -> None:
         assert sound[0].sample_rate == 24_000
 
 
-async def talk(url: str) -> Ears:
+async def talk(url: str, until: asyncio.Event | None = None, **options: Any) -> Ears:
     ears = Ears()
-    service = OpenAILiveLLMService(api_key="any", base_url=url)
+    service = OpenAILiveLLMService(api_key="any", base_url=url, **options)
     task = PipelineTask(Pipeline([service, ears]))
     running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
     await task.queue_frame(LLMContextFrame(LLMContext([{"role": "system", "content": "be kind"}])))
-    while not ears.heard.is_set():
+    while not (until or ears.heard).is_set():
         await task.queue_frame(InputAudioRawFrame(b"\1\0" * 480, 24_000, 1))
         await asyncio.sleep(0.02)
     await task.queue_frame(EndFrame())
     await asyncio.wait_for(running, 20)
     return ears
+
+
+async def forecast(params: FunctionCallParams, city: str) -> None:
+    """The weather in a city.
+
+    Args:
+        city: Which one.
+    """
+    await asyncio.sleep(1)
+    await params.result_callback(f"{city}: rain, 7 degrees")
+
+
+def slowly(reply: Reply) -> Reply:
+    async def slow(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(2)
+        await reply(writer)
+
+    return slow
+
+
+def test_a_pipecat_worker_does_what_is_delegated_is_called_off_and_fails() -> None:
+    model = Scripted(
+        {5: Decision.DELEGATE, 25: Decision.DELEGATE, 28: Decision.CANCEL, 50: Decision.DELEGATE}
+    )
+    weather = calls("chat", ("forecast", '{"city": "Oslo"}')), says("chat", ">> Oslo has rain.")
+    read: list[str] = []
+
+    async def watched() -> tuple[list[dict[str, Any]], int]:
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        def look(note: object) -> None:
+            texts = note.perception.text if isinstance(note, Beat) else ()
+            read.extend(text.text for text in texts if text.channel is Channel.BACKGROUND)
+            if len(read) == 2:
+                loop.call_soon_threadsafe(over.set)
+
+        async with serving(*weather, slowly(says("chat", ">> Cats won.")), raw(400)) as (asked_of, model_url):
+            with served(model) as server:
+                llm = OpenAILLMService(api_key=KEY, base_url=model_url)
+                backend = BackendLLMWorker(llm=llm, context=LLMContext(tools=[forecast]))
+                work = {"delegation": ClientDelegation(backend)}
+                talking = asyncio.create_task(talk(f"{server.ws}/v1/live/sessions", over, **work))
+                while not server.lobby.open:
+                    await asyncio.sleep(0.01)
+                (conversation,) = server.lobby.open.values()
+                conversation.watch(look)
+                await talking
+                return asked_of.asked, conversation.background.late
+
+    asked, late = asyncio.run(asyncio.wait_for(watched(), 60))
+    assert "Oslo: rain, 7 degrees" in json.dumps(asked[1])
+    assert read == [
+        'commentary: "Oslo has rain."',
+        'commentary: "The delegated work could not be completed."',
+    ]
+    assert late == 1  # what came of the one that was called off

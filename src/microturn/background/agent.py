@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from microturn.background.delegations import Say
-from microturn.background.figures import asks, calculate, convert, date, figures, length, spell
+from microturn.background.figures import WORDS, asks, calculate, convert, date, figures, length, spell
 from microturn.background.inbox import Kind, Piece, When, clean
 from microturn.background.package import ContextPackage
 from microturn.background.tools import Json, Permission, Progress, Tool
@@ -24,24 +24,12 @@ from microturn.background.tools import Json, Permission, Progress, Tool
 CANNOT = (
     "I cannot do that here. I can calculate, convert units, tell time and date, set timers and keep notes"
 )
-TO = r"(?: (?:to|about|that|for(?! me)) (?P<what>.+?))?"
-TIMERS = (
-    r"(?:(?:set|start|make|put)(?: me)?(?: up| on)? )?(?:an? |the |another )?(?:new )?(?:timer|alarm) "
-    rf"(?:for|of|in) (?P<n>.+?){TO}",
-    rf"(?:set|start|make)(?: me)? (?:an? |another )?(?P<n>\d.+?) (?:timer|alarm){TO}",
-    rf"(?:remind|wake|alert|tell)(?: me)?(?: up)? in (?P<n>.+?){TO}",
-    r"remind me (?:to|about|that) (?P<what>.+) in (?P<n>.+?)",
-    rf"in (?P<n>.+?) remind me{TO}",
-)
-NOTE = r"(?:(?:make|take) a )?(?:note(?: down)?|write down|remember(?= that | to ))(?: that| to)?[: ]+(?P<note>.+)"
-NOTES = (
-    r"(?:read|show|tell|give|what are|what ?'?s in)(?: me)?(?: out| back)? (?:all of )?(?:my |the |all )+notes"
-    r"(?: to me| out| aloud)?"
-)
 LONGEST_S = 86_400  # of a timer
+ENOUGH = 2 / 3  # of the words of a question that an answering document must have
 LARGEST = 1_000_000  # bytes of a document; larger files are not searched
 SUFFIXES = (".txt", ".md", ".rst", ".org", ".csv", ".html", ".json")
-COMMON = re.compile("what|when|where|which|does|about|find|search|look|tell|documents?|files?|please|could")
+COMMON = frozenset(WORDS["common"].split())  # in questions: no sign of what they are about
+Answer = Callable[[str, Say], Awaitable[str | None] | str | None]
 TEXT: Json = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 
 
@@ -59,7 +47,7 @@ class Documents:
             return await asyncio.to_thread(self._search, words)
 
     def _search(self, words: str) -> str | None:
-        files = (p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        files = (p for p in self.folder.rglob("[!.]*") if p.suffix.lower() in SUFFIXES and p.is_file())
         read = {p: p.stat().st_mtime for p in files if p.stat().st_size <= LARGEST}
         if self._index is None or read != self._read:
             self._index = sqlite3.connect(":memory:", check_same_thread=False)
@@ -67,18 +55,23 @@ class Documents:
             rows = ((p.relative_to(self.folder).as_posix(), p.read_text("utf-8", "replace")) for p in read)
             self._index.executemany("INSERT INTO page VALUES (?, ?)", rows)
             self._read = read
-        terms = [w for w in re.findall(r"\w+", words.lower()) if len(w) > 3 and not COMMON.fullmatch(w)]
-        query = "SELECT name, snippet(page, 1, '', '', '…', 40) FROM page WHERE page MATCH ? ORDER BY rank LIMIT 1"
-        with closing(self._index.execute(query, [" OR ".join(f'"{t}"' for t in terms) or '""'])) as found:
-            best = found.fetchone()
-        return f"{best[0]} says: {clean(best[1], 400)}" if best else None
+        index, fits = self._index, "FROM page WHERE page MATCH ?"
+        terms = {f'"{w}"' for w in re.findall(r"\w{3,}", words.lower()) if w not in COMMON}
+        found = Counter(row for term in terms for (row,) in index.execute(f"SELECT rowid {fits}", [term]))
+        most = max(found.values(), default=0)
+        if not most or most < ENOUGH * len(terms):
+            return None
+        those = ",".join(str(row) for row, count in found.items() if count == most)
+        best = f"SELECT name, snippet(page, 1, '', '', '…', 40) {fits} AND rowid IN ({those}) ORDER BY rank LIMIT 1"
+        name, said = index.execute(best, [" OR ".join(terms)]).fetchone()
+        return f"{name} says: {clean(said, 400)}"
 
 
 @dataclass(frozen=True)
 class Skill:
     name: str
     description: str
-    answer: Callable[[str, Say], Awaitable[str | None] | str | None]
+    answer: Answer
 
     async def ask(self, text: str, say: Say) -> str | None:
         answer = self.answer(clean(text), say)
@@ -109,21 +102,16 @@ class Agent:
 
     @property
     def skills(self) -> Sequence[Skill]:
-        return (
-            Skill(
-                "timer", "waits and then says so, as in: timer for 5 minutes to check the oven", self._timer
-            ),
-            Skill("note", "keeps a note, as in: note that the key is under the mat", self._note),
-            Skill("notes", "reads all notes, as in: read my notes", self._read),
-            Skill("convert", "converts units, as in: 5 miles in kilometers", lambda t, _: convert(t)),
-            Skill(
-                "date",
-                "tells time and date, as in: what day is it in 10 days",
-                lambda t, _: date(t, self.now()),
-            ),
-            Skill("calculate", "does arithmetic, as in: 17 * 3.5", lambda t, _: calculate(t)),
-            Skill("search", "searches the user's documents for words", self._search),
-        )
+        answers: dict[str, Answer] = {
+            "timer": self._timer,
+            "note": self._note,
+            "notes": self._read,
+            "convert": lambda text, _: convert(text),
+            "date": lambda text, _: date(text, self.now()),
+            "calculate": lambda text, _: calculate(text),
+            "search": self._search,
+        }
+        return [Skill(name, WORDS["skills"][name], answer) for name, answer in answers.items()]
 
     async def work(self, package: ContextPackage, say: Say) -> None:
         for lines in (1, 2):  # the last words may be no more than "please"
@@ -135,7 +123,7 @@ class Agent:
         say(Piece(Kind.FINAL, CANNOT + (", and search your documents." if self.documents else ".")))
 
     async def _timer(self, text: str, say: Say) -> str | None:
-        asked = [found for timer in TIMERS if (found := asks(timer, figures(text)))]
+        asked = [found for timer in WORDS["timers"] if (found := asks(timer, figures(text)))]
         seconds, what = next(((s, a["what"]) for a in asked if (s := length(a["n"]))), (None, None))
         if seconds is None:
             return None
@@ -146,7 +134,7 @@ class Agent:
         return f"The time is up, {spell(seconds)} have passed{f': {what}' if what else ''}."
 
     def _note(self, text: str, say: Say) -> str | None:
-        if (found := asks(NOTE, text)) is None:
+        if (found := asks(WORDS["note"], text)) is None:
             return None
         note = clean(found["note"], 500)
         if self.notes_file is None:
@@ -157,7 +145,7 @@ class Agent:
         return f"Noted: {note}"
 
     def _read(self, text: str, say: Say) -> str | None:
-        if asks(NOTES, text) is None:
+        if asks(WORDS["notes"], text) is None:
             return None
         kept = self.notes_file is not None and self.notes_file.exists() and self.notes_file.read_text("utf-8")
         notes = "; ".join(kept.splitlines() if kept else self.notes)

@@ -87,8 +87,13 @@ class Background:
             self.functions.watch = self._called
 
     def follow(self, tick: int, perception: Perception, events: Sequence[Event]) -> TextIn | None:
-        """Take in what happened in a tick. What comes back is to be pushed to the session."""
+        """Take in a tick, and do what the model decided in it. What comes back is to be pushed to the session."""
         self.recent.follow(tick, perception, events)
+        for event in events:
+            if event.type == "delegate":
+                self.delegate(f"dlg_{tick}")
+            elif event.type == "decision" and event.value == "cancel":
+                self.cancel()
         return self.inbox.take()
 
     def delegate(self, id: str) -> Delegation:

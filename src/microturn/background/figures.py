@@ -8,44 +8,18 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
+from importlib.resources import files
+from zoneinfo import ZoneInfo, available_timezones
 
-UNDER_TWENTY = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-)
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-NUMBERS = {word: n for n, word in enumerate(UNDER_TWENTY.split(" "))}
-NUMBERS |= {word: 10 * n for n, word in enumerate(TENS.split(" "), 2)}
-NUMBERS |= {re.sub("y$", "ie", word) + "th": n for word, n in NUMBERS.items()}
-NUMBERS |= {"first": 1, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12}
-SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
-HALVES: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (  # of anything, once numbers are digits
-    (r" - (?=(?:second|minute|hour)s?\b)", " "),
-    (r"\b(\d+) and a half\b", r"\1.5"),
-    (r"\b(?:(\d+)|an?) (\w+?)s? and a half\b", lambda m: f"{m[1] or 1}.5 {m[2]}s"),
-    (r"\b(?:a )?half (?:an? )?(?=[a-z])", "0.5 "),
-    (r"\b(?:a )?quarter of an? ", "0.25 "),
-    (r"\b3 quarters of an? ", "0.75 "),
-)
-BEFORE = (  # what is said around a question, and changes nothing
-    r"(?:(?:hey|hi|hello|ok|okay|so|well|um+|uh+|and|now|then|please|can you|could you|would you|will you|tell me"
-    r"|do you know|i want you to|i would like you to|i'd like you to|i want to know|i need to know)[ ,:]+)*"
-)
-AFTER = r"(?:[ ,]+(?:please|thanks|thank you|for me|now|right now|again|then))*[ .?!,=]*"
-WHAT_IS = r"(?:what ?'?s |what is |what are |how much (?:is|are) )?"
-SIGNS = (
-    (r"percent of|% of", "/ 100 *"),
-    (r"square root of (\S+)", r"\1 ** 0.5"),
-    (r"to the power of|\^", "**"),
-    ("squared", "** 2"),
-    ("cubed", "** 3"),
-    (r"multiplied by|times|×|(?<=\d )x(?= \d)", "*"),
-    (r"divided by|over|÷", "/"),
-    (r"plus|(?<=\d )and(?= \d)", "+"),
-    (r"minus|−", "-"),
-)
+WORDS = tomllib.loads(files("microturn.background").joinpath("figures.toml").read_text("utf-8"))
+NUMBERS: dict[str, int] = {word: n for n, word in enumerate(WORDS["under_twenty"].split())}
+NUMBERS |= {word: 10 * n for n, word in enumerate(WORDS["tens"].split(), 2)}
+NUMBERS |= {re.sub("y$", "ie", word) + "th": n for word, n in NUMBERS.items()} | WORDS["ordinals"]
+SCALES: dict[str, int] = WORDS["scales"]
 OPERATORS: dict[type[ast.AST], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -55,31 +29,16 @@ OPERATORS: dict[type[ast.AST], Callable[[float, float], float]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-UNITS = (  # the first of each row is what the others are measured in
-    "meter=1 metre=1 kilometer=1000 kilometre=1000 centimeter=.01 centimetre=.01 millimeter=.001 mile=1609.344 "
-    "yard=.9144 foot=.3048 feet=.3048 inch=.0254 m=1 km=1000 cm=.01 mm=.001",
-    "gram=1 kilogram=1000 kilo=1000 milligram=.001 tonne=1e6 pound=453.59237 ounce=28.349523125 stone=6350.29318 "
-    "g=1 kg=1000",
-    "liter=1 litre=1 milliliter=.001 millilitre=.001 gallon=3.785411784 pint=.473176473 cup=.2365882365 l=1 ml=.001",
-    "second=1 minute=60 hour=3600 day=86400 week=604800",
-    "celsius=1 fahrenheit=1 kelvin=1",
-)
 LENGTHS = {"s": 1, "m": 60, "h": 3600}
 DAY = "%A, %d %B %Y"
-DAYS = {"yesterday": -1, "tomorrow": 1, "the day after tomorrow": 2, "the day before yesterday": -2}
-DAY_ASKED = (
-    r"(?:what|which)(?: ?'?s| is| was| will be)?(?: the| today ?'?s)? (?:day|date)(?: of the week)?"
-    r"(?: is| was| will)?(?: it)?(?: be)?(?: (?P<when>today|now|tomorrow|yesterday"
-    r"|the day (?:after tomorrow|before yesterday)|in (?:\d+|a) (?:day|week)s?"
-    r"|(?:\d+|a) (?:day|week)s? (?:ago|from (?:now|today))))?"
-)
 
 
 def figures(text: str) -> str:
     """Lower case, with spoken numbers as digits: "one hundred and five times two" → "105 times 2"."""
     words: list[str] = []
     total, part, open_ = 0, 0, False
-    for word in [*re.findall(r"\d[\d,]*(?:\.\d+)?|[a-z']+|\*\*|\S", text.lower().replace("’", "'")), ""]:
+    text = re.sub(r"\ba (?=hundred|thousand|million)", "one ", text.lower().replace("’", "'"))
+    for word in [*re.findall(r"\d[\d,]*(?:\.\d+)?|[a-z']+|\*\*|\S", text), ""]:
         n = NUMBERS.get(word)
         if n is not None and (not open_ or (n < 10 <= part % 100 and part % 10 == 0 and part % 100 > 10)):
             part, open_ = part + n, True
@@ -98,14 +57,14 @@ def figures(text: str) -> str:
             if n is None and word:
                 words.append(word.replace(",", "") if word[0].isdigit() else word)
     said = " ".join(words)
-    for half, number in HALVES:
-        said = re.sub(half, number, said)
+    for part, number in WORDS["parts"]:
+        said = re.sub(part, number, said)
     return said
 
 
 def asks(pattern: str, text: str) -> re.Match[str] | None:
     """Whether a sentence, numbers as digits, is this question and nothing besides."""
-    return re.fullmatch(f"{BEFORE}(?:{pattern}){AFTER}", text, re.I)
+    return re.fullmatch(f"{WORDS['before']}(?:{pattern}){WORDS['after']}", text, re.I)
 
 
 def length(words: str) -> int | None:
@@ -125,11 +84,11 @@ def spell(seconds: int) -> str:
 
 
 def calculate(text: str) -> str | None:
-    begun = rf"(?:calculate |compute |work out )?{WHAT_IS}(?:the )?(?:(?:result|sum|product) of )?"
+    begun = rf"(?:calculate |compute |work out )?{WORDS['what_is']}(?:the )?(?:(?:result|sum|product) of )?"
     if (asked := asks(rf"{begun}(?P<rest>.+?)", figures(text))) is None:
         return None
     found = asked["rest"]
-    for words, sign in SIGNS:
+    for words, sign in WORDS["signs"]:
         found = re.sub(words, sign, found)
     if not re.fullmatch(r"[-+*/%().\d ]+", found) or not re.search(r"\d\s*\)*\s*[-+*/%]", found):
         return None
@@ -158,13 +117,14 @@ def convert(text: str) -> str | None:
     words = figures(text)
     number, degrees = r"(?P<n>-?\d+(?:\.\d+)?|an?)", "(?:degrees? )?"
     how = r"(?:convert |how (?:far|long|hot|cold|tall|heavy|big) is )?"
-    found = asks(rf"{how}{WHAT_IS}{number} {degrees}(?P<a>\w+) (?:in|to|into|as) {degrees}(?P<b>\w+)", words)
+    found = asks(
+        rf"{how}{WORDS['what_is']}{number} {degrees}(?P<a>\w+) (?:in|to|into|as) {degrees}(?P<b>\w+)", words
+    )
     found = found or asks(
         rf"how many {degrees}(?P<b>\w+) (?:are |is )?(?:there )?(?:in )?{number} (?P<a>\w+)", words
     )
-    for row in UNITS if found else ():
+    for units in WORDS["units"] if found else ():
         assert found is not None
-        units = {name: float(size) for name, size in (pair.split("=") for pair in row.split())}
         a, b = (found[x] if found[x] in units else re.sub(r"(?<=ch)es$|s$", "", found[x]) for x in "ab")
         if a in units and b in units:
             n = 1.0 if found["n"] in ("a", "an") else float(found["n"])
@@ -181,28 +141,46 @@ def date(text: str, now: datetime) -> str | None:
     words = figures(text)
     if asks(r"(?:what ?'?s |what is )?the time(?: is it)?|what time is it", words):
         return f"It is {now:%H:%M}."
+    if found := asks(r"what time is it in (?P<city>.+?)|what ?'?s the time in (?P<place>.+?)", words):
+        zone = _zone(found["city"] or found["place"])
+        return f"It is {now.astimezone(zone):%H:%M} there." if zone else None
     if found := asks(
-        r"how many (?:more )?days (?:is it |are there |are left |left )?(?:until|till|to) (?:the )?(.+?)",
-        words,
+        r"how many (?:more )?days (?:is it |are there |are left |left )?(?:until|till|to) (.+?)", words
     ):
-        name = re.sub(r"(?<=\d) ?(?:st|nd|rd|th)\b|\bof ", "", found[1])
-        dates = [_next(name, form, now) for form in ("%d %B", "%B %d")]
-        return next((f"It is {(d.date() - now.date()).days} days until {d:{DAY}}." for d in dates if d), None)
-    if found := asks(DAY_ASKED, words):
+        day = _next(found[1], now)
+        return f"It is {(day.date() - now.date()).days} days until {day:{DAY}}." if day else None
+    if (found := asks(r"(?:when|(?:what|which) day(?: of the week)?) (?:is|will be) (.+?)", words)) and (
+        day := _next(found[1], now)
+    ):
+        return f"That is {day:{DAY}}."
+    if found := asks(WORDS["day_asked"], words):
         when = found["when"] or "today"
         away = re.search(r"(\d+|\ba) (day|week)", when)
-        days = int(away[1].replace("a", "1")) * (7 if away[2] == "week" else 1) if away else DAYS.get(when, 0)
+        days = (
+            int(away[1].replace("a", "1")) * (7 if away[2] == "week" else 1)
+            if away
+            else WORDS["days"].get(when, 0)
+        )
         days = -days if "ago" in when else days
         return f"That is {now + timedelta(days=days):{DAY}}." if abs(days) < 100_000 else None
     return None
 
 
-def _next(name: str, form: str, now: datetime) -> datetime | None:
+def _zone(city: str) -> ZoneInfo | None:
+    """That is named after the city; None where the machine knows none."""
+    names = (name for name in available_timezones() if "/" in name)
+    found = next((n for n in names if n.rpartition("/")[2].replace("_", " ").lower() == city), None)
+    return ZoneInfo(found) if found else None
+
+
+def _next(words: str, now: datetime) -> datetime | None:
+    """The day that is called so, today or after."""
+    name = re.sub(r"(?<=\d) ?(?:st|nd|rd|th)\b|\bof |\bthe ", "", words)
+    name = WORDS["holidays"].get(name, name)
     for year in range(now.year, now.year + 9):  # the 29th of February may be far away
-        try:
-            day = datetime.strptime(f"{year} {name}", f"%Y {form}")
-        except ValueError:
-            continue
-        if day.date() >= now.date():
-            return day
+        for form in ("%d %B", "%B %d"):
+            with suppress(ValueError):
+                day = datetime.strptime(f"{year} {name}", f"%Y {form}")
+                if day.date() >= now.date():
+                    return day
     return None

@@ -66,11 +66,10 @@ class Inbox:
     """`ticks_to_read` is the model's own pace: `lambda text: len(tokenizer.pack(text, spec.read_pieces))`."""
 
     ticks_to_read: Callable[[str], int]
-    delivered: int = 0
-    dropped: int = 0  # unread when they were revised or their delegation was cancelled
     lost: int = 0  # unread when too much came
     _unread: list[Piece] = field(default_factory=list)  # cut into sips
     _busy_ticks: int = 0
+    _taken: Piece = field(init=False)
 
     def put(self, piece: Piece, read: Collection[str] = ()) -> None:
         """A final piece is never lost; sentences of commentary that come together are read together.
@@ -105,19 +104,21 @@ class Inbox:
 
     def drop(self, delegation: str) -> None:
         """Forget it."""
-        kept = [piece for piece in self._unread if piece.delegation != delegation]
-        self.dropped += len(self._unread) - len(kept)
-        self._unread = kept
+        self._unread = [piece for piece in self._unread if piece.delegation != delegation]
 
     def take(self) -> TextIn | None:
         """What the model reads next. To be called once a tick; never waits."""
         self._busy_ticks -= self._busy_ticks > 0
         if self._busy_ticks or not self._unread:
             return None
-        text = TextIn(self._unread.pop(0).line, Channel.BACKGROUND)
-        self.delivered += 1
+        self._taken = self._unread.pop(0)
+        text = TextIn(self._taken.line, Channel.BACKGROUND)
         self._busy_ticks = self.ticks_to_read(text.text)
         return text
+
+    def put_back(self) -> None:
+        """What was taken last could not be handed over."""
+        self._unread.insert(0, self._taken)
 
     @property
     def unread(self) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALIVE = (-32601, -32602, -32603)  # of JSON-RPC: no such method, bad parameters, an error inside
+NOT_A_NAME = re.compile(r"[^\w-]", re.A)  # to the servers of models
 START_S = 20.0  # in which an MCP server must have told its tools
 Json = dict[str, Any]  # at the edge: what tools and servers take and give
 Progress = Callable[[str], None]
@@ -123,7 +125,7 @@ async def mcp_tools(path: Path) -> AsyncIterator[Sequence[Tool]]:
             for tool in listed:
                 permission = line.server.permission(tool.name)
                 if permission.allow:
-                    label, call = f"{name}_{tool.name}"[:64], line.caller(tool.name)
+                    label, call = NOT_A_NAME.sub("_", f"{name}_{tool.name}")[:64], line.caller(tool.name)
                     about = clean(tool.description or "")
                     tools.append(Tool(label, about, tool.input_schema, call, permission))
         yield tools

@@ -19,6 +19,8 @@ from microturn.scenes.tone import NAMED
 from microturn.streams import Channel, Decision
 
 DECISIONS = ("delegate", "cancel")
+TAKEN_UP_MS = 4_000  # after a result was read, what is said is about it
+NEVER_MS = 1 << 40
 
 
 def _matched(run: Run) -> Matches:
@@ -116,8 +118,9 @@ def recall(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Delegations and cancellations count like things said; speaking into what is to be let through is false.
 
-    `result_to_speech` runs from when a result has been read whole, at `SLOW_CHARACTERS` a tick, to its first word; of
-    those that were spoken and had the user silent from 600 ms before.
+    `arrival_to_speech` runs from when a result begins to be read to the first word that follows, whatever it is,
+    `result_to_speech` from when it has been read whole, at `SLOW_CHARACTERS` a tick; of results that met silence of
+    both and were not called off. `taken_up` is the share of them that a word followed within `TAKEN_UP_MS`.
     """
     found = [_matched(run) for run in runs]
     made = [_decided(run) for run in runs]
@@ -129,6 +132,8 @@ def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     over = [_over_the_user(r, w.start_ms) for r in runs for w in r.played.said]
     kept = [not within(m.stray, e) for r, m in zip(runs, found, strict=True) for e in _of(r, "quiet")]
     minutes = [run.episode.ticks / 300 for run in runs]
+    results = [result for run in runs for result in _results(run)]
+    taken_up = [(arrived, read, at) for arrived, read, at in results if at is not None]
     return (
         mean("score", worth, seed=seed),
         ratio("decided", [h for h, _, _ in made], [h + m for h, m, _ in made], seed=seed),
@@ -136,25 +141,26 @@ def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         share("answered_and_woven", _fulfilled(found, lambda e: e.kind == "reply")),
         share("over_the_user", over),
         share("silent_after_cancel", kept),
-        *percentiles(
-            "result_to_speech", [ms for r, m in zip(runs, found, strict=True) for ms in _woven(r, m)]
-        ),
+        share("taken_up", [at is not None for *_, at in results]),
+        *percentiles("result_to_speech", [at - read for _, read, at in taken_up]),
+        *percentiles("arrival_to_speech", [at - arrived for arrived, _, at in taken_up]),
     )
 
 
-def _woven(run: Run, matches: Matches) -> Iterator[int]:
-    """Milliseconds from each result to its first word, where the user was silent."""
-    results = [read for read in run.episode.reads if read.channel is Channel.BACKGROUND]
-    for _, group in groupby(
-        enumerate(results), key=lambda item: item[1].tick - item[0]
-    ):  # in successive ticks
+def _results(run: Run) -> Iterator[tuple[int, int, int | None]]:
+    """When each result that met silence arrived, had been read, and was taken up, if it was."""
+    reads = [read for read in run.episode.reads if read.channel is Channel.BACKGROUND]
+    for _, group in groupby(enumerate(reads), key=lambda item: item[1].tick - item[0]):  # in successive ticks
         texts = [read for _, read in group]
+        arrived = start_ms(texts[0].tick)
         read_ms = start_ms(texts[0].tick + 1 + sum(len(read.text) for read in texts) // SLOW_CHARACTERS)
-        hits = (h for h in matches.hits if h.expected.kind == "reply" and h.at_ms >= start_ms(texts[-1].tick))
-        spoken = min((h.at_ms for h in hits), default=None)
+        next_word = min((w.start_ms for w in run.played.said if w.start_ms >= arrived), default=NEVER_MS)
+        until = max(read_ms, min(next_word, read_ms + TAKEN_UP_MS))
         spans = [(p.at_ms, p.end_ms) for p in run.episode.placed if p.who == 0]
-        if spoken is not None and not any(a < spoken and read_ms - CALM_MS < b for a, b in spans):
-            yield spoken - read_ms
+        spans += [(w.start_ms, w.end_ms) for w in run.played.said if w.start_ms < arrived]
+        off = any(e.start_ms <= arrived < e.end_ms for e in _of(run, "quiet"))
+        if not off and not any(a < until and arrived - CALM_MS < b for a, b in spans):
+            yield arrived, read_ms, next_word if arrived <= next_word <= until else None
 
 
 def _of(run: Run, kind: str) -> list[Expected]:

@@ -18,7 +18,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -39,7 +39,7 @@ from microturn.server.app import make_app
 from microturn.server.lobby import Lobby
 from microturn.server.serve import listen, make_server
 from microturn.server.sound import Ear, pcm16
-from microturn.streams import InteractionModel
+from microturn.streams import Floats, InteractionModel
 
 TICK_S = TICK_MS / 1000
 SOUND = pcm16(np.random.default_rng(0).normal(0, 0.05, HEAR_SAMPLES).astype(np.float32))
@@ -52,7 +52,6 @@ START = json.dumps({
         "microturn": {"ticks": True},
     },
 })  # fmt: skip
-HEARD = json.dumps({"type": "session.input_audio.append", "audio": base64.b64encode(SOUND).decode()})
 LAST_S = 2.0  # for the last answers
 AT_ONCE = 4  # of many short sessions
 Times = list[float]  # seconds
@@ -82,39 +81,44 @@ async def through_socket(url: str, ticks: int) -> Times:
     return times
 
 
-async def live(url: str, sessions: int, seconds: float, work: str = "client") -> tuple[int, int, Times]:
+async def live(
+    url: str, sessions: int, seconds: float, work: str = "client", said: Sequence[Floats] = ()
+) -> tuple[int, int, Times]:
     """How many were let in, how many ticks of sound had no answer, and how long the others waited for theirs.
 
-    `work` says who does what is delegated, "client" or "responses".
+    `work` says who does what is delegated, "client" or "responses"; `said` is what each hears, at 16 kHz, else noise.
     """
     async with AsyncExitStack() as stack:
         talks: list[asyncio.Task[tuple[int, Times]]] = []
-        for _ in range(sessions):
+        for number in range(sessions):
             line = await stack.enter_async_context(connect(url, compression=None))
             await line.send(START.replace('"client"', f'"{work}"'))
             if json.loads(await line.recv())["type"] != "session.started":
                 break
-            talks.append(asyncio.create_task(_talk(line, seconds)))
+            sound = pcm16(said[number]) if said else SOUND * round(seconds / TICK_S)
+            talks.append(asyncio.create_task(_talk(line, sound)))
             await asyncio.sleep(TICK_S / sessions)  # clients begin at different moments of a tick
         found = await asyncio.gather(*talks)
         return len(talks), sum(none for none, _ in found), [taken for _, times in found for taken in times]
 
 
-async def _talk(line: ClientConnection, seconds: float) -> tuple[int, Times]:
+async def _talk(line: ClientConnection, sound: bytes) -> tuple[int, Times]:
     """Ticks in which nothing came answer nothing, so the k-th of the others answers the k-th sound."""
     sent: Times = []
     came: Times = []
+    ticks = len(sound) // len(SOUND)
 
     async def send() -> None:
         began = time.perf_counter()
-        for tick in range(round(seconds / TICK_S)):
+        for tick in range(ticks):
+            audio = base64.b64encode(sound[tick * len(SOUND) : (tick + 1) * len(SOUND)]).decode()
             await asyncio.sleep(max(0.0, began + tick * TICK_S - time.perf_counter()))
             sent.append(time.perf_counter())
-            await line.send(HEARD)
+            await line.send(json.dumps({"type": "session.input_audio.append", "audio": audio}))
 
     sending = asyncio.create_task(send())
     with suppress(TimeoutError, ConnectionClosed):
-        async with asyncio.timeout(seconds + LAST_S):
+        async with asyncio.timeout(ticks * TICK_S + LAST_S):
             while not sending.done() or len(came) < len(sent):
                 event = json.loads(await line.recv())
                 if event["type"] == "session.tick" and not event["missed"]:

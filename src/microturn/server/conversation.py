@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -150,7 +149,7 @@ class Conversation:
             for perception, action in earlier:
                 beat = self._beat(perception, action)
                 self.beats.append(beat)
-                self.background.follow(beat.tick, perception, beat.events)
+                self.background.recent.follow(beat.tick, perception, beat.events)
                 read = (e.text for e in beat.events if e.channel is Channel.BACKGROUND)
                 results.extend(text for text in read if text)
             return self._engine.open(
@@ -293,14 +292,13 @@ class Conversation:
         if self.closed:
             return
         text = self.background.follow(beat.tick, beat.perception, beat.events)
-        for event in beat.events:
-            if event.type == "delegate":
-                self.background.delegate(f"dlg_{event.tick}")
-            elif event.type == "decision" and event.value == "cancel":
-                self.background.cancel()
         if text is not None:
-            with suppress(SessionClosed, ValueError):  # too much unread: the model has fallen far behind
+            try:
                 self.push_text(text.text, text.channel)
+            except SessionClosed:
+                pass
+            except ValueError:  # too much unread: the model has fallen far behind
+                self.background.inbox.put_back()
 
     def _end(self, error: Exception | None, reason: str = "") -> None:
         if self.closed is None:
