@@ -350,6 +350,7 @@ class BadEnd(asyncio.DatagramProtocol):
         self._chance, self.other = random.Random(seed), self
         self._peer: Any = None  # where packets come from
         self._number = self._newest = self.lost = self.overtaken = 0
+        self.deaf = False  # to data, not to sound
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.DatagramTransport, transport)
@@ -357,7 +358,7 @@ class BadEnd(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._peer = addr
         self._number += 1
-        if self._chance.random() < 0.05:
+        if self._chance.random() < 0.05 or (self.deaf and 20 <= data[0] < 64):  # as RFC 7983 tells them apart
             self.lost += 1
             return
         loop = asyncio.get_running_loop()
@@ -414,6 +415,11 @@ def test_a_line_that_loses_delays_and_reorders_is_talked_over() -> None:
             assert lost > 20
             assert overtaken > 20
             print(f"{lost} lost, {overtaken} overtaken, {missed} of {len(numbers)} ticks without sound")
+            ends[0].deaf = ends[1].deaf = True  # the end itself is lost at first
+            live.conversation.close("close_requested")
+            await asyncio.sleep(0.5)
+            ends[0].deaf = ends[1].deaf = False
+            await until(lambda: caller.got("session.closed"))
         await caller.connection.close()
         for end in ends:
             end.transport.close()

@@ -58,18 +58,13 @@ def captions(journal: Journal, stored: Stored) -> Iterator[str]:
     for event in events(journal, stored):
         if event.type not in ("hear", "say"):
             continue
-        who, begins, text = (
-            "user" if event.type == "hear" else "model",
-            start_ms(event.tick),
-            event.text or "",
-        )
+        who, begins = "user" if event.type == "hear" else "model", start_ms(event.tick)
         line = open_lines.get(who)
         if line and (begins - line[1] >= PAUSE_MS or begins - line[0] >= LONGEST_MS):
             yield _cue(who, *line)
             line = None
-        open_lines[who] = (
-            (line[0], end_ms(event.tick), line[2] + text) if line else (begins, end_ms(event.tick), text)
-        )
+        since, _, before = line or (begins, 0, "")
+        open_lines[who] = since, end_ms(event.tick), before + (event.text or "")
     for who, line in sorted(open_lines.items(), key=lambda item: item[1]):
         yield _cue(who, *line)
 
