@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
@@ -60,18 +59,6 @@ AT_ONCE = 4  # of many short sessions
 KNOCKS = 1000  # at the door of a full server
 TURNS, TURN_TICKS = 10, 50  # of what is added
 Times = list[float]  # seconds
-
-
-@dataclass
-class Cost:
-    times: Times = field(default_factory=list)
-    processor_s: float = 0.0  # of this process
-
-    @contextmanager
-    def spent(self) -> Iterator[None]:
-        began = time.process_time()
-        yield
-        self.processor_s += time.process_time() - began
 
 
 def straight(engine: Engine, ticks: int) -> Times:
@@ -186,12 +173,11 @@ def held_mb() -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "What the server adds to the engine, and how many sessions it keeps in time."
-    parser.add_argument("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
-    parser.add_argument("--sessions", default="1,8,16,32", help="live sessions at once; default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each load; default: %(default)s")
-    parser.add_argument(
-        "--churn", type=int, default=0, metavar="N", help="instead: N sessions that come and go (Linux)"
-    )
+    add = parser.add_argument
+    add("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
+    add("--sessions", default="1,8,16,32", help="live sessions at once; default: %(default)s")
+    add("--seconds", type=float, default=10.0, help="of each load; default: %(default)s")
+    add("--churn", type=int, default=0, metavar="N", help="instead: N sessions that come and go (Linux)")
 
 
 @contextmanager
@@ -244,17 +230,17 @@ def run(args: argparse.Namespace) -> int:
     loads = [int(part) for part in args.sessions.split(",") if part]
     with multiprocessing.get_context("spawn").Pool(1) as clients:
         with duplex(random_model(tiny()), 2) as (engine, url):
-            alone, added = Cost(), Cost()
+            alone, added, spent = Times(), Times(), 0.0
             for _ in range(TURNS):  # by turns, so that whatever else the machine does falls on both
-                with alone.spent():
-                    alone.times += straight(engine, TURN_TICKS)
-                with added.spent():
-                    added.times += clients.apply(client, ("added", url, TURN_TICKS))
+                began = time.process_time()
+                alone += straight(engine, TURN_TICKS)
+                middle = time.process_time()
+                added += clients.apply(client, ("added", url, TURN_TICKS))
+                spent += time.process_time() - middle - (middle - began)
         for share in (50, 99):
-            a, b = milliseconds(alone.times, share), milliseconds(added.times, share)
+            a, b = milliseconds(alone, share), milliseconds(added, share)
             print(f"p{share}: smallest model {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
-        cpu = 1000 * (added.processor_s - alone.processor_s) / len(added.times)
-        print(f"added processor time: {cpu:.2f} ms a tick of a session")
+        print(f"added processor time: {1000 * spent / len(added):.2f} ms a tick of a session")
         with duplex(load_model(args.model), max(loads, default=1)) as (_, url):
             full = 1
             for sessions in loads:

@@ -79,15 +79,12 @@ def _cue(who: str, begins: int, ends: int, text: str) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Stored sessions: list them, show one, take one out, or delete it."
-    parser.add_argument("what", choices=["list", "show", "export", "delete"])
-    parser.add_argument("id", nargs="?", metavar="ID")
-    parser.add_argument(
-        "--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--package", type=int, metavar="N", help="show what the background model was sent the Nth time"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="export to FILE.wav, .vtt or .jsonl")
+    add = parser.add_argument
+    add("what", choices=["list", "show", "export", "delete"])
+    add("id", nargs="?", metavar="ID")
+    add("--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s")
+    add("--package", type=int, metavar="N", help="show what the background model was sent the Nth time")
+    add("--out", type=Path, metavar="FILE", help="export to FILE.wav, .vtt or .jsonl")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -181,8 +181,7 @@ class Journal:
         )
 
     def add(self, id: str, added: Added) -> None:
-        what = msgspec.json.encode(added)
-        self._put("INSERT INTO added VALUES (?,?,?)", lambda: (id, added.tick, what))
+        self._put("INSERT INTO added VALUES (?,?,?)", lambda: (id, added.tick, msgspec.json.encode(added)))
 
     def end(self, id: str, reason: str) -> None:
         self._put("UPDATE sessions SET ended=?, reason=? WHERE id=?", lambda: (calendar_s(), reason, id))
@@ -270,8 +269,8 @@ class Journal:
         ]
 
     def added(self, id: str, until: int = LAST) -> list[Added]:
-        sql = "SELECT what FROM added WHERE session=? AND tick<=? ORDER BY rowid"
-        return [msgspec.json.decode(what, type=Added) for (what,) in self._read(sql, id, until)]
+        rows = self._read("SELECT what FROM added WHERE session=? AND tick<=? ORDER BY rowid", id, until)
+        return [msgspec.json.decode(what, type=Added) for (what,) in rows]
 
     def snapshot(self, id: str, until: int = LAST) -> tuple[int, bytes] | None:
         """The last snapshot at or before a tick, and the tick after which it was taken."""

@@ -114,11 +114,10 @@ def _open(engine: Engine, stored: Stored, state: bytes | None, see: Callable[[Ac
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run a stored session again and check that it does the same, to the bit."
-    parser.add_argument("id", metavar="ID")
-    parser.add_argument("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
-    parser.add_argument(
-        "--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s"
-    )
+    add = parser.add_argument
+    add("id", metavar="ID")
+    add("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
+    add("--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -253,8 +253,7 @@ class Peer:
                     return
                 channel.send(event.decode())
             async with asyncio.timeout(LAST_S):
-                line = channel.transport
-                while channel.bufferedAmount or any(getattr(line, queue) for queue in UNHEARD):
+                while channel.bufferedAmount or any(getattr(channel.transport, name) for name in UNHEARD):
                     await asyncio.sleep(0.02)
 
     # ---- in ----
