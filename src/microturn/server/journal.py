@@ -290,7 +290,8 @@ class Journal:
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:
-    return Stored(*row[:5], msgspec.msgpack.decode(row[5], type=Start), *row[6:])
+    id, began, ended, reason, model, start, *rest = row
+    return Stored(id, began, ended, reason, model, msgspec.msgpack.decode(start, type=Start), *rest)
 
 
 @dataclass(frozen=True)
