@@ -38,7 +38,7 @@ from microturn.model.config import tiny
 from microturn.model.interaction import random_model
 from microturn.server.app import make_app
 from microturn.server.lobby import Lobby
-from microturn.server.serve import listen, make_server
+from microturn.server.serve import listen, make_server, settle
 from microturn.server.sound import Ear, pcm16
 from microturn.streams import InteractionModel
 
@@ -242,12 +242,14 @@ def run(args: argparse.Namespace) -> int:
             print(f"p{share}: smallest model {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
         print(f"added processor time: {1000 * spent / len(added):.2f} ms a tick of a session")
         with duplex(load_model(args.model), max(loads, default=1)) as (_, url):
+            settle()
             full = 1
             for sessions in loads:
                 let_in, none, times = clients.apply(client, ("live", events_of(url), sessions, args.seconds))
                 print(f"{let_in} of {sessions} live: {spread(times)}, {none} unanswered")
                 full = max(full, let_in)
         with duplex(load_model(args.model), full) as (_, url):
+            settle()
             times, inside = clients.apply(client, ("busy", url, events_of(url), full, args.seconds))
             print(
                 f"busy, {len(times)} times in {args.seconds:g} s: p50 {milliseconds(times, 50):.1f} ms, "

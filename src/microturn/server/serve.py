@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         async with connect.open_background(background) as lobby.background, ending(lobby):
             forgetting = asyncio.create_task(forget(journal, args.keep_days))
             host = "localhost" if is_loopback(args.host) else args.host
+            settle()
             print(f"{args.model}: http{'s' if args.cert else ''}://{host}:{args.port}", flush=True)
             yield
             forgetting.cancel()
@@ -120,6 +121,12 @@ def _keys(args: argparse.Namespace) -> tuple[Key, ...]:
     if not is_loopback(args.host) and not keys:
         raise ValueError(f"--host {args.host} lets other machines in: first --keys FILE --new-key NAME")
     return keys
+
+
+def settle() -> None:
+    """What has been loaded by now stays: to look through it for garbage took 150 ms, in which nothing moved."""
+    gc.collect()
+    gc.freeze()
 
 
 async def forget(journal: Journal, days: float) -> None:
@@ -145,9 +152,6 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def make_server(app: Starlette, cert: Path | None = None, key: Path | None = None) -> uvicorn.Server:
-    """Called when everything has been loaded."""
-    gc.collect()
-    gc.freeze()  # to look through the model for garbage took 150 ms at a time, in which nothing moved
     config = uvicorn.Config(
         app, ws=Lingering, ws_max_size=Limits.message, ws_per_message_deflate=False,
         ws_ping_interval=10.0, ws_ping_timeout=10.0, access_log=False, log_config=None, server_header=False,
