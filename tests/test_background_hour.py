@@ -55,7 +55,7 @@ async def live_through(
             rng = np.random.default_rng(0)
             for tick in range(TICKS + 10 * TICKS_PER_SECOND):
                 if tick % EVERY == ASKED and tick < TICKS:
-                    talk.push_text(f"what is {tick} times {tick + 1}", Channel.TYPED)
+                    talk.session.push_text(f"what is {tick} times {tick + 1}", Channel.TYPED)
                 if tick in (TICKS // 5, TICKS):
                     held.append(rss_mb())
                 await talk.push_audio(rng.normal(0, 1e-4, HEAR_SAMPLES).astype(np.float32))

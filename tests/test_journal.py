@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from websockets.sync.client import connect
 
 from echo_model import EchoModel
-from microturn.background import Background, ContextPackage, Kind, Piece, State
+from microturn.background import Background, ContextPackage, Function, Functions, Kind, Piece, State
 from microturn.cli import main
 from microturn.clock import VirtualClock
 from microturn.engine import Engine, Pace
+from microturn.events import Event
 from microturn.model.config import tiny
 from microturn.model.interaction import random_model
 from microturn.server.access import ANYBODY
@@ -187,7 +188,7 @@ def test_what_was_delegated_is_kept_with_its_package_and_shown(
         engine.start()
         lobby = Lobby(engine, journal=journal, background=lambda pace: Background(pace, Worker()))
         talk = await lobby.begin(Start(pace=Pace.DRIVEN, store=True, responses=True))
-        talk.push_text("rain", Channel.TYPED)
+        talk.session.push_text("rain", Channel.TYPED)
         for _ in range(30):
             await talk.push_audio(np.zeros(3200, np.float32))
             assert await talk.next_beat()
@@ -308,3 +309,62 @@ def test_work_that_was_open_when_the_server_went_is_begun_anew(journal: Journal)
 
     asyncio.run(main_())
     assert began == ["dlg_10", "dlg_10"]
+
+
+def test_what_a_client_gave_to_the_background_model_is_there_after_a_crash_and_in_a_fork(
+    journal: Journal,
+) -> None:
+    weather, told = Function("weather", "", {"type": "object"}), Event("read", 0, channel=Channel.TYPED)
+
+    async def main_() -> None:
+        id = ""
+        for turn in range(3):
+            engine = Engine(EchoModel(), slots=2)
+            engine.start()
+            lobby = Lobby(
+                engine, journal=journal, background=lambda pace: Background(pace, functions=Functions())
+            )
+            if turn == 0:
+                talk = await lobby.begin(Start(pace=Pace.DRIVEN, store=True, responses=True))
+                id = talk.id
+            else:
+                talk = await (lobby.resume(id, ANYBODY) if turn == 1 else lobby.fork(id, ANYBODY, 1000))
+                lines = [
+                    (line.start_ms, line.text) for line in talk.background.recent.lines if line.who == "typed"
+                ]
+                assert lines == [(800, "warm"), (1600, "cold")][: 3 - turn]
+                assert talk.background.functions is not None
+                assert talk.background.functions.offered == (weather,)
+            for tick in range(10):
+                if turn == 0 and tick in (5, 9):
+                    talk.add(replace(told, text="warm" if tick == 5 else "cold"))
+                    talk.add(functions=(weather,))
+                await talk.push_audio(np.zeros(3200, np.float32))
+                assert await talk.next_beat()
+            await asyncio.to_thread(journal.flush)
+            engine.close()  # without a word to the conversation
+
+    asyncio.run(main_())
+
+
+def test_words_that_were_not_played_are_not_in_the_package() -> None:
+    """The listener plays 400 ms late: what the model said last is not there yet, and is never if it yields."""
+
+    async def main_() -> None:
+        engine = Engine(Decided(dict.fromkeys(range(12), Decision.SPEAK)), slots=1)
+        engine.start()
+        talk = await Lobby(engine).begin(Start(pace=Pace.DRIVEN))
+        words: list[str] = []
+        for tick in range(16):
+            await talk.push_audio(np.full(3200, 0.1, np.float32))
+            beat = await talk.next_beat()
+            assert beat
+            words.append(beat.text("say"))
+            if tick == 5:
+                talk.played(talk.now_ms - 400)
+        said = "".join(line.text for line in talk.background.recent.lines if line.who == "model")
+        assert words[11]
+        assert said.split() == "".join(words[:11]).split()
+        engine.close()
+
+    asyncio.run(main_())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -47,6 +48,14 @@ from serving import Served, served
 from test_server_live_events import FUZZ, WELCOME, hostile
 
 PER_TICK = SPEAK_SAMPLES // FRAME
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine(Actor(), slots=2)
+    engine.start()
+    yield engine
+    engine.close()
 
 
 def spoken(tick: int, value: float) -> Action:
@@ -160,10 +169,8 @@ def test_film_that_is_too_large_is_not_decoded() -> None:
     assert seen == [0, 1, 4, 5]
 
 
-def test_a_message_too_large_or_too_many_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_too_large_or_too_many_is_answered(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rtc, "MESSAGES", 5)
-    engine = Engine(Actor(), slots=1)
-    engine.start()
 
     async def call() -> None:
         caller, _ = await connect(Lobby(engine, limits=Limits(message=100)))
@@ -176,7 +183,6 @@ def test_a_message_too_large_or_too_many_is_answered(monkeypatch: pytest.MonkeyP
         await until(lambda: not rtc._peers)
 
     asyncio.run(call())
-    engine.close()
 
 
 def test_there_is_still_a_buffer_where_ours_is_put() -> None:
@@ -350,6 +356,7 @@ class BadEnd(asyncio.DatagramProtocol):
         self._chance, self.other = random.Random(seed), self
         self._peer: Any = None  # where packets come from
         self._number = self._newest = self.lost = self.overtaken = 0
+        self.deaf = False  # to data, not to sound
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.DatagramTransport, transport)
@@ -357,7 +364,7 @@ class BadEnd(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._peer = addr
         self._number += 1
-        if self._chance.random() < 0.05:
+        if self._chance.random() < 0.05 or (self.deaf and 20 <= data[0] < 64):  # as RFC 7983 tells them apart
             self.lost += 1
             return
         loop = asyncio.get_running_loop()
@@ -414,6 +421,11 @@ def test_a_line_that_loses_delays_and_reorders_is_talked_over() -> None:
             assert lost > 20
             assert overtaken > 20
             print(f"{lost} lost, {overtaken} overtaken, {missed} of {len(numbers)} ticks without sound")
+            ends[0].deaf = ends[1].deaf = True  # the end itself is lost at first
+            live.conversation.close("close_requested")
+            await asyncio.sleep(0.5)
+            ends[0].deaf = ends[1].deaf = False
+            await until(lambda: caller.got("session.closed"))
         await caller.connection.close()
         for end in ends:
             end.transport.close()
@@ -423,10 +435,7 @@ def test_a_line_that_loses_delays_and_reorders_is_talked_over() -> None:
     engine.close()
 
 
-def test_a_conversation_outlives_its_peer_for_a_while() -> None:
-    engine = Engine(Actor(), slots=2)
-    engine.start()
-
+def test_a_conversation_outlives_its_peer_for_a_while(engine: Engine) -> None:
     async def call() -> None:
         lobby = Lobby(engine)
         caller, live = await connect(lobby)
@@ -439,13 +448,12 @@ def test_a_conversation_outlives_its_peer_for_a_while() -> None:
         resumed.close("close_requested")
 
     asyncio.run(call())
-    engine.close()
 
 
-def test_the_model_is_told_of_sound_that_was_not_played(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_is_told_of_sound_that_was_not_played(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rtc, "MOST", 5)
-    engine = Engine(Actor(), slots=2)
-    engine.start()
 
     async def call() -> None:
         caller, live = await connect(Lobby(engine))
@@ -457,13 +465,9 @@ def test_the_model_is_told_of_sound_that_was_not_played(monkeypatch: pytest.Monk
         await until(lambda: not rtc._peers)
 
     asyncio.run(call())
-    engine.close()
 
 
-def test_a_server_that_stops_lets_its_peers_go_at_once() -> None:
-    engine = Engine(Actor(), slots=2)
-    engine.start()
-
+def test_a_server_that_stops_lets_its_peers_go_at_once(engine: Engine) -> None:
     async def call() -> None:
         lobby = Lobby(engine)
         async with ending(lobby):
@@ -475,7 +479,6 @@ def test_a_server_that_stops_lets_its_peers_go_at_once() -> None:
         await caller.connection.close()
 
     asyncio.run(call())
-    engine.close()
 
 
 class Stun(asyncio.DatagramProtocol):
@@ -491,10 +494,7 @@ class Stun(asyncio.DatagramProtocol):
         self._transport.sendto(bytes(told), addr)
 
 
-def test_an_address_that_a_stun_server_tells_is_offered() -> None:
-    engine = Engine(Actor(), slots=1)
-    engine.start()
-
+def test_an_address_that_a_stun_server_tells_is_offered(engine: Engine) -> None:
     async def call() -> None:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_datagram_endpoint(Stun, ("127.0.0.1", 0))
@@ -508,7 +508,6 @@ def test_an_address_that_a_stun_server_tells_is_offered() -> None:
         transport.close()
 
     asyncio.run(call())
-    engine.close()
 
 
 @pytest.mark.parametrize(
@@ -525,10 +524,7 @@ def test_a_way_of_no_use_is_refused_in_one_line(given: str) -> None:
 
 
 @pytest.mark.parametrize("offer", ["", "v=0", "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"])
-def test_an_offer_of_no_use_is_refused_in_one_line(offer: str) -> None:
-    engine = Engine(Actor(), slots=1)
-    engine.start()
-
+def test_an_offer_of_no_use_is_refused_in_one_line(engine: Engine, offer: str) -> None:
     async def call() -> None:
         lobby = Lobby(engine)
         live = await open_live(lobby)
@@ -537,4 +533,3 @@ def test_an_offer_of_no_use_is_refused_in_one_line(offer: str) -> None:
         assert "\n" not in str(refused.value)
 
     asyncio.run(call())
-    engine.close()

@@ -98,7 +98,7 @@ async def test_text_is_refused_with_a_reason() -> None:
             await socket.send("hello")
             assert await closed(socket) == (
                 1003,
-                "this socket carries PCM16 in binary messages; text belongs to /v1/live/sessions",
+                "this socket carries PCM16 in binary messages; text is for /v1/live/sessions",
             )
 
 
@@ -110,6 +110,8 @@ async def test_text_is_refused_with_a_reason() -> None:
         ("/v1/echo/duplex?colour=red", 400, "unknown parameter colour"),
         ("/v1/echo/duplex?voice=mine", 400, "no voice 'mine': known are none"),
         ("/v1/echo/duplex?pace=slow", 400, "pace"),
+        ("/v1/echo/duplex?eagerness=1e308", 400, "eagerness must be from -100 to 100, not 1e+308"),
+        ("/v1/echo/duplex?eagerness=nan", 400, "eagerness must be from -100 to 100, not nan"),
     ],
 )
 async def test_what_cannot_be_had_is_refused_before_the_handshake(path: str, status: int, word: str) -> None:

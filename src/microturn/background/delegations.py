@@ -125,9 +125,9 @@ class Background:
             elif delegation.state is State.OPEN and self.backend is not None:
                 self._begin(self.backend, delegation, lambda package: package)
 
-    def add(self, event: Event, text: str) -> None:
+    def add(self, event: Event) -> None:
         """What a client adds to the conversation for the backend alone."""
-        self.recent.read([replace(event, tick=self.recent.tick, text=clean(text))])
+        self.recent.read([replace(event, tick=self.recent.tick, text=clean(event.text or ""))])
 
     def append(self, piece: Piece) -> None:
         """What a client says about a delegation of its own, or, without a delegation, for the model to know."""

@@ -78,7 +78,8 @@ async def opened(sound: Path, film: Path) -> AsyncIterator[Any]:
     ]  # fmt: skip
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=chromium(), args=flags)
-        context = await browser.new_context(permissions=["microphone", "camera"])
+        # drawn 5 times a second, not 60: in software that takes time which the sound needs
+        context = await browser.new_context(permissions=["microphone", "camera"], reduced_motion="reduce")
         page = await context.new_page()
         await page.add_init_script(files("microturn.bench").joinpath("tap.js").read_text("utf-8"))
         try:

@@ -4,7 +4,7 @@ Four things, over loopback WebSockets whose clients live in a process of their o
   added    a whole tick in, its answer out, one session, driven: over the socket less straight at the engine
            (of the smallest model, because it does not depend on the model);
   live     sessions at once that send a tick every 200 ms (Live events): from sending one to the answer to it;
-  busy     how long a full engine takes to say so;
+  busy     how long a full server takes to say so, a thousand times, and what those inside feel of it;
   churn    what the process holds in memory after some of many short sessions, and after all of them.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import gc
 import json
 import multiprocessing
 import os
@@ -37,7 +38,7 @@ from microturn.model.config import tiny
 from microturn.model.interaction import random_model
 from microturn.server.app import make_app
 from microturn.server.lobby import Lobby
-from microturn.server.serve import listen, make_server
+from microturn.server.serve import listen, make_server, settle
 from microturn.server.sound import Ear, pcm16
 from microturn.streams import Floats, InteractionModel
 
@@ -54,6 +55,8 @@ START = json.dumps({
 })  # fmt: skip
 LAST_S = 2.0  # for the last answers
 AT_ONCE = 4  # of many short sessions
+KNOCKS = 1000  # at the door of a full server
+TURNS, TURN_TICKS = 10, 50  # of what is added
 Times = list[float]  # seconds
 
 
@@ -128,18 +131,19 @@ async def _talk(line: ClientConnection, sound: bytes) -> tuple[int, Times]:
     return len(sent) - len(came), times[TICKS_PER_SECOND:]
 
 
-async def refusals(url: str, slots: int, count: int = 20) -> Times:
-    times = []
-    async with AsyncExitStack() as stack:
+async def busy(url: str, events: str, sessions: int, seconds: float) -> tuple[Times, Times]:
+    """How long each of many at the door waited to be refused, and those inside for their answers meanwhile."""
+    inside = asyncio.create_task(live(events, sessions, seconds + 2))
+    await asyncio.sleep(2.0)
+    times, began = [], time.perf_counter()
+    for number in range(KNOCKS):
+        await asyncio.sleep(max(0.0, began + number * seconds / KNOCKS - time.perf_counter()))
+        asked = time.perf_counter()
         with suppress(InvalidStatus):
-            for _ in range(slots):
-                await stack.enter_async_context(connect(url))
-        for _ in range(count):
-            began = time.perf_counter()
-            with suppress(InvalidStatus):
-                await stack.enter_async_context(connect(url))
-            times.append(time.perf_counter() - began)
-    return times
+            async with connect(url):
+                continue  # there was a place left
+        times.append(time.perf_counter() - asked)
+    return times, (await inside)[2]
 
 
 async def come_and_go(url: str, sessions: int) -> int:
@@ -161,7 +165,8 @@ async def come_and_go(url: str, sessions: int) -> int:
 
 def client(what: str, *given: Any) -> Any:
     """Runs in the process of the clients."""
-    tasks = {"added": through_socket, "live": live, "busy": refusals, "churn": come_and_go}
+    gc.freeze()  # its own pauses are nobody's waiting
+    tasks = {"added": through_socket, "live": live, "busy": busy, "churn": come_and_go}
     return asyncio.run(tasks[what](*given))  # type: ignore[operator]
 
 
@@ -172,12 +177,11 @@ def held_mb() -> float:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "What the server adds to the engine, and how many sessions it keeps in time."
-    parser.add_argument("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
-    parser.add_argument("--sessions", default="1,8,16,32", help="live sessions at once; default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each load; default: %(default)s")
-    parser.add_argument(
-        "--churn", type=int, default=0, metavar="N", help="instead: N sessions that come and go (Linux)"
-    )
+    add = parser.add_argument
+    add("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
+    add("--sessions", default="1,8,16,32", help="live sessions at once; default: %(default)s")
+    add("--seconds", type=float, default=10.0, help="of each load; default: %(default)s")
+    add("--churn", type=int, default=0, metavar="N", help="instead: N sessions that come and go (Linux)")
 
 
 @contextmanager
@@ -218,11 +222,8 @@ def churn(clients: Pool, sessions: int) -> None:
             held.append(held_mb())
     spent = time.perf_counter() - began
     print(f"{answered} of {-(-sessions // 10) * 10} sessions answered in {spent:.0f} s")
-    print(
-        "memory after each tenth (MB): "
-        + ", ".join(f"{mb:.0f}" for mb in held[1:])
-        + f"; before {held[0]:.0f}"
-    )
+    tenths = ", ".join(f"{mb:.0f}" for mb in held[1:])
+    print(f"memory after each tenth (MB): {tenths}; before {held[0]:.0f}")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -231,31 +232,46 @@ def run(args: argparse.Namespace) -> int:
             churn(clients, args.churn)
         return 0
     loads = [int(part) for part in args.sessions.split(",") if part]
-    ticks = round(args.seconds * TICKS_PER_SECOND)
     with multiprocessing.get_context("spawn").Pool(1) as clients:
-        with duplex(random_model(tiny()), 1) as (engine, url):
-            marks = [time.process_time()]
-            alone = straight(engine, ticks)
-            marks.append(time.process_time())
-            added = clients.apply(client, ("added", url, ticks))
-            marks.append(time.process_time())
+        with duplex(random_model(tiny()), 2) as (engine, url):
+            alone, added, spent = Times(), Times(), 0.0
+            for _ in range(TURNS):  # by turns, so that whatever else the machine does falls on both
+                began = time.process_time()
+                alone += straight(engine, TURN_TICKS)
+                middle = time.process_time()
+                added += clients.apply(client, ("added", url, TURN_TICKS))
+                spent += time.process_time() - middle - (middle - began)
         for share in (50, 99):
             a, b = milliseconds(alone, share), milliseconds(added, share)
             print(f"p{share}: smallest model {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
-        cpu = 1000 * (marks[2] - 2 * marks[1] + marks[0]) / ticks
-        print(f"added processor time: {cpu:.2f} ms a tick of a session")
-        with duplex(load_model(args.model), max(loads, default=1)) as (engine, url):
-            events = url.replace(f"{engine.spec.name}/duplex", "live/sessions")
+        print(f"added processor time: {1000 * spent / len(added):.2f} ms a tick of a session")
+        with duplex(load_model(args.model), max(loads, default=1)) as (_, url):
+            settle()
+            full = 1
             for sessions in loads:
-                let_in, none, times = clients.apply(client, ("live", events, sessions, args.seconds))
-                late = sum(taken > TICK_S for taken in times)
-                spread = f"p50 {milliseconds(times, 50):.0f} ms, p99 {milliseconds(times, 99):.0f} ms"
-                print(
-                    f"{let_in} of {sessions} live: {spread}, {late} of {len(times)} late, {none} unanswered"
-                )
-            busy = clients.apply(client, ("busy", url, engine.slots.count))
-            print(f"busy after {1000 * max(busy):.1f} ms at most")
+                let_in, none, times = clients.apply(client, ("live", events_of(url), sessions, args.seconds))
+                print(f"{let_in} of {sessions} live: {spread(times)}, {none} unanswered")
+                full = max(full, let_in)
+        with duplex(load_model(args.model), full) as (_, url):
+            settle()
+            times, inside = clients.apply(client, ("busy", url, events_of(url), full, args.seconds))
+            print(
+                f"busy, {len(times)} times in {args.seconds:g} s: p50 {milliseconds(times, 50):.1f} ms, "
+                f"p99 {milliseconds(times, 99):.1f} ms, {1000 * max(times):.1f} ms at most, "
+                f"{1000 * times[-1]:.1f} ms the last; the {full} inside meanwhile: {spread(inside)}"
+            )
     return 0
+
+
+def events_of(url: str) -> str:
+    """The Live address of the server that this duplex socket belongs to."""
+    return f"{url.partition('/v1/')[0]}/v1/live/sessions"
+
+
+def spread(times: Times) -> str:
+    late = sum(taken > TICK_S for taken in times)
+    p50, p99 = milliseconds(times, 50), milliseconds(times, 99)
+    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, {late} of {len(times)} late"
 
 
 def milliseconds(times: Times, share: int) -> float:

@@ -23,26 +23,7 @@ from microturn.client.live import Session, live
 from microturn.client.sound import NoSound, Silence, Sound, open_sound
 
 __all__ = [
-    "Audio",
-    "Closed",
-    "Delegated",
-    "Event",
-    "Failed",
-    "Heard",
-    "Line",
-    "NoSound",
-    "Notice",
-    "Refused",
-    "Said",
-    "Session",
-    "Silence",
-    "Sound",
-    "Started",
-    "Tick",
-    "Working",
-    "converse",
-    "duplex",
-    "live",
-    "open_sound",
+    "Audio", "Closed", "Delegated", "Event", "Failed", "Heard", "Line", "NoSound", "Notice", "Refused", "Said",
+    "Session", "Silence", "Sound", "Started", "Tick", "Working", "converse", "duplex", "live", "open_sound",
     "typed_lines",
-]
+]  # fmt: skip

@@ -84,14 +84,8 @@ async def duplex(
     key: str = "",
 ) -> AsyncIterator[Line]:
     """A conversation that is nothing but sound. There is nothing to come back to when the line is lost."""
-    options = {
-        "rate": rate,
-        "pace": pace,
-        "instructions": instructions,
-        "eagerness": eagerness,
-        "voice": voice,
-    }
-    where = address(url, "/v1/microturn/duplex", **options)
+    asked = {"rate": rate, "pace": pace, "instructions": instructions, "eagerness": eagerness, "voice": voice}
+    where = address(url, "/v1/microturn/duplex", **asked)
     socket = await open_socket(where, key)
     try:
         yield Line(socket)

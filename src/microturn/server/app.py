@@ -128,11 +128,10 @@ class Routes:
         try:
             rtc = importlib.import_module("microturn.server.rtc")
             sdp: str = await rtc.answer(self._lobby, live.conversation, live, wanted.transport.sdp)
-        except ValueError as error:
+        except BaseException as error:
             live.conversation.close("connection_lost")
-            raise LiveError("invalid_value", str(error), "transport.sdp") from None
-        except BaseException:
-            live.conversation.close("connection_lost")
+            if isinstance(error, ValueError):
+                raise LiveError("invalid_value", str(error), "transport.sdp") from None
             raise
         answer = {"session": {"id": live.conversation.id}, "transport": {"type": "webrtc", "sdp": sdp}}
         return JSONResponse(answer, 201)

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from microturn.background import Background
+from microturn.background import Background, Function
 from microturn.background.connect import NewBackground
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, TICKS_PER_SECOND, end_ms
 from microturn.engine import Engine, Pace, Session, SessionClosed
 from microturn.events import Event, EventLog
 from microturn.server.access import Bucket
 from microturn.server.sound import pcm16, unpcm16
-from microturn.streams import Action, Bytes, Channel, Floats, Perception, TextIn
+from microturn.streams import Action, Channel, Decision, Floats, Perception, TextIn
 
 if TYPE_CHECKING:
     from microturn.server.journal import Journal
@@ -33,6 +33,7 @@ RESENT_TICKS = 5 * TICKS_PER_SECOND  # kept for a connection that comes back
 FASTEST, BURST_S = 1.5, 10.0  # seconds of live sound that may come in a second, and at once
 AHEAD = 2  # ticks that a driven conversation is pushed ahead of its answers
 SNAPSHOT_TICKS = 60 * TICKS_PER_SECOND  # of a stored conversation
+MOST_BEHIND_MS = 10_000  # that a listener's word is taken for
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,15 @@ class Closed:
     error: Exception | None = None
 
 
+@dataclass(frozen=True)
+class Added:
+    """What a client gave to the background model alone after a tick: something told, or functions to be called."""
+
+    tick: int
+    told: Event | None = None
+    functions: tuple[Function, ...] | None = None
+
+
 # of Beat, Heard, Closed, background's Delegation, Piece and Over, or a dialect's own note
 Watcher = Callable[[object], None]
 
@@ -115,7 +125,7 @@ class Conversation:
         self.beats: deque[Beat] = deque(maxlen=RESENT_TICKS)
         self.expires_at = 0  # seconds since 1970
         self.before_s = 0.0  # of conversation, until the server was started anew
-        self.played_ms = 0  # up to where the listener says to have played
+        self.behind_ms = 0  # by which what is sent is played later, as the listener says
         self.session: Session
         self.background = (background if background and start.responses else Background)(
             lambda text: len(engine.tokenizer.pack(text, engine.spec.read_pieces))
@@ -127,6 +137,7 @@ class Conversation:
         self._pace = Bucket(FASTEST, BURST_S, engine.clock)
         self._journal = journal
         self._log = EventLog(engine.spec.lead_ticks)
+        self._unplayed: deque[Event] = deque()  # words that were sent
         self._perception = Perception()
         self.waiting: Beat | None = None  # not taken yet
         self._there, self._moved = asyncio.Event(), asyncio.Event()
@@ -135,7 +146,7 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
 
     async def begin(
-        self, restore: bytes | None = None, earlier: Iterable[tuple[Perception, Action]] = ()
+        self, restore: bytes | None = None, earlier: Iterable[tuple[Perception, Action] | Added] = ()
     ) -> None:
         """A session, or what one became: its state, and what happened `earlier`, before a restart or a fork.
 
@@ -146,10 +157,13 @@ class Conversation:
         results: list[str] = []  # that the model has read
 
         def open_session() -> Session:
-            for perception, action in earlier:
-                beat = self._beat(perception, action)
+            for past in earlier:
+                if isinstance(past, Added):
+                    self._take(past)
+                    continue
+                beat = self._beat(*past)
                 self.beats.append(beat)
-                self.background.recent.follow(beat.tick, perception, beat.events)
+                self.background.recent.follow(beat.tick, beat.perception, beat.events)
                 read = (e.text for e in beat.events if e.channel is Channel.BACKGROUND)
                 results.extend(text for text in read if text)
             return self._engine.open(
@@ -199,12 +213,22 @@ class Conversation:
         if rest := -self._pushed % HEAR_SAMPLES:
             await self.push_audio(np.zeros(rest, np.float32))
 
-    def push_frame(self, frame: Bytes) -> None:
-        self.session.push_frame(frame)
+    def add(self, told: Event | None = None, functions: tuple[Function, ...] | None = None) -> None:
+        """Something for the background model alone."""
+        added = Added(self.background.recent.tick, told, functions)
+        self._take(added)
+        if self._journal is not None:
+            self._journal.add(self.id, added)
 
-    def push_text(self, text: str, channel: Channel) -> None:
-        """Raises ValueError when too much is unread."""
-        self.session.push_text(text, channel)
+    def _take(self, added: Added) -> None:
+        if added.told is not None:
+            self.background.add(added.told)
+        if added.functions is not None and self.background.functions is not None:
+            self.background.functions.offered = added.functions
+
+    def played(self, until_ms: int) -> None:
+        """The listener has played all up to this moment. What it plays later the background model knows later."""
+        self.behind_ms = min(max(0, self.now_ms - until_ms), MOST_BEHIND_MS)
 
     # ---- what goes out ----
 
@@ -291,7 +315,7 @@ class Conversation:
         """Hand over what the model delegates, and hand it what came back."""
         if self.closed:
             return
-        text = self.background.follow(beat.tick, beat.perception, beat.events)
+        text = self.background.follow(beat.tick, beat.perception, self._played(beat))
         if text is not None:
             try:
                 self.push_text(text.text, text.channel)
@@ -299,6 +323,16 @@ class Conversation:
                 pass
             except ValueError:  # too much unread: the model has fallen far behind
                 self.background.inbox.put_back()
+
+    def _played(self, beat: Beat) -> list[Event]:
+        """The tick's events, and of what is said that which is played by now. A model that yields drops the rest."""
+        events = [event for event in beat.events if event.type != "say"]
+        self._unplayed += [event for event in beat.events if event.type == "say"]
+        while self._unplayed and end_ms(self._unplayed[0].tick) <= end_ms(beat.tick) - self.behind_ms:
+            events.append(self._unplayed.popleft())
+        if beat.action.decision is Decision.LISTEN:
+            self._unplayed.clear()
+        return events
 
     def _end(self, error: Exception | None, reason: str = "") -> None:
         if self.closed is None:

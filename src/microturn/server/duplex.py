@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from microturn.engine import Pace, SessionClosed
 from microturn.server.access import Key
 from microturn.server.conversation import Conversation, Start, TooFast
+from microturn.server.live_events import EAGEREST
 from microturn.server.lobby import Lobby
 from microturn.server.sound import RATES, Ear, Mouth
 
@@ -35,6 +36,8 @@ def options(query: QueryParams) -> tuple[Start, int]:
         raise ValueError(f"rate, eagerness or pace cannot be read: {error}") from None
     if rate not in RATES:
         raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {rate}")
+    if not -EAGEREST <= eagerness <= EAGEREST:
+        raise ValueError(f"eagerness must be from {-EAGEREST} to {EAGEREST}, not {eagerness:g}")
     # nobody at the other end of this socket could do delegated work
     voice = query.get("voice", "")
     start = Start(query.get("instructions", ""), eagerness=eagerness, voice=voice, pace=pace, responses=True)
@@ -80,9 +83,7 @@ async def _listen(socket: WebSocket, conversation: Conversation, ear: Ear) -> No
             raise WebSocketDisconnect
         data = message.get("bytes")
         if data is None:
-            raise ValueError(
-                "this socket carries PCM16 in binary messages; text belongs to /v1/live/sessions"
-            )
+            raise ValueError("this socket carries PCM16 in binary messages; text is for /v1/live/sessions")
         if not data:
             if conversation.start.pace is Pace.DRIVEN:
                 return await conversation.end_audio()

@@ -58,18 +58,13 @@ def captions(journal: Journal, stored: Stored) -> Iterator[str]:
     for event in events(journal, stored):
         if event.type not in ("hear", "say"):
             continue
-        who, begins, text = (
-            "user" if event.type == "hear" else "model",
-            start_ms(event.tick),
-            event.text or "",
-        )
+        who, begins = "user" if event.type == "hear" else "model", start_ms(event.tick)
         line = open_lines.get(who)
         if line and (begins - line[1] >= PAUSE_MS or begins - line[0] >= LONGEST_MS):
             yield _cue(who, *line)
             line = None
-        open_lines[who] = (
-            (line[0], end_ms(event.tick), line[2] + text) if line else (begins, end_ms(event.tick), text)
-        )
+        since, _, before = line or (begins, 0, "")
+        open_lines[who] = since, end_ms(event.tick), before + (event.text or "")
     for who, line in sorted(open_lines.items(), key=lambda item: item[1]):
         yield _cue(who, *line)
 
@@ -84,15 +79,12 @@ def _cue(who: str, begins: int, ends: int, text: str) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Stored sessions: list them, show one, take one out, or delete it."
-    parser.add_argument("what", choices=["list", "show", "export", "delete"])
-    parser.add_argument("id", nargs="?", metavar="ID")
-    parser.add_argument(
-        "--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--package", type=int, metavar="N", help="show what the background model was sent the Nth time"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="export to FILE.wav, .vtt or .jsonl")
+    add = parser.add_argument
+    add("what", choices=["list", "show", "export", "delete"])
+    add("id", nargs="?", metavar="ID")
+    add("--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s")
+    add("--package", type=int, metavar="N", help="show what the background model was sent the Nth time")
+    add("--out", type=Path, metavar="FILE", help="export to FILE.wav, .vtt or .jsonl")
 
 
 def run(args: argparse.Namespace) -> int:

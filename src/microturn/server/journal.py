@@ -26,7 +26,7 @@ from microturn.background import ContextPackage, Delegation, State
 from microturn.background.delegations import RESULTS
 from microturn.clock import TICKS_PER_SECOND, Clock, WallClock, calendar_s
 from microturn.engine.stats import Histogram
-from microturn.server.conversation import Start
+from microturn.server.conversation import Added, Start
 from microturn.server.sound import pcm16, unpcm16
 from microturn.streams import Action, Channel, Decision, Perception, TextIn
 
@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS snapshots (
   session TEXT, tick INT, state BLOB, PRIMARY KEY (session, tick));
 CREATE TABLE IF NOT EXISTS delegations (
   session TEXT, id TEXT, at_ms INT, state TEXT, waits INT, results BLOB, package BLOB, PRIMARY KEY (session, id));
+CREATE TABLE IF NOT EXISTS added (session TEXT, tick INT, what BLOB);
 """
 STORED = """
 SELECT id, began, ended, reason, model, start, parent, born,
@@ -172,20 +173,21 @@ class Journal:
 
     def keep(self, id: str, work: Delegation) -> None:
         """A delegation as it is now."""
-        package, values = (
-            work.package,
-            (work.state.value, work.waits, msgspec.json.encode(tuple(work.results))),
-        )
+        package = work.package
+        values = work.state.value, work.waits, msgspec.json.encode(tuple(work.results))
         self._put(
             "INSERT OR REPLACE INTO delegations VALUES (?,?,?,?,?,?,?)",
             lambda: (id, work.id, package.at_ms, *values, zlib.compress(package.to_json())),
         )
 
+    def add(self, id: str, added: Added) -> None:
+        self._put("INSERT INTO added VALUES (?,?,?)", lambda: (id, added.tick, msgspec.json.encode(added)))
+
     def end(self, id: str, reason: str) -> None:
         self._put("UPDATE sessions SET ended=?, reason=? WHERE id=?", lambda: (calendar_s(), reason, id))
 
     def delete(self, id: str) -> None:
-        for table in ("ticks", "snapshots", "delegations"):
+        for table in ("ticks", "snapshots", "delegations", "added"):
             self._put(f"DELETE FROM {table} WHERE session=?", lambda: (id,))
         self._put("DELETE FROM sessions WHERE id=?", lambda: (id,))
 
@@ -240,12 +242,11 @@ class Journal:
     # ---- reading ----
 
     def sessions(self) -> list[Stored]:
-        rows = self._read(f"{STORED} ORDER BY began")
-        return [_stored(*row) for row in rows]
+        return [_stored(row) for row in self._read(f"{STORED} ORDER BY began")]
 
     def session(self, id: str) -> Stored:
         for row in self._read(f"{STORED} WHERE id = ?", id):
-            return _stored(*row)
+            return _stored(row)
         raise ValueError(f"there is no stored session {id[:80]}")
 
     def entries(self, id: str, after: int = -1, until: int = LAST) -> Iterator[tuple[int, Entry]]:
@@ -267,6 +268,10 @@ class Journal:
             for work, package, state, results, waits in self._read(sql, id)
         ]
 
+    def added(self, id: str, until: int = LAST) -> list[Added]:
+        rows = self._read("SELECT what FROM added WHERE session=? AND tick<=? ORDER BY rowid", id, until)
+        return [msgspec.json.decode(what, type=Added) for (what,) in rows]
+
     def snapshot(self, id: str, until: int = LAST) -> tuple[int, bytes] | None:
         """The last snapshot at or before a tick, and the tick after which it was taken."""
         sql = "SELECT tick, state FROM snapshots WHERE session=? AND tick<=? ORDER BY tick DESC LIMIT 1"
@@ -284,11 +289,9 @@ class Journal:
         return db
 
 
-def _stored(id: str, began: float, ended: float | None, reason: str | None, model: str, start: bytes,
-            parent: str | None, born: int, last: int) -> Stored:  # fmt: skip
-    return Stored(
-        id, began, ended, reason, model, msgspec.msgpack.decode(start, type=Start), parent, born, last
-    )
+def _stored(row: tuple[Any, ...]) -> Stored:
+    id, began, ended, reason, model, start, *rest = row
+    return Stored(id, began, ended, reason, model, msgspec.msgpack.decode(start, type=Start), *rest)
 
 
 @dataclass(frozen=True)

@@ -32,18 +32,12 @@ from microturn.streams import Bytes, Channel
 
 USAGE_TICKS = 50  # between reports of usage
 UNSENT = 1024  # events that wait for a client before it is let go
-
-
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 class Live:
     def __init__(
-        self,
-        conversation: Conversation,
-        config: wire.SessionConfig,
-        offer: Offer,
-        role: Role,
+        self, conversation: Conversation, config: wire.SessionConfig, offer: Offer, role: Role
     ) -> None:
         self.conversation, self.role, self._config, self._offer = conversation, role, config, offer
         kind, rate = conversation.start.format
@@ -60,7 +54,7 @@ class Live:
         self._picture: wire.AppendVideo | None = None  # the newest, not decoded yet
         self._seeing: asyncio.Task[None] | None = None
         self._saw_ms = -1
-        self._unwatch = conversation.watch(self._note)
+        self.leave = conversation.watch(self._note)
 
     # ---- from the client ----
 
@@ -104,7 +98,7 @@ class Live:
                 self._picture = event
                 self._see()
             case wire.AppendText():
-                talk.push_text(_short(event.text, "text"), Channel.TYPED)
+                talk.session.push_text(_short(event.text, "text"), Channel.TYPED)
                 talk.publish(wire.TextAppended(client_event_id=id, start_ms=now, end_ms=now))
             case wire.Mute() | wire.Unmute():
                 talk.muted = isinstance(event, wire.Mute)
@@ -112,7 +106,7 @@ class Live:
             case wire.AppendInstructions():
                 if event.delegation_id not in (None, *(d.id for d in talk.background.open)):
                     raise LiveError("invalid_value", "there is no such open delegation", "delegation_id")
-                talk.push_text(_short(event.content, "content"), Channel.INSTRUCTIONS)
+                talk.session.push_text(_short(event.content, "content"), Channel.INSTRUCTIONS)
                 talk.publish(wire.InstructionsAppended(client_event_id=id, start_ms=now, end_ms=now))
             case wire.AppendThinking():
                 self._append(Kind.THINKING, event)
@@ -121,11 +115,9 @@ class Live:
                 self._append(Kind.COMMENTARY, event)
                 talk.publish(wire.CommentaryAppended(client_event_id=id, start_ms=now, end_ms=now))
             case wire.CreateItem() | wire.CreateResponse() if not talk.start.responses:
-                raise LiveError(
-                    "unsupported_event", f"{kind}: the client does the work in this session", "type"
-                )
+                raise LiveError("unsupported_event", f"{kind}: the client does the work here", "type")
             case wire.CreateItem():
-                live_work.add(talk.background, event.item)
+                live_work.add(talk, event.item)
             case wire.CreateResponse():
                 if not (talk.background.functions and talk.background.functions.go_on()):
                     talk.background.delegate(f"dlg_{secrets.token_hex(8)}")
@@ -138,13 +130,13 @@ class Live:
                 if model and not (mine and mine.responses and mine.responses.model == model):
                     where = "session.delegation.responses.model"
                     raise LiveError("unsupported_parameter", "there is one background model", where)
-                live_work.equip(talk.background, wanted)
+                live_work.equip(talk, wanted)
                 if mine and wanted and wanted.responses and wanted.responses.tools is not None:
                     tools = wanted.responses.tools
                     mine.responses = structs.replace(mine.responses or wire.Backend(), tools=tools)
                 talk.publish(wire.SessionUpdated(session=self.resource, client_event_id=id))
             case wire.Played():
-                talk.played_ms = max(talk.played_ms, event.end_ms)
+                talk.played(event.end_ms)
             case wire.Dropped():
                 talk.session.cancel_last()
             case wire.CloseSession():
@@ -159,7 +151,7 @@ class Live:
 
     async def _show(self, event: wire.AppendVideo) -> None:
         try:
-            self.conversation.push_frame(await asyncio.to_thread(picture, event, self._offer))
+            self.conversation.session.push_frame(await asyncio.to_thread(picture, event, self._offer))
         except LiveError as error:
             error.client_event_id = event.event_id
             self.send(error.event())
@@ -247,7 +239,7 @@ class Live:
             for event in self.tell(note):
                 self.send(event)
         if isinstance(note, Closed):
-            self._unwatch()
+            self.leave()
             if not self._unsent.full():
                 self._unsent.put_nowait(None)
 
@@ -258,9 +250,6 @@ class Live:
                 for event in self._beat(beat):
                     if not isinstance(event, wire.OutputAudio):
                         self.send(event)
-
-    def leave(self) -> None:
-        self._unwatch()
 
     def _beat(self, beat: Beat) -> Sequence[Struct]:
         begins, ends = start_ms(beat.tick), end_ms(beat.tick)

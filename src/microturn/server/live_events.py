@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 
 CONTENT = 2_000  # characters of a text that is appended (500 tokens)
 INSTRUCTIONS = 65_536  # characters (16,384 tokens)
+EAGEREST = 100  # either way
 _numbers = count(1)
 T = TypeVar("T")
 
@@ -112,7 +113,7 @@ class Extras(Part):
     """Added: `session.microturn`."""
 
     ticks: bool = False  # send session.tick
-    eagerness: Annotated[float, Meta(ge=-100, le=100)] = 0.0  # added to the log-odds of speaking
+    eagerness: Annotated[float, Meta(ge=-EAGEREST, le=EAGEREST)] = 0.0  # added to the log-odds of speaking
 
 
 class SessionConfig(Part):

@@ -72,7 +72,7 @@ async def begin_live(
             raise LiveError("invalid_value", f"the session lasts from {begun} to {ended} ms", "at_ms")
         conversation = await lobby.fork(fork, key, at_ms, **changes)
     try:
-        live_work.equip(conversation.background, config.delegation)
+        live_work.equip(conversation, config.delegation)
     except LiveError:
         conversation.close("close_requested")
         raise

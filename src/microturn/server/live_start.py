@@ -67,18 +67,15 @@ def asked_voice(config: wire.SessionConfig) -> str:
 
 def check_fork(config: wire.SessionConfig, start: Start) -> dict[str, Any]:
     """What a fork begins with that is not its parent's. Raises LiveError for what cannot change."""
-    kind = "responses" if start.responses else "client"
+    kind, work = "responses" if start.responses else "client", config.delegation
     for changed, param in (
         (config.model, "model"),
         (config.instructions, "instructions"),
         (config.input, "input"),
         (config.audio and config.audio.output, "audio.output"),
         (config.microturn and config.microturn.eagerness, "microturn.eagerness"),
-        (config.delegation and config.delegation.type != kind, "delegation.type"),
-        (
-            config.delegation and config.delegation.responses and config.delegation.responses.model,
-            "delegation.responses.model",
-        ),
+        (work and work.type != kind, "delegation.type"),
+        (work and work.responses and work.responses.model, "delegation.responses.model"),
     ):
         if changed:
             raise LiveError("unsupported_parameter", "a fork has that of its session", f"session.{param}")
@@ -96,15 +93,11 @@ def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: R
     for wrong, param, reason in (
         (config.triggers, "triggers", "decisions are not offered"),
         (work.type == "decisions", "delegation.type", "decisions are not offered"),
-        (
-            work.acknowledgement_delay_ms,
-            "delegation.acknowledgement_delay_ms",
-            "the model decides when to speak",
-        ),
+        (work.acknowledgement_delay_ms, "delegation.acknowledgement_delay_ms", "the model decides when"),
         (work.type == "responses" and not offer.responses, "delegation.type", "there is no background model"),
         *(
             (
-                name not in ("model", "tools") and value is not None,
+                name not in TAKEN and value is not None,
                 f"delegation.responses.{name}",
                 "the server has its own",
             )

@@ -7,11 +7,12 @@ calls of the client's own functions that it has answered.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from msgspec import Struct
 
-from microturn.background import Background, Calls, Continued, Delegation, Function, Kind, Over, Piece, State
+from microturn.background import Calls, Continued, Delegation, Function, Kind, Over, Piece, State
 from microturn.events import Event
 from microturn.server import live_events as wire
 from microturn.server.conversation import Conversation
@@ -34,16 +35,16 @@ ENDS = {  # the API has no event for work that was taken back
 Note = Delegation | Piece | Over | Calls | Continued
 
 
-def equip(background: Background, delegation: wire.Delegation | None) -> None:
+def equip(talk: Conversation, delegation: wire.Delegation | None) -> None:
     """Take the client's functions. Raises LiveError, naming the parameter."""
     if delegation is None or delegation.responses is None or delegation.responses.tools is None:
         return
-    tools = delegation.responses.tools
-    if background.functions is None and tools:
+    tools, functions = delegation.responses.tools, talk.background.functions
+    if functions is None and tools:
         raise LiveError("unsupported_parameter", "the background model here calls no functions", TOOLS)
     if len(tools) > FUNCTIONS:
         raise LiveError("invalid_value", f"at most {FUNCTIONS}", TOOLS)
-    taken = background.functions.taken if background.functions else set()
+    taken = functions.taken if functions else set()
     for i, tool in enumerate(tools):
         if tool.type != "function":
             raise LiveError("unsupported_parameter", "only functions are offered", f"{TOOLS}[{i}].type")
@@ -51,19 +52,17 @@ def equip(background: Background, delegation: wire.Delegation | None) -> None:
             raise LiveError("unsupported_parameter", "arguments come as they are", f"{TOOLS}[{i}].strict")
         if not tool.name or tool.name in taken | {other.name for other in tools[:i]}:
             raise LiveError("invalid_value", "it needs a name that is free", f"{TOOLS}[{i}].name")
-    if background.functions:
-        nothing = {"type": "object", "properties": {}}
-        given = (Function(t.name, t.description or "", t.parameters or nothing) for t in tools)
-        background.functions.offered = tuple(given)
+    nothing = {"type": "object", "properties": {}}
+    talk.add(functions=tuple(Function(t.name, t.description or "", t.parameters or nothing) for t in tools))
 
 
-def add(background: Background, item: wire.Input) -> None:
+def add(talk: Conversation, item: wire.Input) -> None:
     """Raises LiveError, naming the parameter."""
     if item.type == "function_call_output":
         try:
-            if background.functions is None:
+            if talk.background.functions is None:
                 raise ValueError("the background model here calls no functions")
-            return background.functions.answer(item.call_id, item.output)
+            return talk.background.functions.answer(item.call_id, item.output)
         except ValueError as error:
             raise LiveError("invalid_value", str(error), "item.call_id") from None
     if item.type != "message":
@@ -73,7 +72,7 @@ def add(background: Background, item: wire.Input) -> None:
     text = item.content if isinstance(item.content, str) else " ".join(part.text for part in item.content)
     if not 0 < len(text) <= wire.CONTENT:
         raise LiveError("invalid_value", f"1 to {wire.CONTENT} characters", "item.content")
-    background.add(ADDED[item.role], text)
+    talk.add(replace(ADDED[item.role], text=text))
 
 
 def told(talk: Conversation, note: Note) -> Sequence[Struct]:

@@ -20,7 +20,7 @@ from microturn.clock import TICK_MS, calendar_s
 from microturn.engine import Engine
 from microturn.server import traces
 from microturn.server.access import ANYBODY, Access, Denied, Key, Secret
-from microturn.server.conversation import Beat, Closed, Conversation, Start
+from microturn.server.conversation import Added, Beat, Closed, Conversation, Start
 from microturn.server.journal import LAST, Journal, Stored
 from microturn.server.meters import Meters
 from microturn.server.replay import rebuild, recall
@@ -122,9 +122,8 @@ class Lobby:
 
     @property
     def offer(self) -> Offer:
-        has_background = self.background is not None
-        spec = self.engine.spec
-        return Offer(self.model, spec.frame_size, has_background, self.limits.pictures, spec.voices)
+        spec, works = self.engine.spec, self.background is not None
+        return Offer(self.model, spec.frame_size, works, self.limits.pictures, spec.voices)
 
     def find(self, id: str, key: Key) -> Conversation | None:
         conversation = self.open.get(id)
@@ -133,7 +132,7 @@ class Lobby:
     async def _begin(
         self, id: str, start: Start, key: Key,
         state: bytes | None = None, born: int = 0, parent: str | None = None,
-        earlier: Iterable[tuple[Perception, Action]] = (),
+        earlier: Iterable[tuple[Perception, Action] | Added] = (),
     ) -> Conversation:  # fmt: skip
         journal = self.journal if start.store else None
         if start.store and journal is None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ import numpy as np
 from microturn.clock import TICK_MS, TICKS_PER_SECOND
 from microturn.engine import Engine, Pace, Session
 from microturn.engine.snapshot import pack, unpack
+from microturn.server.conversation import Added
 from microturn.server.journal import LAST, Journal, Stored, default_path
 from microturn.streams import Action, Perception
 
@@ -45,16 +47,20 @@ def rebuild(engine: Engine, journal: Journal, id: str, until: int = LAST) -> tup
     return last, pack(replace(snapshot, waiting=clock))
 
 
-def recall(journal: Journal, stored: Stored, until: int) -> Iterator[tuple[Perception, Action]]:
+def recall(journal: Journal, stored: Stored, until: int) -> Iterator[tuple[Perception, Action] | Added]:
     """What happened in a session, and in those that it was forked from, with the sound and pictures of the end."""
     if stored.parent:
         with suppress(ValueError):  # it is not kept any more
             yield from recall(journal, journal.session(stored.parent), min(until, stored.born - 1))
+    added = deque(journal.added(stored.id, until))
     for tick, entry in journal.entries(stored.id, until=until):
+        while added and added[0].tick < tick:
+            yield added.popleft()
         if tick < until - RECENT_TICKS:
             entry.audio = entry.frame = None
         entry.speech = None
         yield entry.perception, entry.action(tick)
+    yield from added
 
 
 def emptied(state: bytes) -> bytes:
@@ -108,11 +114,10 @@ def _open(engine: Engine, stored: Stored, state: bytes | None, see: Callable[[Ac
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run a stored session again and check that it does the same, to the bit."
-    parser.add_argument("id", metavar="ID")
-    parser.add_argument("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
-    parser.add_argument(
-        "--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s"
-    )
+    add = parser.add_argument
+    add("id", metavar="ID")
+    add("--model", default="nano", metavar="NAME|FILE", help="default: %(default)s")
+    add("--journal", type=Path, default=default_path(), metavar="FILE", help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -44,7 +44,9 @@ HELD_BACK = "_RTCRtpReceiver__jitter_buffer"  # aiortc's buffer of packets; ther
 SEEN = ("video/VP8", "video/rtx")
 KEY_FRAME = b"\x9d\x01\x2a"  # of VP8: then come width and height
 OPEN_S = 15.0  # within which the data channel must be there
-HANG_UP_S = 3.0  # for all to get what was sent last
+UNHEARD = ("_outbound_queue", "_sent_queue")  # of aiortc's association: what the other side has not confirmed
+LAST_S = 5.0  # for a peer to get what was sent last, though it be lost twice on its way
+HANG_UP_S = 3.0  # for all to get it when the server stops
 UNSENT = 1 << 20  # bytes that wait for a peer before it is let go
 
 FRAME = SPEAK_RATE // 50  # 480 samples, 20 ms
@@ -250,8 +252,8 @@ class Peer:
                 if channel.readyState != "open" or channel.bufferedAmount > UNSENT:
                     return
                 channel.send(event.decode())
-            async with asyncio.timeout(1.0):
-                while channel.bufferedAmount:
+            async with asyncio.timeout(LAST_S):
+                while channel.bufferedAmount or any(getattr(channel.transport, name) for name in UNHEARD):
                     await asyncio.sleep(0.02)
 
     # ---- in ----
@@ -271,9 +273,8 @@ class Peer:
             await self._live.hear(message)
         elif not self._told_too_many:
             self._told_too_many = True
-            self._live.send(
-                LiveError("rate_limited", f"at most {MESSAGES} messages a second are read").event()
-            )
+            told = f"at most {MESSAGES} messages a second are read"
+            self._live.send(LiveError("rate_limited", told).event())
 
     def _begin_sense(self, track: MediaStreamTrack) -> None:
         """Frames are taken from the beginning, because aiortc keeps all that are not."""
@@ -303,7 +304,7 @@ class Peer:
                 shown = now
                 picture = await asyncio.to_thread(letterbox, frame, size)
                 if self._conversation.connected:
-                    self._conversation.push_frame(picture)
+                    self._conversation.session.push_frame(picture)
 
     def _look(self) -> None:
         if self._connection.connectionState in ("failed", "closed"):

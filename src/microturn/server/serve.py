@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import gc
 import logging
 import os
 import socket
@@ -101,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
         async with connect.open_background(background) as lobby.background, ending(lobby):
             forgetting = asyncio.create_task(forget(journal, args.keep_days))
             host = "localhost" if is_loopback(args.host) else args.host
+            settle()
             print(f"{args.model}: http{'s' if args.cert else ''}://{host}:{args.port}", flush=True)
             yield
             forgetting.cancel()
@@ -119,6 +121,12 @@ def _keys(args: argparse.Namespace) -> tuple[Key, ...]:
     if not is_loopback(args.host) and not keys:
         raise ValueError(f"--host {args.host} lets other machines in: first --keys FILE --new-key NAME")
     return keys
+
+
+def settle() -> None:
+    """What has been loaded by now stays: to look through it for garbage took 150 ms, in which nothing moved."""
+    gc.collect()
+    gc.freeze()
 
 
 async def forget(journal: Journal, days: float) -> None:

@@ -44,10 +44,8 @@ class Resampler:
         out = np.empty(until - self._out, np.float32)
         for first in range(min(self._up, len(out))):  # every up-th output has the same phase
             at = (self._out + first) * self._down
-            mine = out[first :: self._up]
-            mine[:] = (
-                windows[at // self._up - self._in :: self._down][: len(mine)] @ self._phases[at % self._up]
-            )
+            mine, seen = out[first :: self._up], windows[at // self._up - self._in :: self._down]
+            mine[:] = seen[: len(mine)] @ self._phases[at % self._up]
         self._tail = heard[len(samples) :]
         self._in, self._out = self._in + len(samples), until
         return out

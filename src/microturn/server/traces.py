@@ -23,11 +23,8 @@ def watch(conversation: Conversation, model: str) -> Callable[[object], None] | 
     except ImportError:
         return None
     tracer = trace.get_tracer(NAME)
-    about: dict[str, str | bool] = {
-        "session": conversation.id,
-        "model": model,
-        "store": conversation.start.store,
-    }
+    about: dict[str, str | bool] = {"session": conversation.id, "model": model}
+    about["store"] = conversation.start.store
     whole = tracer.start_span("conversation", attributes=about)
     if not whole.is_recording():
         return None

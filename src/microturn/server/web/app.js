@@ -1,7 +1,7 @@
 /** The page: one conversation, what is seen of it, and the buttons. */
 
 import { Film } from './film.js';
-import { Ladder, RUNGS } from './ladder.js';
+import { isBad, Ladder, RUNGS } from './ladder.js';
 import { Lanes, TICK_MS } from './lanes.js';
 import { Busy, connect, Denied, Refused, resume } from './live.js';
 import { fromBase64, peakOf, Sound, toBase64 } from './sound.js';
@@ -26,6 +26,7 @@ const lanes = new Lanes(element('lanes', HTMLCanvasElement));
 const film = new Film(element('frame', HTMLCanvasElement));
 const talk = new Talk(element('talk', HTMLElement), element('work', HTMLElement));
 const RETRY_S = [0.5, 1, 2, 4, 8];
+const NOTE_MS = 6000;
 const MANY = 4; // tries to come back to a conversation before another is begun
 
 /** @type {Wire | undefined} */ let wire;
@@ -35,6 +36,7 @@ let rung = RUNGS[0];
 let wanted = false; // the user wants to be connected
 let muted = false;
 let deaf = false; // no microphone was to be had: typing still works
+let busy = false; // the line is good, and yet the server misses what is said
 
 let conversation = ''; // its id, to come back to
 let until = 0; // session ms that has been answered
@@ -140,7 +142,7 @@ function happen(event) {
     case 'session.closed':
       return void (wanted && event.reason !== 'connection_lost' && end('The conversation has ended.'));
     case 'error':
-      return wire && write('status', event.error.message);
+      return wire && note(event.error.message);
   }
 }
 
@@ -240,21 +242,30 @@ async function look() {
   write('loss', `${(100 * Math.max(line.loss, missed)).toFixed(0)} %`);
   wire.send({ type: 'session.playback.ack', end_ms: Math.max(0, Math.round(until - (line.bufferMs || played.depthMs))) });
   const stalled = seen.ticks === 0; // no tick in a second: nothing gets through
-  const next = ladder.look({ ...line, missed: stalled ? 1 : missed, underruns: seen.underruns }, film.source !== undefined);
+  const wasBusy = busy;
+  busy = wire.transport === 'WebRTC' && missed > 0.1 && !stalled && !isBad({ ...line, missed: 0, underruns: 0 });
+  const next = ladder.look({ ...line, missed: stalled ? 1 : busy ? 0 : missed, underruns: seen.underruns }, film.source !== undefined);
   seen = { ticks: 0, missed: 0, underruns: 0 };
-  if (next !== rung) climb(next);
+  if (next !== rung || busy !== wasBusy) climb(next);
 }
 
 /** @param {typeof rung} next */
 function climb(next) {
   rung = next;
   const fine = deaf ? 'Connected without a microphone: type to it.' : `Connected over ${wire?.transport}`;
-  if (wire) show(rung.says ? 'weak' : 'live', rung.says || fine);
+  const says = rung.says || (busy ? 'The server is short of time: it misses some of what you say.' : '');
+  if (wire) show(says ? 'weak' : 'live', says || fine);
   wire?.picture?.(film.track ?? null, rung.video, rung.everyTicks);
   wire?.microphone?.(rung.sound ? (sound?.microphone?.getAudioTracks()[0] ?? null) : null);
   wire?.buffer?.(rung.bufferTicks > 1 ? rung.bufferTicks * TICK_MS : 0);
   sound?.play({ least: rung.bufferTicks });
   if (sound) sound.element.muted = !rung.sound;
+}
+
+/** For a while. @param {string} says */
+function note(says) {
+  write('status', says);
+  setTimeout(() => wire && climb(rung), NOTE_MS);
 }
 
 // ---- buttons and keys ----
@@ -267,7 +278,7 @@ async function toggleFilm(source) {
   try {
     await film.open(source, closeFilm);
   } catch {
-    return write('status', `The ${source} was not allowed.`);
+    return note(`The ${source} was not allowed.`);
   }
   element('film', HTMLElement).hidden = false;
   button(source).ariaPressed = 'true';
