@@ -1,16 +1,16 @@
 """`microturn bench SUITE|all`: what its options mean, which suites there are left to do, and on how many cores.
 
 Suites are independent and deterministic, so `all` gives each to a process of its own. With `--save`, a suite that
-is there already, from the same model, cases and version, is not run again: what was stopped goes on where it was.
+is there already, from the same model, cases and version, is not run again: what was stopped goes on where it was. Of
+another model only the model is run again, and a harness is given each case once in the life of the folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,13 @@ import torch
 from rich.console import Console
 
 from microturn.bench import kept
+from microturn.bench.evaluate import Result, evaluate
 from microturn.bench.harness import BEST, Harness
 from microturn.bench.imports import KINDS, suite
 from microturn.bench.page import page
+from microturn.bench.pool import pool
 from microturn.bench.report import Report, to_json
-from microturn.bench.suites import LOSS, RESERVED, SUITES, Result, Suite, cast_of, evaluate
+from microturn.bench.suites import LOSS, RESERVED, SUITES, Suite, cast_of
 from microturn.bench.targets import TOGETHER, Target
 from microturn.model.checkpoint import RELEASED, load_model
 
@@ -55,10 +57,10 @@ class Task:
 
     @property
     def key(self) -> dict[str, object]:
-        """What must be the same for a result to be the same."""
-        what = self.target.name if self.target else kept.fingerprint(self.model)
+        """What must be the same for a result to be the same; without `what` for those beside it."""
         return {
-            "what": what,
+            "what": self.target.name if self.target else kept.fingerprint(self.model),
+            "shape": None if self.target else kept.shape(self.model),
             "suite": self.name,
             "code": kept.code(),
             "n": self.n,
@@ -68,6 +70,20 @@ class Task:
             "sound": self.sound,
             "harnesses": [str(harness) for harness in self.harnesses],
         }
+
+    def rehearse(self) -> None:
+        """What harnesses will be asked for, in real time, to be kept."""
+        torch.set_num_threads(1)
+        assert self.folder
+        evaluate(
+            None,
+            self.suite,
+            self.n,
+            self.seed,
+            cast=cast_of(self.voices),
+            keep=kept.Cases(self.folder),
+            harnesses=self.harnesses,
+        )
 
     def run(self, progress: Callable[[int], None] | None = None) -> Result:
         if self.threads:
@@ -84,6 +100,7 @@ class Task:
             keep=kept.Cases(self.folder) if self.folder else None,
             sound=self.sound,
             harnesses=self.harnesses,
+            before=kept.read(self.folder, self.name, self.key, but="what") if self.folder else None,
         )
         if self.folder:
             kept.write(self.folder, self.key, result)
@@ -92,7 +109,7 @@ class Task:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = (*SUITES, LOSS, "all")
-    parser.add_argument("suite", nargs="?", choices=names, metavar="SUITE", help=", ".join(names))
+    parser.add_argument("suite", nargs="?", metavar="SUITE,…", help=", ".join(names))
     parser.add_argument("--model", default=None, help="a checkpoint; by default the released model")
     parser.add_argument(
         "--target", help="another system: duplex:URL, live:URL, page:URL, realtime:URL|MODEL or wav:FOLDER"
@@ -140,17 +157,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     with TemporaryDirectory() as scratch:
-        if args.html and not args.save:
+        if (args.html or args.harness) and not args.save:
             args.save = Path(scratch)
         return _run(args)
 
 
 def _run(args: argparse.Namespace) -> int:
     tasks = _tasks(args)
-    alone = args.target or args.harness  # what keeps time with the clock shares the cores with nobody
+    # what keeps time with the clock shares the cores with nobody
+    if args.harness and len(tasks) > 1:
+        with pool(args.jobs) as workers:
+            list(workers.map(Task.rehearse, tasks))
     told = tasks[0].target.name if tasks[0].target else args.model or RELEASED
     with Report(told, Console(stderr=args.json == STDOUT)) as report:
-        for result in _results(tasks, 1 if alone else args.jobs, report):
+        for result in _results(tasks, 1 if args.target else args.jobs, report):
             report.add(result)
             if args.json and args.json != STDOUT:
                 report.write(Path(args.json))
@@ -177,7 +197,10 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
     data = f"quva:{args.real}" if args.real else args.data
     if (data is None) == (args.suite is None) and not args.real:
         raise ValueError("name a suite, or all, or data with --import")
-    names = [data] if data else [*SUITES, LOSS] if args.suite == "all" else [args.suite]
+    every = [*SUITES, LOSS]
+    names = [data] if data else every if args.suite == "all" else args.suite.split(",")
+    if not data and (unknown := [name for name in names if name not in every]):
+        raise ValueError(f"no suite {unknown[0]!r}: use {', '.join(every)} or all")
     target = Target.parse(args.target, os.environ.get(KEY, ""), args.together) if args.target else None
     harnesses = tuple(BEST[kind] for kind in args.harness.split(",") if kind)
     shared = (
@@ -218,9 +241,8 @@ def _results(tasks: list[Task], jobs: int, report: Report) -> Iterator[Result]:
                 yield from result(task, partial(task.run, progress))
         return
     left.sort(key=lambda task: task.name not in LONGEST)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn) as pool, report.working("suites", len(left)) as progress:
-        running = {pool.submit(replace(task, threads=1).run): task for task in left}
+    with pool(jobs) as workers, report.working("suites", len(left)) as progress:
+        running = {workers.submit(replace(task, threads=1).run): task for task in left}
         for done, future in enumerate(as_completed(running), 1):
             progress(done)
             yield from result(running[future], future.result)

@@ -19,8 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from microturn.bench.baselines import ALWAYS, NEVER, ORACLE, RANDOM
+from microturn.bench.evaluate import Result, Row
 from microturn.bench.intervals import Measure
-from microturn.bench.suites import LOSS, SUITES, Result, Row
+from microturn.bench.suites import LOSS, SUITES
 
 
 class Report:

@@ -18,11 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -38,6 +36,7 @@ from scipy.ndimage import maximum_filter1d
 from microturn.bench import whisper
 from microturn.bench.intervals import Measure, ratio
 from microturn.bench.metrics import distance, normalise
+from microturn.bench.pool import pool
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS
 from microturn.engine import Engine
 from microturn.engine.offline import Stream, play
@@ -291,8 +290,8 @@ def spread(work: Callable[[Sequence[str]], list[Heard]], said: list[str], jobs: 
     if jobs == 1:
         return work(said)
     each = -(-len(said) // jobs)
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        return [heard for part in pool.map(work, batched(said, each)) for heard in part]
+    with pool(jobs) as workers:
+        return [heard for part in workers.map(work, batched(said, each)) for heard in part]
 
 
 def batched(said: list[str], each: int) -> list[list[str]]:
