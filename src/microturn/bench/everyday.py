@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
 
 from microturn.bench.cast import Cast
 from microturn.bench.intervals import Measure, mean, percentiles, ratio, share
@@ -20,56 +22,13 @@ from microturn.streams import LEAD_TICKS
 ANSWER_MS = 8000  # in which an answer begins; then the next question comes, or the end
 FIRST_MS = 800
 EITHER = " / "  # between wordings of one answer
-QUESTIONS = (
-    ("What is the capital of France?", "paris"),
-    ("What is the capital of Italy?", "rome"),
-    ("What is the capital of Japan?", "tokyo"),
-    ("What is the capital of Germany?", "berlin"),
-    ("What is the capital of England?", "london"),
-    ("Which country is Cairo in?", "egypt"),
-    ("Which country has the most people?", "china / india"),
-    ("What language do people speak in Brazil?", "portuguese"),
-    ("What is the largest ocean on Earth?", "pacific"),
-    ("What is the longest river in Africa?", "nile"),
-    ("What is the highest mountain in the world?", "everest"),
-    ("Which planet do we live on?", "earth"),
-    ("Which planet is closest to the sun?", "mercury"),
-    ("Which planet is called the red planet?", "mars"),
-    ("What goes around the Earth at night?", "moon"),
-    ("What colour do you get when you mix blue and yellow?", "green"),
-    ("What colour is grass?", "green"),
-    ("What colour is a ripe banana?", "yellow"),
-    ("What is frozen water called?", "ice"),
-    ("What do bees make?", "honey"),
-    ("What do cows give us to drink?", "milk"),
-    ("What is a young dog called?", "puppy"),
-    ("What is a young cat called?", "kitten"),
-    ("Which animal has a long trunk?", "elephant"),
-    ("Which animal is known as man's best friend?", "dog / dogs"),
-    ("How many legs does a spider have?", "eight"),
-    ("How many wheels does a bicycle have?", "two"),
-    ("How many days are there in a week?", "seven"),
-    ("How many months are there in a year?", "twelve"),
-    ("How many minutes are there in an hour?", "sixty"),
-    ("How many sides does a triangle have?", "three"),
-    ("In which season does it snow?", "winter"),
-    ("What is the opposite of hot?", "cold"),
-    ("What is the opposite of big?", "small / little"),
-    ("What is the opposite of day?", "night"),
-    ("Who wrote Romeo and Juliet?", "shakespeare"),
-    ("Who painted the Mona Lisa?", "leonardo / da vinci"),
-    ("Who was the first man on the moon?", "armstrong"),
-    ("Who was the first president of the United States?", "washington"),
-    ("What do we breathe to stay alive?", "air / oxygen"),
-    ("Which part of the body do we see with?", "eye / eyes"),
-    ("What do you use to cut paper?", "scissors / knife"),
-    ("What is bread made from?", "flour / wheat"),
-    ("What fruit is wine made from?", "grape / grapes"),
-    ("Where do you borrow books?", "library"),
-    ("What do you call your mother's sister?", "aunt"),
-    ("What do you open with a key?", "door / lock"),
-    ("Which metal is the most used for jewellery, gold or iron?", "gold"),
-)
+
+
+@lru_cache(maxsize=1)
+def questions() -> tuple[tuple[str, str], ...]:
+    """With the wordings of their answers."""
+    lines = files("microturn").joinpath("bench", "everyday.txt").read_text("utf-8").splitlines()
+    return tuple((question + "?", answer.strip()) for question, answer in (line.split("?") for line in lines))
 
 
 def episodes(n: int, seed: int, cast: Cast) -> list[Episode]:
@@ -77,7 +36,7 @@ def episodes(n: int, seed: int, cast: Cast) -> list[Episode]:
     rng = random.Random(f"everyday/{seed}")
     asked: list[tuple[str, str]] = []
     while len(asked) < 2 * n:
-        asked += rng.sample(QUESTIONS, len(QUESTIONS))
+        asked += rng.sample(questions(), len(questions()))
     return [_episode(asked[2 * i : 2 * i + 2], seed * 1000 + i, cast, rng) for i in range(n)]
 
 
@@ -114,11 +73,10 @@ def score(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     false = [
         false_count([w for w in r.played.said if w not in mine]) for r, mine in zip(runs, due, strict=True)
     ]
-    minutes = [r.episode.ticks / 300 for r in runs]
     return (
         mean("score", [sum(some) / (len(some) + f) for some, f in zip(right, false, strict=True)], seed=seed),
         share("right", [one for some in right for one in some]),
         share("answered", [bool(one) for some in begun for one in some]),
         *percentiles("latency", late),
-        ratio("false", false, minutes, "/min", seed),
+        ratio("false", false, [r.minutes for r in runs], "/min", seed),
     )

@@ -45,17 +45,13 @@ def has(*kinds: str) -> Wanted:
     return lambda episode: set(kinds) <= {e.kind for e in episode.expected}
 
 
+def speaks(episode: Episode) -> bool:
+    return bool(episode.says)
+
+
 def _counted(episode: Episode) -> bool:
     """At least two repetitions aloud."""
     return {"one", "two"} <= {e.text for e in episode.expected if e.kind == "say"}
-
-
-def lacks(*kinds: str) -> Wanted:
-    return lambda episode: not set(kinds) & {e.kind for e in episode.expected}
-
-
-def speaks(episode: Episode) -> bool:
-    return bool(episode.says)
 
 
 def episodes(
@@ -78,8 +74,18 @@ def _cases(found: Sequence[Episode], seed: int, around: Surroundings = CLEAN) ->
     return [make_case(episode, seed * SEED_STEP + i, around) for i, episode in enumerate(found)]
 
 
-def _scene(scene: str, wanted: Wanted, seconds: float = SECONDS) -> Make:
-    return lambda n, seed, cast: _cases(episodes(scene, n, seed, cast, wanted, seconds), seed)
+def _scene(
+    name: str, about: str, scene: str, score: scores.Score, wanted: str | Wanted, seconds: float = SECONDS
+) -> Suite:
+    """Episodes of a scene in which something of a kind is expected."""
+    which = has(*wanted.split()) if isinstance(wanted, str) else wanted
+    return Suite(
+        name, about, lambda n, seed, cast: _cases(episodes(scene, n, seed, cast, which, seconds), seed), score
+    )
+
+
+def _people(name: str, about: str, made: Callable[[int, int], list[Episode]], score: scores.Score) -> Suite:
+    return Suite(name, about, lambda n, seed, cast: _cases(made(n, seed), seed), score, people=True)
 
 
 def _noisy() -> Surroundings:
@@ -93,7 +99,7 @@ def _noisy() -> Surroundings:
 def _false(n: int, seed: int, cast: Cast) -> list[Case]:
     """Strangers, silence and plain talk, half of it in noise; a third of it asks something, as a control."""
     asked = max(1, n // 3)
-    quiet = episodes("nothing", max(1, n - asked), seed, cast, lacks("reply"))
+    quiet = episodes("nothing", max(1, n - asked), seed, cast, lambda e: not has("reply")(e))
     half = len(quiet) // 2
     questions = episodes("converse", asked, seed + 1, cast, has("reply"))
     return [
@@ -105,14 +111,6 @@ def _false(n: int, seed: int, cast: Cast) -> list[Case]:
 
 def _everyday(n: int, seed: int, cast: Cast) -> list[Case]:
     return _cases(everyday.episodes(n, seed, cast), seed)
-
-
-def _digits(n: int, seed: int, cast: Cast | None) -> list[Case]:
-    return _cases(people.digit_episodes(n, seed), seed)
-
-
-def _read(n: int, seed: int, cast: Cast | None) -> list[Case]:
-    return _cases(people.read_episodes(n, seed), seed)
 
 
 def _orders(n: int, seed: int, cast: Cast | None) -> list[Case]:
@@ -144,47 +142,34 @@ def _recall(n: int, seed: int, cast: Cast) -> list[Case]:
     return _cases([episode for one in found for episode in one], seed)
 
 
-SUITES: dict[str, Suite] = {
-    suite.name: suite
-    for suite in (
-        Suite("timespeak", "what is due, on time", _scene("time", has("say")), scores.timespeak),
-        Suite("cuespeak", "answers to cues, over the user", _scene("cue", has("say")), scores.cuespeak),
-        Suite(
-            "interrupt",
-            "stopped or corrected in full flow",
-            _scene("interrupt", has("halt")),
-            scores.interrupt,
-        ),
-        Suite(
-            "backchannel", "goes on through uh-huhs", _scene("interrupt", has("carry_on")), scores.backchannel
-        ),
-        Suite("echo", "the same while its own voice comes back", _echo, scores.echo),
-        Suite(
-            "pause", "waits while somebody thinks", _scene("converse", has("pause", "reply")), scores.pause
-        ),
-        Suite("turns", "ordinary questions", _scene("converse", has("reply")), scores.turns),
-        Suite("everyday", "questions about the world", _everyday, everyday.score),
-        Suite(
-            "listening", "signs of attention", _scene("listening", has("clause_end"), 40.0), scores.listening
-        ),
-        Suite("false", "nobody asked", _false, scores.false_replies),
-        Suite("hear", "everyday talk as transcript", _scene("hear", lambda e: True), scores.hear),
-        Suite("digits", "a real person's digits", _digits, scores.digits, people=True),
-        Suite("read", "real people's sentences", _read, scores.read, people=True),
-        Suite("translate", "word by word as it is said", _scene("translate", speaks), language.translate),
-        Suite("codeswitch", "foreign words in English", _scene("codeswitch", speaks), scores.cuespeak),
-        Suite("orders", "real people's coffee, slot by slot", _orders, language.orders, people=True),
-        Suite("tone", "whispering, shouting, who and where", _scene("tone", speaks), language.tone),
-        Suite("weave", "what must be looked up", _scene("weave", has("delegate")), language.weave),
-        Suite("instructions", "told how to be", _scene("instructions", has("reply")), language.instructions),
-        Suite("recall", "told in minute 0, needed later", _recall, language.recall),
-        Suite("repcount", "repetitions counted out", _scene("reps", _counted, 32.0), watching.repcount),
-        Suite("videoqa", "says when it happens", _scene("notice", has("say")), watching.videoqa),
-        Suite("charades", "when it begins and ends", _scene("charades", has("say")), watching.charades),
-        Suite("commentary", "calls the game", _scene("commentary", has("say")), watching.commentary),
-        Suite("look", "what is there to be seen", _scene("look", has("reply")), scores.turns),
-    )
-}
+_ALL = (
+    _scene("timespeak", "what is due, on time", "time", scores.timespeak, "say"),
+    _scene("cuespeak", "answers to cues, over the user", "cue", scores.cuespeak, "say"),
+    _scene("interrupt", "stopped or corrected in full flow", "interrupt", scores.interrupt, "halt"),
+    _scene("backchannel", "goes on through uh-huhs", "interrupt", scores.backchannel, "carry_on"),
+    Suite("echo", "the same while its own voice comes back", _echo, scores.echo),
+    _scene("pause", "waits while somebody thinks", "converse", scores.pause, "pause reply"),
+    _scene("turns", "ordinary questions", "converse", scores.turns, "reply"),
+    Suite("everyday", "questions about the world", _everyday, everyday.score),
+    _scene("listening", "signs of attention", "listening", scores.listening, "clause_end", 40.0),
+    Suite("false", "nobody asked", _false, scores.false_replies),
+    _scene("hear", "everyday talk as transcript", "hear", scores.hear, ""),
+    _people("digits", "a real person's digits", people.digit_episodes, scores.digits),
+    _people("read", "real people's sentences", people.read_episodes, scores.read),
+    _scene("translate", "word by word as it is said", "translate", language.translate, speaks),
+    _scene("codeswitch", "foreign words in English", "codeswitch", scores.cuespeak, speaks),
+    Suite("orders", "real people's coffee, slot by slot", _orders, language.orders, people=True),
+    _scene("tone", "whispering, shouting, who and where", "tone", language.tone, speaks),
+    _scene("weave", "what must be looked up", "weave", language.weave, "delegate"),
+    _scene("instructions", "told how to be", "instructions", language.instructions, "reply"),
+    Suite("recall", "told in minute 0, needed later", _recall, language.recall),
+    _scene("repcount", "repetitions counted out", "reps", watching.repcount, _counted, 32.0),
+    _scene("videoqa", "says when it happens", "notice", watching.videoqa, "say"),
+    _scene("charades", "when it begins and ends", "charades", watching.charades, "say"),
+    _scene("commentary", "calls the game", "commentary", watching.commentary, "say"),
+    _scene("look", "what is there to be seen", "look", scores.turns, "reply"),
+)
+SUITES = {suite.name: suite for suite in _ALL}
 RESERVED = "reserved"  # all the voices that are
 LOSS = "loss"  # some of them again with ticks lost
 
