@@ -150,6 +150,9 @@ def test_the_document_is_made_of_the_json(
     assert "| mine | 2 | 0.00 (0.00–0.00) | 0.00 (0.00–0.00) | 1.00 (1.00–1.00) |" in text
     assert main(["bench", "report", str(tmp_path / "all.json")]) == 0
     assert capsys.readouterr().out == text
+    assert main(["bench", "report", f"{tmp_path / '0.json'}=beside others", str(tmp_path / "1.json")]) == 0
+    assert "## beside others\n" in (titled := capsys.readouterr().out)
+    assert "## tiny\n" in titled
 
 
 def test_the_released_figures_are_those_of_the_document() -> None:

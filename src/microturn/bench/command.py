@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from rich.console import Console
 
 from microturn.bench import kept
-from microturn.bench.evaluate import Result, evaluate
+from microturn.bench.evaluate import Progress, Result, evaluate
 from microturn.bench.harness import BEST, Harness
 from microturn.bench.imports import KINDS, suite
 from microturn.bench.page import page
@@ -29,6 +30,7 @@ from microturn.bench.report import Report, to_json
 from microturn.bench.suites import LOSS, RESERVED, SUITES, Suite, cast_of
 from microturn.bench.targets import TOGETHER, Target
 from microturn.model.checkpoint import RELEASED, load_model
+from microturn.model.interaction import Interaction
 
 STDOUT = "-"
 KEY = "MICROTURN_KEY"
@@ -74,30 +76,16 @@ class Task:
     def rehearse(self) -> None:
         """What harnesses will be asked for, in real time, to be kept."""
         torch.set_num_threads(1)
-        assert self.folder
-        evaluate(
-            None,
-            self.suite,
-            self.n,
-            self.seed,
-            cast=cast_of(self.voices),
-            keep=kept.Cases(self.folder),
-            harnesses=self.harnesses,
-        )
+        self._evaluate(None, harnesses=self.harnesses)
 
-    def run(self, progress: Callable[[int], None] | None = None) -> Result:
+    def run(self, progress: Progress | None = None) -> Result:
         if self.threads:
             torch.set_num_threads(self.threads)
-        result = evaluate(
+        result = self._evaluate(
             None if self.target else load_model(self.model or RELEASED),
-            self.suite,
-            self.n,
-            self.seed,
-            cast=cast_of(self.voices),
             baselines=self.baselines,
             progress=progress,
             target=self.target,
-            keep=kept.Cases(self.folder) if self.folder else None,
             sound=self.sound,
             harnesses=self.harnesses,
             before=kept.read(self.folder, self.name, self.key, but="what") if self.folder else None,
@@ -106,53 +94,42 @@ class Task:
             kept.write(self.folder, self.key, result)
         return result
 
+    def _evaluate(self, model: Interaction | None, **how: Any) -> Result:
+        keep = kept.Cases(self.folder) if self.folder else None
+        return evaluate(model, self.suite, self.n, self.seed, cast=cast_of(self.voices), keep=keep, **how)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = (*SUITES, LOSS, "all")
-    parser.add_argument("suite", nargs="?", metavar="SUITE,…", help=", ".join(names))
-    parser.add_argument("--model", default=None, help="a checkpoint; by default the released model")
-    parser.add_argument(
-        "--target", help="another system: duplex:URL, live:URL, page:URL, realtime:URL|MODEL or wav:FOLDER"
-    )
-    parser.add_argument(
-        "--together", type=int, default=TOGETHER, help="conversations at once with a target (4)"
-    )
-    parser.add_argument(
-        "--import", dest="data", metavar="KIND:FOLDER", help=f"others' data as a suite: {', '.join(KINDS)}"
-    )
-    parser.add_argument("--real", type=Path, help="repcount: real films; the same as --import quva:FOLDER")
-    parser.add_argument("--n", type=int, default=24, help="cases of each suite (24)")
-    parser.add_argument("--seed", type=int, default=1, help="which cases (1)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("suite", nargs="?", metavar="SUITE,…", help=", ".join(names))
+    add("--model", help="a checkpoint; by default the released model")
+    add("--target", help="another system: duplex:URL, live:URL, page:URL, realtime:URL|MODEL or wav:FOLDER")
+    add("--together", type=int, default=TOGETHER, help="conversations at once with a target (4)")
+    add("--import", dest="data", metavar="KIND:FOLDER", help=f"others' data as a suite: {', '.join(KINDS)}")
+    add("--real", type=Path, help="repcount: real films; the same as --import quva:FOLDER")
+    add("--n", type=int, default=24, help="cases of each suite (24)")
+    add("--seed", type=int, default=1, help="which cases (1)")
+    add(
         "--voices",
         default=RESERVED,
-        help="of the reserved voices, which training never hears: all of them (reserved) or only some, such as "
-        "piper-joe,flite-rms",
+        help="of the voices that training never hears: all (reserved), or some, such as piper-joe,flite-rms",
     )
-    parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
-    parser.add_argument(
-        "--sound", action="store_true", help="score it once more by what Whisper hears of its sound"
-    )
-    parser.add_argument(
+    add("--no-baselines", action="store_true", help="the model alone, in half the time")
+    add("--sound", action="store_true", help="score it once more by what Whisper hears of its sound")
+    add(
         "--harness",
         default="",
         metavar="KIND,…",
         help="beside it, in real time, a pipeline of voice activity, Whisper, a language model and a synthesiser: "
         "vad, smart or both",
     )
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="processes for all (a core each)"
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="suites at once (one for each core)")
+    add(
+        "--json", nargs="?", const=STDOUT, help="results as JSON: into this file, or printed if none is named"
     )
-    parser.add_argument(
-        "--json",
-        nargs="?",
-        const=STDOUT,
-        help="the results as JSON: into this file, or printed if none is named",
-    )
-    parser.add_argument(
-        "--save", type=Path, metavar="FOLDER", help="keep every case; what is there is not run again"
-    )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="a page with tables, timelines and sound")
+    add("--save", type=Path, metavar="FOLDER", help="keep every case; what is there is not run again")
+    add("--html", type=Path, metavar="FILE", help="a page with tables, timelines and sound")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -203,18 +180,8 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         raise ValueError(f"no suite {unknown[0]!r}: use {', '.join(every)} or all")
     target = Target.parse(args.target, os.environ.get(KEY, ""), args.together) if args.target else None
     harnesses = tuple(BEST[kind] for kind in args.harness.split(",") if kind)
-    shared = (
-        args.model,
-        target,
-        args.n,
-        args.seed,
-        args.voices,
-        not args.no_baselines,
-        args.save,
-        args.sound,
-        harnesses,
-    )
-    return [Task(name, *shared) for name in names]
+    shared = (args.model, target, args.n, args.seed, args.voices, not args.no_baselines, args.save)
+    return [Task(name, *shared, args.sound, harnesses) for name in names]
 
 
 def _results(tasks: list[Task], jobs: int, report: Report) -> Iterator[Result]:

@@ -119,6 +119,7 @@ def evaluate(
         given = bearable(name, cases)
         if len(given) < len(cases):
             notes.append(f"{name}: only the {len(given)} cases of up to {_patience(name)} minutes")
+        notes += [f"{name}: {what}" for one in harnesses if one.name == name for what in one.lacks(given)]
         played = play(given)
         if keep and not rows and not name.startswith("harness"):
             keep(chosen.name, given, played)

@@ -61,6 +61,14 @@ class Harness:
     def name(self) -> str:
         return f"harness-{self.turns}"
 
+    def lacks(self, cases: Sequence[Case]) -> list[str]:
+        """What the cases hold that it cannot be given."""
+        kinds = {e.kind for case in cases for e in case.episode.expected}
+        told = (
+            ["has no eyes: it hears what is asked and no more"] if any(c.episode.film for c in cases) else []
+        )
+        return told + (["hands no work over: what came of it is given to it"] if "delegate" in kinds else [])
+
     def play(self, cases: Sequence[Case]) -> Iterator[Played]:
         """What it does with each case, one after another."""
         if missing := [part for part in PARTS if find_spec(part) is None]:

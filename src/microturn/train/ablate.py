@@ -3,8 +3,8 @@
 Two small worlds, because what is ablated is small. *Skills*: words are given; a network of three blocks learns to say
 a word every few seconds, and to say again what it was told at the beginning. It is scored free-running, on episodes
 that it never saw. *Words*: forty words out of a few voices, told apart in the tick in which they end; scored on a
-voice that it never heard. Every variant has the same processor time, and its score after a quarter, half and all of it
-is shown, so that what is only slower can be told from what is worse. Released weights had a thousand times as much:
+voice that it never heard. Every variant has the same processor time, and its score after a quarter, half and all is
+shown, so that what is only slower can be told from what is worse. Released weights had a thousand times as much:
 what shows here is a direction, not a size.
 
 A tick is a constant of the house, so each variant is a process of its own, in which it was another from the start.
@@ -224,7 +224,7 @@ SPOKEN = (
     *("one", "two", "three", "four", "five", "red", "blue", "green", "black", "white"),
     *("yes", "no", "stop", "go", "left", "right", "up", "down", "cat", "dog"),
 )
-TEACHERS = ("flite-awb", "flite-slt", "flite-kal16", "espeak-m1", "espeak-f2")
+TEACHERS = ("flite-awb", "flite-slt", "flite-kal16", "espeak-en-us+m1", "espeak-en+m2")
 STRANGER = "flite-rms"
 BEFORE_MS, SPAN_MS = 400, 1600  # sound that is given: so much of it before the word
 
