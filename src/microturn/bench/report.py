@@ -321,8 +321,8 @@ their data: context, not a comparison.
 The harness is a running pipecat pipeline of real parts: Silero's voice activity (and pipecat's smart-turn model),
 faster-whisper tiny.en, SmolLM2-135M in llama.cpp, hibari. `python -m microturn.bench.harness` looks for its best
 settings. It is heard through the same loudspeaker. Like the model it is scored by its words, those that its
-synthesiser was given, when they are heard, and beside that by ear: by what Whisper hears of its sound. Where it cannot
-be given what a case holds, it is given the rest and the table says so: it has no eyes, and hands no work over.
+synthesiser was given, when they are heard, and beside that by ear: by what Whisper hears of its sound. It has no eyes
+and hands no work over: where a case needs them it is given the rest, and that is said below the table.
 
 *everyday* is what such a pipeline is for: questions about the world, of which `nano` was never taught one answer.
 """
