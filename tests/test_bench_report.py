@@ -92,7 +92,7 @@ def test_a_harness_is_given_each_case_once(tmp_path: Path) -> None:
     for _ in range(2):
         (again,) = keep.once("mine", [case], "harness-vad", play)
         assert (again, again.speech[0]) == (done, None)
-    louder = replace(case, samples=case.samples / 2)
+    louder = replace(case, samples=case.samples * np.float32(0.5))
     keep.once("mine", [louder, case], "harness-vad", play)
     assert given == [3, 3, 3]
 
