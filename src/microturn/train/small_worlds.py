@@ -34,7 +34,7 @@ from microturn.train.given import live
 from microturn.train.loop import learn
 from microturn.train.muon import optimizers
 from microturn.train.recipe import Recipe
-from microturn.train.sound import Hardship, unspoken
+from microturn.train.sound import unspoken
 from microturn.train.voices import load_voice
 
 SHARES = (0.25, 0.5, 1.0)  # of the time, after which it is scored
@@ -146,7 +146,7 @@ def skills(v: Variant, seconds: float, tests: int, seed: int) -> Curve:
         rng = random.Random(f"{seed} {number}")
         some = [make(rng) for make in (reminder, keeping) for _ in range(8)]
         noise = np.random.default_rng(number)
-        learn(network, stack(some, noise, config, pieces, [], [], Hardship(0), quiet=True), recipe, number)
+        learn(network, stack(some, noise, config, pieces, [], [], 0, quiet=True), recipe, number)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         for optimizer, full in zip(made, rates, strict=True):
             for group in optimizer.param_groups:
