@@ -15,8 +15,9 @@ import pytest
 
 from microturn.bench import baselines
 from microturn.bench.cast import Cast
+from microturn.bench.evaluate import row
 from microturn.bench.metrics import Heard, Played, Run, normalise, utterances
-from microturn.bench.suites import SUITES, make_cases, row
+from microturn.bench.suites import SUITES, make_cases
 from microturn.bench.watching import numbers
 from microturn.bench.waves import Case
 from microturn.clock import TICK_MS

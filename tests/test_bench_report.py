@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 
 from microturn.bench import command, kept, scores
+from microturn.bench.evaluate import Result, Row, evaluate
 from microturn.bench.intervals import Measure
 from microturn.bench.metrics import Played, Run
 from microturn.bench.page import page
 from microturn.bench.report import Report, document, from_json, merged, runs_in, suite_json
-from microturn.bench.suites import Result, Row, Suite, cast_of, evaluate
-from microturn.bench.waves import make_case
+from microturn.bench.suites import Suite, cast_of
+from microturn.bench.waves import Case, make_case
 from microturn.cli import main
 from microturn.clock import SPEAK_SAMPLES
+from microturn.model.config import tiny
+from microturn.model.interaction import random_model
 from microturn.scenes.episode import Clip, Episode, Expected, Placed, Read, Say, Word
 from microturn.streams import Channel, Decision
 
@@ -64,8 +67,9 @@ def test_a_case_is_two_sounds_of_one_length_and_its_story(result: Result, folder
 def test_what_was_said_is_kept_where_it_was_played(tmp_path: Path) -> None:
     loud = np.full(SPEAK_SAMPLES, 0.5, np.float32)
     played = Played((Word("seven", 1800, 2000),), speech=(None,) * 9 + (loud,))
+    case = make_case(EPISODE)
     for who in ("", "harness-vad"):
-        kept.Cases(tmp_path)(SUITE, [make_case(EPISODE)], [played], who)
+        kept.Cases(tmp_path).keep("mine", 0, case, played, who)
     with wave.open(str(tmp_path / "mine/000/out.wav")) as file:
         sound = np.frombuffer(file.readframes(10**6), "<i2")
     assert np.flatnonzero(sound).tolist()[::4799] == [9 * SPEAK_SAMPLES, 10 * SPEAK_SAMPLES - 1]
@@ -73,6 +77,31 @@ def test_what_was_said_is_kept_where_it_was_played(tmp_path: Path) -> None:
     text = page("tiny", [Result("mine", 1, 1, 0.1, (), (Row("model", (Measure("score", 1.0),)),))], tmp_path)
     assert text.count("data:audio/mpeg;base64,") == 2
     assert "000, harness-vad: 2 of 2 as expected" in text
+
+
+def test_a_harness_is_given_each_case_once(tmp_path: Path) -> None:
+    case, keep = make_case(EPISODE), kept.Cases(tmp_path)
+    done = Played((Word("seven", 1800, 2000),), speech=(None, np.full(SPEAK_SAMPLES, 0.5, np.float32), None))
+    given: list[int] = []
+
+    def play(cases: Sequence[Case]) -> Iterator[Played]:
+        for one in cases:
+            given.append(one.episode.seed)
+            yield done
+
+    for _ in range(2):
+        (again,) = keep.once("mine", [case], "harness-vad", play)
+        assert (again, again.speech[0]) == (done, None)
+    louder = replace(case, samples=case.samples * np.float32(0.5))
+    keep.once("mine", [louder, case], "harness-vad", play)
+    assert given == [3, 3, 3]
+
+
+def test_with_other_weights_only_the_model_is_run_again(result: Result) -> None:
+    silent = replace(result, rows=(Row("model", (Measure("score", 0.0),)), *result.rows))
+    told = replace(silent, rows=tuple(replace(row, measures=row.measures[:1]) for row in silent.rows))
+    again = evaluate(random_model(tiny(), 1), SUITE, 2, 1, baselines=True, before=told)
+    assert [len(row.measures) > 1 for row in again.rows] == [True, False, False, True, False]
 
 
 def test_every_kind_of_expectation_has_a_verdict() -> None:
@@ -121,6 +150,9 @@ def test_the_document_is_made_of_the_json(
     assert "| mine | 2 | 0.00 (0.00–0.00) | 0.00 (0.00–0.00) | 1.00 (1.00–1.00) |" in text
     assert main(["bench", "report", str(tmp_path / "all.json")]) == 0
     assert capsys.readouterr().out == text
+    assert main(["bench", "report", f"{tmp_path / '0.json'}=beside others", str(tmp_path / "1.json")]) == 0
+    assert "## beside others\n" in (titled := capsys.readouterr().out)
+    assert "## tiny\n" in titled
 
 
 def test_the_released_figures_are_those_of_the_document() -> None:
@@ -158,8 +190,7 @@ def test_reserved_voices_are_all_that_are_reserved() -> None:
     assert cast_of(task.voices) is None
 
 
-@pytest.mark.parametrize("given", [["--harness", "vad"], ["--target", "wav:x"]])
-def test_what_keeps_time_with_the_clock_runs_alone(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_keeps_time_with_the_clock_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[int] = []
 
     def results(tasks: list[command.Task], at_once: int, report: Report) -> Iterator[Result]:
@@ -167,7 +198,7 @@ def test_what_keeps_time_with_the_clock_runs_alone(given: list[str], monkeypatch
         return iter(())
 
     monkeypatch.setattr(command, "_results", results)
-    assert command.run(arguments("all", "--jobs", "2", *given)) == 2
+    assert command.run(arguments("all", "--jobs", "2", "--target", "wav:x")) == 2
     assert command.run(arguments("all", "--jobs", "2")) == 2
     assert jobs == [1, 2]
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microturn.bench import baselines, command, scores, suites, whisper
+from microturn.bench import baselines, command, scores, whisper
 from microturn.bench.baselines import ALWAYS, NEVER, ORACLE, RANDOM
 from microturn.bench.cast import Cast
 from microturn.bench.drive import drive, played
+from microturn.bench.evaluate import LOSS_SUITES, evaluate
 from microturn.bench.metrics import Heard, Played, Run
 from microturn.bench.report import to_json
-from microturn.bench.suites import LOSS, SUITES, Suite, evaluate, make_cases
+from microturn.bench.suites import LOSS, SUITES, Suite, make_cases
 from microturn.bench.waves import Surroundings, arrivals, make_case, placed_samples
 from microturn.cli import main
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES
@@ -213,7 +214,7 @@ def test_evaluate_puts_the_model_beside_its_baselines(cast: Cast) -> None:
 def test_loss_is_a_ratio_and_nothing_is_left_of_nothing(cast: Cast) -> None:
     result = evaluate(random_model(tiny(), 1), LOSS, 1, 2, cast=cast)
     assert result.score == 0
-    assert [m.name for m in result.rows[0].measures] == ["score", *suites.LOSS_SUITES, "1%_lost"]
+    assert [m.name for m in result.rows[0].measures] == ["score", *LOSS_SUITES, "1%_lost"]
 
 
 @pytest.mark.parametrize("name", ["turns", "repcount"])

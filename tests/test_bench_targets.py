@@ -15,7 +15,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from actor_model import Actor
 from microturn.bench import kept, scores
-from microturn.bench.suites import Suite, evaluate
+from microturn.bench.evaluate import evaluate
+from microturn.bench.suites import Suite
 from microturn.bench.targets import Loudspeaker, Target, Unfit, needs, pcm, told
 from microturn.bench.waves import Case, make_case
 from microturn.clock import SPEAK_RATE, SPEAK_SAMPLES

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from websockets.sync.client import connect
 
 from echo_model import EchoModel
-from microturn.background import Background, ContextPackage, Function, Functions, Kind, Piece, State
+from microturn.background import Background, ContextPackage, Function, Kind, Piece, State
+from microturn.background.functions import Functions
 from microturn.cli import main
 from microturn.clock import VirtualClock
 from microturn.engine import Engine, Pace

@@ -1,32 +1,36 @@
 """`microturn bench SUITE|all`: what its options mean, which suites there are left to do, and on how many cores.
 
 Suites are independent and deterministic, so `all` gives each to a process of its own. With `--save`, a suite that
-is there already, from the same model, cases and version, is not run again: what was stopped goes on where it was.
+is there already, from the same model, cases and version, is not run again: what was stopped goes on where it was. Of
+another model only the model is run again, and a harness is given each case once in the life of the folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from rich.console import Console
 
 from microturn.bench import kept
+from microturn.bench.evaluate import Progress, Result, evaluate
 from microturn.bench.harness import BEST, Harness
 from microturn.bench.imports import KINDS, suite
 from microturn.bench.page import page
+from microturn.bench.pool import pool
 from microturn.bench.report import Report, to_json
-from microturn.bench.suites import LOSS, RESERVED, SUITES, Result, Suite, cast_of, evaluate
+from microturn.bench.suites import LOSS, RESERVED, SUITES, Suite, cast_of
 from microturn.bench.targets import TOGETHER, Target
 from microturn.model.checkpoint import RELEASED, load_model
+from microturn.model.interaction import Interaction
 
 STDOUT = "-"
 KEY = "MICROTURN_KEY"
@@ -55,10 +59,10 @@ class Task:
 
     @property
     def key(self) -> dict[str, object]:
-        """What must be the same for a result to be the same."""
-        what = self.target.name if self.target else kept.fingerprint(self.model)
+        """What must be the same for a result to be the same; without `what` for those beside it."""
         return {
-            "what": what,
+            "what": self.target.name if self.target else kept.fingerprint(self.model),
+            "shape": None if self.target else kept.shape(self.model),
             "suite": self.name,
             "code": kept.code(),
             "n": self.n,
@@ -69,88 +73,81 @@ class Task:
             "harnesses": [str(harness) for harness in self.harnesses],
         }
 
-    def run(self, progress: Callable[[int], None] | None = None) -> Result:
+    def rehearse(self) -> None:
+        """What harnesses will be asked for, in real time, to be kept."""
+        torch.set_num_threads(1)
+        self._evaluate(None, harnesses=self.harnesses)
+
+    def run(self, progress: Progress | None = None) -> Result:
         if self.threads:
             torch.set_num_threads(self.threads)
-        result = evaluate(
+        result = self._evaluate(
             None if self.target else load_model(self.model or RELEASED),
-            self.suite,
-            self.n,
-            self.seed,
-            cast=cast_of(self.voices),
             baselines=self.baselines,
             progress=progress,
             target=self.target,
-            keep=kept.Cases(self.folder) if self.folder else None,
             sound=self.sound,
             harnesses=self.harnesses,
+            before=kept.read(self.folder, self.name, self.key, but="what") if self.folder else None,
         )
         if self.folder:
             kept.write(self.folder, self.key, result)
         return result
 
+    def _evaluate(self, model: Interaction | None, **how: Any) -> Result:
+        keep = kept.Cases(self.folder) if self.folder else None
+        return evaluate(model, self.suite, self.n, self.seed, cast=cast_of(self.voices), keep=keep, **how)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     names = (*SUITES, LOSS, "all")
-    parser.add_argument("suite", nargs="?", choices=names, metavar="SUITE", help=", ".join(names))
-    parser.add_argument("--model", default=None, help="a checkpoint; by default the released model")
-    parser.add_argument(
-        "--target", help="another system: duplex:URL, live:URL, page:URL, realtime:URL|MODEL or wav:FOLDER"
-    )
-    parser.add_argument(
-        "--together", type=int, default=TOGETHER, help="conversations at once with a target (4)"
-    )
-    parser.add_argument(
-        "--import", dest="data", metavar="KIND:FOLDER", help=f"others' data as a suite: {', '.join(KINDS)}"
-    )
-    parser.add_argument("--real", type=Path, help="repcount: real films; the same as --import quva:FOLDER")
-    parser.add_argument("--n", type=int, default=24, help="cases of each suite (24)")
-    parser.add_argument("--seed", type=int, default=1, help="which cases (1)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("suite", nargs="?", metavar="SUITE,…", help=", ".join(names))
+    add("--model", help="a checkpoint; by default the released model")
+    add("--target", help="another system: duplex:URL, live:URL, page:URL, realtime:URL|MODEL or wav:FOLDER")
+    add("--together", type=int, default=TOGETHER, help="conversations at once with a target (4)")
+    add("--import", dest="data", metavar="KIND:FOLDER", help=f"others' data as a suite: {', '.join(KINDS)}")
+    add("--real", type=Path, help="repcount: real films; the same as --import quva:FOLDER")
+    add("--n", type=int, default=24, help="cases of each suite (24)")
+    add("--seed", type=int, default=1, help="which cases (1)")
+    add(
         "--voices",
         default=RESERVED,
-        help="of the reserved voices, which training never hears: all of them (reserved) or only some, such as "
-        "piper-joe,flite-rms",
+        help="of the voices that training never hears: all (reserved), or some, such as piper-joe,flite-rms",
     )
-    parser.add_argument("--no-baselines", action="store_true", help="the model alone, in half the time")
-    parser.add_argument(
-        "--sound", action="store_true", help="score it once more by what Whisper hears of its sound"
-    )
-    parser.add_argument(
+    add("--no-baselines", action="store_true", help="the model alone, in half the time")
+    add("--sound", action="store_true", help="score it once more by what Whisper hears of its sound")
+    add(
         "--harness",
         default="",
         metavar="KIND,…",
         help="beside it, in real time, a pipeline of voice activity, Whisper, a language model and a synthesiser: "
         "vad, smart or both",
     )
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="processes for all (a core each)"
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="suites at once (one for each core)")
+    add(
+        "--json", nargs="?", const=STDOUT, help="results as JSON: into this file, or printed if none is named"
     )
-    parser.add_argument(
-        "--json",
-        nargs="?",
-        const=STDOUT,
-        help="the results as JSON: into this file, or printed if none is named",
-    )
-    parser.add_argument(
-        "--save", type=Path, metavar="FOLDER", help="keep every case; what is there is not run again"
-    )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="a page with tables, timelines and sound")
+    add("--save", type=Path, metavar="FOLDER", help="keep every case; what is there is not run again")
+    add("--html", type=Path, metavar="FILE", help="a page with tables, timelines and sound")
 
 
 def run(args: argparse.Namespace) -> int:
     with TemporaryDirectory() as scratch:
-        if args.html and not args.save:
+        if (args.html or args.harness) and not args.save:
             args.save = Path(scratch)
         return _run(args)
 
 
 def _run(args: argparse.Namespace) -> int:
     tasks = _tasks(args)
-    alone = args.target or args.harness  # what keeps time with the clock shares the cores with nobody
+    # what keeps time with the clock shares the cores with nobody
+    if args.harness and len(tasks) > 1:
+        with pool(args.jobs) as workers:
+            list(workers.map(Task.rehearse, tasks))
     told = tasks[0].target.name if tasks[0].target else args.model or RELEASED
     with Report(told, Console(stderr=args.json == STDOUT)) as report:
-        for result in _results(tasks, 1 if alone else args.jobs, report):
+        for result in _results(tasks, 1 if args.target else args.jobs, report):
             report.add(result)
             if args.json and args.json != STDOUT:
                 report.write(Path(args.json))
@@ -177,21 +174,14 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
     data = f"quva:{args.real}" if args.real else args.data
     if (data is None) == (args.suite is None) and not args.real:
         raise ValueError("name a suite, or all, or data with --import")
-    names = [data] if data else [*SUITES, LOSS] if args.suite == "all" else [args.suite]
+    every = [*SUITES, LOSS]
+    names = [data] if data else every if args.suite == "all" else args.suite.split(",")
+    if not data and (unknown := [name for name in names if name not in every]):
+        raise ValueError(f"no suite {unknown[0]!r}: use {', '.join(every)} or all")
     target = Target.parse(args.target, os.environ.get(KEY, ""), args.together) if args.target else None
     harnesses = tuple(BEST[kind] for kind in args.harness.split(",") if kind)
-    shared = (
-        args.model,
-        target,
-        args.n,
-        args.seed,
-        args.voices,
-        not args.no_baselines,
-        args.save,
-        args.sound,
-        harnesses,
-    )
-    return [Task(name, *shared) for name in names]
+    shared = (args.model, target, args.n, args.seed, args.voices, not args.no_baselines, args.save)
+    return [Task(name, *shared, args.sound, harnesses) for name in names]
 
 
 def _results(tasks: list[Task], jobs: int, report: Report) -> Iterator[Result]:
@@ -218,9 +208,8 @@ def _results(tasks: list[Task], jobs: int, report: Report) -> Iterator[Result]:
                 yield from result(task, partial(task.run, progress))
         return
     left.sort(key=lambda task: task.name not in LONGEST)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn) as pool, report.working("suites", len(left)) as progress:
-        running = {pool.submit(replace(task, threads=1).run): task for task in left}
+    with pool(jobs) as workers, report.working("suites", len(left)) as progress:
+        running = {workers.submit(replace(task, threads=1).run): task for task in left}
         for done, future in enumerate(as_completed(running), 1):
             progress(done)
             yield from result(running[future], future.result)

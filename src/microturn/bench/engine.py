@@ -34,9 +34,7 @@ from microturn.model.interaction import Interaction, random_model
 from microturn.streams import Action, Floats
 
 TICKS_PER_MINUTE = 60 * TICKS_PER_SECOND
-MATRIX = 2048  # of the matrix product that measures arithmetic
 URGE = 100.0  # eagerness at which every tick speaks, or with a minus none does
-STREAM_BYTES = 256 << 20  # of the copy that measures memory
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,8 @@ class Load:
     gather: Spread
     deliver: Spread
     tick_ms: float  # wall time of one tick of everybody, all included
+    batched_ms: float  # the same in processor time …
+    one_at_a_time_ms: float  # … and when sessions are stepped one after the other, each alone
     roof_ms: float  # the fastest that this machine could step this batch
     live_ticks: int  # with the wall clock
     live_overdue: int  # later than a tick
@@ -76,22 +76,12 @@ class Minute:
 
 
 @dataclass(frozen=True)
-class Serial:
-    """Sessions stepped one after the other, each alone."""
-
-    sessions: int
-    one_at_a_time_ms: float
-    batched_ms: float
-
-
-@dataclass(frozen=True)
 class EngineReport:
     model: str
     machine: Machine
     work: Work
     loads: tuple[Load, ...]
     minutes: tuple[Minute, ...]
-    serial: tuple[Serial, ...]
     admitted: int  # live sessions that the engine lets in before it says that it is full
 
 
@@ -119,7 +109,8 @@ def measure_load(model: Interaction, sessions: int, seconds: float, roof_ms: flo
     live = engine.stats()
     engine.close()
     return Load(
-        sessions, driven.step, driven.gather, driven.deliver, tick_ms, roof_ms,
+        sessions, driven.step, driven.gather, driven.deliver, tick_ms, _tick_ms(model, sessions),
+        _tick_ms(OneAtATime(model), sessions), roof_ms,
         live.ticks, live.overdue, live.skipped, live.reaction, rss_mb(),
     )  # fmt: skip
 
@@ -184,10 +175,6 @@ def _rival_ms(model: Interaction, kind: type[Recompute] | type[GrowingCache], ti
             spent.append(1000 * (time.process_time() - began))
         engine.close()
     return float(np.median(spent[1:]))  # the first one warms up
-
-
-def measure_serial(model: Interaction, sessions: int) -> Serial:
-    return Serial(sessions, _tick_ms(OneAtATime(model), sessions), _tick_ms(model, sessions))
 
 
 def _tick_ms(model: Interaction, sessions: int) -> float:
@@ -270,15 +257,14 @@ def measure(args: argparse.Namespace) -> EngineReport:
     if minutes:
         _say(f"one session through {max(minutes)} minutes, then its rivals")
         long = measure_minutes(model, minutes)
-    loads, serial = [], []
+    loads = []
     urge = -URGE if args.listening else URGE
     for count in sessions:
         _say(f"{count} sessions")
         loads.append(measure_load(model, count, args.seconds, work.roof_ms(count, machine), urge))
-        serial.append(measure_serial(model, count))
     _say("admission")
     admitted = measure_admission(model, max(sessions, default=1))
-    return EngineReport(model.spec.name, machine, work, tuple(loads), long, tuple(serial), admitted)
+    return EngineReport(model.spec.name, machine, work, tuple(loads), long, admitted)
 
 
 def table(report: EngineReport) -> str:
@@ -310,11 +296,9 @@ def table(report: EngineReport) -> str:
             f"{minute.growing_mb:12.1f} {minute.session_mb:8.1f} {minute.rss_mb:7.0f}"
         )
     lines += ["", "sessions   one at a time ms   batched ms   ×"]
-    for serial in report.serial:
-        factor = serial.one_at_a_time_ms / serial.batched_ms
-        lines.append(
-            f"{serial.sessions:8} {serial.one_at_a_time_ms:16.1f} {serial.batched_ms:12.1f} {factor:5.1f}"
-        )
+    for load in report.loads:
+        factor = load.one_at_a_time_ms / load.batched_ms
+        lines.append(f"{load.sessions:8} {load.one_at_a_time_ms:16.1f} {load.batched_ms:12.1f} {factor:5.1f}")
     lines += ["", f"live sessions admitted: {report.admitted}"]
     return "\n".join(lines)
 

@@ -35,12 +35,12 @@ class Row:
         return self.grouped_ms / self.gathered_ms
 
 
-def _median_ms(work: Callable[[], Tensor]) -> float:
-    work()
+def _median_ms(work: Callable[..., Tensor], *given: Tensor) -> float:
+    work(*given)
     times = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        work()
+        work(*given)
         times.append(time.perf_counter() - began)
     return statistics.median(times) * 1000
 
@@ -52,14 +52,8 @@ def measure(dim: int, width: int, experts: int, active: int) -> list[Row]:
     found = []
     for rows in ROWS:
         x = torch.randn(rows, dim)
-        weight, expert = layer.route(x)
-        found.append(
-            Row(
-                rows,
-                _median_ms(lambda x=x, w=weight, e=expert: layer.gathered(x, w, e)),  # type: ignore[misc]
-                _median_ms(lambda x=x, w=weight, e=expert: layer.grouped(x, w, e)),  # type: ignore[misc]
-            )
-        )
+        given = x, *layer.route(x)
+        found.append(Row(rows, _median_ms(layer.gathered, *given), _median_ms(layer.grouped, *given)))
     return found
 
 
@@ -77,18 +71,14 @@ def run(args: argparse.Namespace) -> int:
     found = measure(args.dim, args.width, args.experts, args.active)
     slower = [r.rows for r in found if r.factor < 1]
     if args.json:
-        print(
-            json.dumps({"stops_to_pay_at": slower[0] if slower else None, "rows": [asdict(r) for r in found]})
-        )
+        stops = slower[0] if slower else None
+        print(json.dumps({"stops_to_pay_at": stops, "rows": [asdict(r) for r in found]}))
         return 0
     print(
         f"{args.experts} experts of {args.dim}×{args.width}, {args.active} active, {args.threads} thread(s)"
     )
     for r in found:
-        print(
-            f"{r.rows:4d} rows: gathered {r.gathered_ms:8.2f} ms, grouped {r.grouped_ms:8.2f} ms, ×{r.factor:.2f}"
-        )
-    print(
-        f"gathering stops to pay at {slower[0]} rows" if slower else f"gathering pays up to {ROWS[-1]} rows"
-    )
+        both = f"gathered {r.gathered_ms:8.2f} ms, grouped {r.grouped_ms:8.2f} ms"
+        print(f"{r.rows:4d} rows: {both}, ×{r.factor:.2f}")
+    print(f"gathering {f'stops to pay at {slower[0]}' if slower else f'pays up to {ROWS[-1]}'} rows")
     return 0

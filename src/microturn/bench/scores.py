@@ -12,47 +12,27 @@ from collections.abc import Callable, Sequence
 from microturn.bench.intervals import Measure, mean, median, percentiles, product, ratio, share
 from microturn.bench.metrics import (
     Hit,
-    Matches,
     Run,
     carried_on,
     cause_end,
     content,
     distance,
     false_count,
-    false_in_quiet,
     from_user,
     in_tick,
     last_heard,
-    match,
+    minutes_of,
     nods,
-    quiet_minutes,
     spoken,
     stopped,
     transcript_lateness,
     window,
     within,
 )
-from microturn.scenes.episode import Expected
 
 Score = Callable[[Sequence[Run], int], tuple[Measure, ...]]
 NODS_LOW, NODS_HIGH = 2.0, 8.0  # backchannels a minute that people find natural
 SAME_CAUSE_MS = 20
-
-
-def _of(kind: str, run: Run) -> list[Expected]:
-    return [e for e in run.episode.expected if e.kind == kind]
-
-
-def _minutes(run: Run) -> float:
-    return run.episode.ticks / 300
-
-
-def _accuracy(matches: Matches, kind: str) -> float:
-    """Of one case: fulfilled / (expected + false utterances)."""
-    hits = sum(h.expected.kind == kind for h in matches.hits)
-    wanted = hits + sum(e.kind == kind for e in matches.missed)
-    total = wanted + false_count(matches.stray)
-    return hits / total if total else 1.0
 
 
 # ---- speaking on time and on cue ----
@@ -68,28 +48,26 @@ def cuespeak(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 def _timed(runs: Sequence[Run], cues: bool, names: tuple[str, str], seed: int) -> tuple[Measure, ...]:
     """Macro accuracy: the mean over cases of fulfilled / (expected + false utterances)."""
-    half, plain, double = (
-        [match(r.episode, r.played.said, scale, cues) for r in runs] for scale in (0.5, 1.0, 2.0)
-    )
+    half, plain, double = ([r.match(scale, cues) for r in runs] for scale in (0.5, 1.0, 2.0))
     hits = [[h for h in m.hits if h.expected.kind == "say"] for m in plain]
-    wanted = [len(_of("say", r)) for r in runs]
+    wanted = [len(r.of("say")) for r in runs]
     counts = [len(h) for h in hits]
     false = [false_count(m.stray) for m in plain]
     wide = [h for m in double for h in m.hits if h.expected.kind == "say"]
     spoke = [(r, m) for r, m in zip(runs, plain, strict=True) if r.played.said]
-    stops = [not within(m.stray, e) for r, m in spoke for e in _of("halt", r)]
+    stops = [not within(m.stray, e) for r, m in spoke for e in r.of("halt")]
     measures = [
-        mean("score", [_accuracy(m, "say") for m in plain], seed=seed),
+        mean("score", [m.accuracy("say") for m in plain], seed=seed),
         ratio("precision", counts, [c + f for c, f in zip(counts, false, strict=True)], seed=seed),
         ratio("recall", counts, wanted, seed=seed),
-        mean(f"score_{names[0]}", [_accuracy(m, "say") for m in half], seed=seed),
-        mean(f"score_{names[1]}", [_accuracy(m, "say") for m in double], seed=seed),
+        mean(f"score_{names[0]}", [m.accuracy("say") for m in half], seed=seed),
+        mean(f"score_{names[1]}", [m.accuracy("say") for m in double], seed=seed),
         *percentiles("timing_error", [_late(h, cues) for h in wide]),
         share("stop_obeyed", stops),
-        ratio("false", false, [_minutes(r) for r in runs], "/min", seed),
+        ratio("false", false, [r.minutes for r in runs], "/min", seed),
     ]
     if cues:
-        over = [_user_speaks(r, h.at_ms) for r, found in zip(runs, hits, strict=True) for h in found]
+        over = [r.user_speaks(h.at_ms) for r, found in zip(runs, hits, strict=True) for h in found]
         measures.append(share("over_the_user", over))
     return tuple(measures)
 
@@ -100,10 +78,6 @@ def _late(hit: Hit, cues: bool) -> float:
     return hit.at_ms - low if cues else abs(hit.at_ms - (low + high) / 2)
 
 
-def _user_speaks(run: Run, ms: int) -> bool:
-    return any(p.at_ms <= ms < p.end_ms for p in run.episode.placed if p.who == 0)
-
-
 # ---- the floor ----
 
 
@@ -112,11 +86,11 @@ def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     right, going, halted, answered = [], [], [], []
     silence, audible, response = [], [], []
     for run in runs:
-        matches = match(run.episode, run.played.said)
-        for halt in _of("halt", run):
+        matches = run.match()
+        for halt in run.of("halt"):
             stop = stopped(run, halt, matches.stray)
             cause = cause_end(run.episode, halt.start_ms)
-            mine = [e for e in _of("reply", run) if e.start_ms >= cause - SAME_CAUSE_MS][:1]
+            mine = [e for e in run.of("reply") if e.start_ms >= cause - SAME_CAUSE_MS][:1]
             found = [h for h in matches.hits if h.expected in mine]
             clean = not within(matches.stray, halt)
             right.append(stop.going and stop.halted and clean and len(found) == len(mine))
@@ -132,7 +106,7 @@ def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
             heard = last_heard(run.played.speech, cause, until)
             if stop.going and stop.halted and heard is not None:
                 audible.append(heard)
-            response += [h.at_ms - h.expected.start_ms for h in found]
+            response += [h.late_ms for h in found]
     return (
         share("score", right),
         share("was_speaking", going),
@@ -145,16 +119,16 @@ def interrupt(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 
 def backchannel(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
-    kept = [carried_on(e, r.played.said, content(r.episode, e)) for r in runs for e in _of("carry_on", r)]
+    kept = [carried_on(e, r.played.said, content(r.episode, e)) for r in runs for e in r.of("carry_on")]
     return (share("score", kept),)
 
 
 def echo(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """As above while its own voice comes back. Cases say in their scene's name how loud."""
-    kept = [[carried_on(e, r.played.said, content(r.episode, e)) for e in _of("carry_on", r)] for r in runs]
+    kept = [[carried_on(e, r.played.said, content(r.episode, e)) for e in r.of("carry_on")] for r in runs]
     places = dict.fromkeys(run.episode.scene for run in runs)
-    minutes = [sum(e.end_ms - e.start_ms for e in _of("carry_on", r)) / 60_000 for r in runs]
-    false = [false_count(match(r.episode, r.played.said).stray) for r in runs]
+    minutes = [minutes_of(r.of("carry_on")) for r in runs]
+    false = [false_count(r.match().stray) for r in runs]
     return (
         share("score", [k for some in kept for k in some]),
         *(
@@ -165,7 +139,7 @@ def echo(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
             for place in places
         ),
         ratio("self_interruptions", [len(some) - sum(some) for some in kept], minutes, "/min", seed),
-        ratio("false", false, [_minutes(r) for r in runs], "/min", seed),
+        ratio("false", false, [r.minutes for r in runs], "/min", seed),
     )
 
 
@@ -173,13 +147,13 @@ def pause(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """A case is right when no pause was taken over and every true end was answered rightly."""
     right, taken, answered, latency = [], [], [], []
     for run in runs:
-        matches = match(run.episode, run.played.said)
+        matches = run.match()
         replies = [h for h in matches.hits if h.expected.kind == "reply"]
-        mine = [bool(within(run.played.said, e)) for e in _of("pause", run)]
+        mine = [bool(within(run.played.said, e)) for e in run.of("pause")]
         taken += mine
-        answered += [True] * len(replies) + [False] * (len(_of("reply", run)) - len(replies))
-        latency += [h.at_ms - h.expected.start_ms for h in replies]
-        right.append(not any(mine) and len(replies) == len(_of("reply", run)))
+        answered += [True] * len(replies) + [False] * (len(run.of("reply")) - len(replies))
+        latency += [h.late_ms for h in replies]
+        right.append(not any(mine) and len(replies) == len(run.of("reply")))
     return (
         share("score", right),
         share("takeover", taken),
@@ -190,19 +164,19 @@ def pause(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 def turns(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Macro accuracy of the answers; latency counts whatever is said first in reply, right or wrong."""
-    found = [match(r.episode, r.played.said) for r in runs]
+    found = [r.match() for r in runs]
     latency, begun = [], []
     for run in runs:
-        for e in _of("reply", run):
+        for e in run.of("reply"):
             first = next((w.start_ms for w in within(run.played.said, e)), None)
             begun.append(first is not None)
             latency += [] if first is None else [first - e.start_ms]
     false = [false_count(m.stray) for m in found]
     return (
-        mean("score", [_accuracy(m, "reply") for m in found], seed=seed),
+        mean("score", [m.accuracy("reply") for m in found], seed=seed),
         share("answered", begun),
         *percentiles("latency", latency),
-        ratio("false", false, [_minutes(r) for r in runs], "/min", seed),
+        ratio("false", false, [r.minutes for r in runs], "/min", seed),
     )
 
 
@@ -226,23 +200,17 @@ def listening(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 def false_replies(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Silence where nobody asked × answers where somebody did: the questions among the cases see to it that
     silence alone is no virtue."""
-    quiet = [r for r in runs if not _of("reply", r)]
-    asked = [r for r in runs if _of("reply", r)]
-    false = [false_in_quiet(r) for r in quiet]
+    quiet = [r for r in runs if not r.of("reply")]
+    asked = [r for r in runs if r.of("reply")]
+    false = [sum(false_count(within(r.match().stray, e)) for e in r.of("quiet")) for r in quiet]
     silent = share("silent", [f == 0 for f in false])
-    answers = [hit for r in asked for hit in _fulfilled(r)]
-    answered = share("answered", answers)
+    answered = share("answered", [met for r in asked for met in r.match().met(lambda e: e.kind == "reply")])
     return (
         product("score", silent, answered),
-        ratio("false", false, [quiet_minutes(r.episode) for r in quiet], "/min", seed),
+        ratio("false", false, [minutes_of(r.of("quiet")) for r in quiet], "/min", seed),
         silent,
         answered,
     )
-
-
-def _fulfilled(run: Run) -> list[bool]:
-    hits = {h.expected for h in match(run.episode, run.played.said).hits}
-    return [e in hits for e in _of("reply", run)]
 
 
 # ---- hearing ----
@@ -262,27 +230,27 @@ def hear(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 
 def read(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
-    false = [false_count(match(r.episode, r.played.said).stray) for r in runs]
+    false = [false_count(r.match().stray) for r in runs]
     errors, words, _, _ = _transcript(runs)
     wer = ratio("wer", errors, words, seed=seed)
     return (
         _one_minus("score", wer),
         wer,
-        ratio("false", false, [_minutes(r) for r in runs], "/min", seed),
+        ratio("false", false, [r.minutes for r in runs], "/min", seed),
     )
 
 
 def digits(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Score = words in the right tick ± 1 / (words said + insertions), so that guessing costs."""
     errors, words, right, extra = _transcript(runs)
-    asked = [r for r in runs if _of("say", r)]
-    found = [match(r.episode, r.played.said, cues=True) for r in asked]
+    asked = [r for r in runs if r.of("say")]
+    found = [r.match(cues=True) for r in asked]
     return (
         ratio("score", right, [w + x for w, x in zip(words, extra, strict=True)], seed=seed),
         ratio("in_tick", right, words, seed=seed),
         ratio("insertions", extra, words, seed=seed),
         ratio("wer", errors, words, seed=seed),
-        mean("as_cues", [_accuracy(m, "say") for m in found], seed=seed),
+        mean("as_cues", [m.accuracy("say") for m in found], seed=seed),
         _transcript_bias(runs),
     )
 

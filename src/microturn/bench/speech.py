@@ -18,17 +18,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
@@ -38,6 +34,7 @@ from scipy.ndimage import maximum_filter1d
 from microturn.bench import whisper
 from microturn.bench.intervals import Measure, ratio
 from microturn.bench.metrics import distance, normalise
+from microturn.bench.pool import pool
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS
 from microturn.engine import Engine
 from microturn.engine.offline import Stream, play
@@ -123,36 +120,23 @@ def listen(text: str, sound: Floats) -> Heard:
     truth = normalise(text)
     if not len(sound):
         return Heard(text, sound, len(truth), len(truth), 0, len(truth))
-    found = normalise(
-        spoken(whisper.transcribe(np.asarray(soxr.resample(sound, SPEAK_RATE, HEAR_RATE), np.float32)))
-    )
+    heard = whisper.transcribe(np.asarray(soxr.resample(sound, SPEAK_RATE, HEAR_RATE), np.float32))
+    found = normalise(spoken(heard))
     if "".join(truth) == "".join(found):  # "base ball" is no mistake
         return Heard(text, sound, 0, len(truth))
-    again = sum(a == b for a, b in pairwise(found))
-    meant = sum(a == b for a, b in pairwise(truth))
-    return Heard(
-        text,
-        sound,
-        distance(truth, found),
-        len(truth),
-        max(0, again - meant),
-        max(0, len(truth) - len(found)),
-    )
+    again, meant = (sum(a == b for a, b in pairwise(words)) for words in (found, truth))
+    wrong, skipped = distance(truth, found), max(0, len(truth) - len(found))
+    return Heard(text, sound, wrong, len(truth), max(0, again - meant), skipped)
 
 
-@lru_cache(maxsize=1)
-def _dnsmos() -> Any:
-    from speechmos import dnsmos
-
-    return dnsmos
-
-
-def dnsmos(sounds: Sequence[Floats]) -> dict[str, float]:
+def marks_of(sounds: Sequence[Floats]) -> dict[str, float]:
     """Means over what is at least half a second long; nothing where it is not installed."""
     if find_spec("speechmos") is None:
         return {}
+    from speechmos import dnsmos
+
     marks = [
-        _dnsmos().run(np.clip(soxr.resample(s, SPEAK_RATE, HEAR_RATE), -1, 1), HEAR_RATE)
+        dnsmos.run(np.clip(soxr.resample(s, SPEAK_RATE, HEAR_RATE), -1, 1), HEAR_RATE)
         for s in sounds
         if len(s) > SPEAK_RATE // 2
     ]
@@ -246,7 +230,7 @@ def rows(heard: Sequence[Heard], seed: int = 0) -> list[Measure]:
         ratio("skipped", [h.skipped for h in heard], minutes, "/min", seed),
         ratio("clicks", [clicks(h.sound) for h in heard], minutes, "/min", seed),
         ratio("gaps", [gaps(h.sound, p) for h, p in zip(heard, pauses, strict=True)], minutes, "/min", seed),
-        *(Measure(name, value, n=len(heard)) for name, value in dnsmos([h.sound for h in heard]).items()),
+        *(Measure(name, value, n=len(heard)) for name, value in marks_of([h.sound for h in heard]).items()),
     ]
 
 
@@ -291,12 +275,9 @@ def spread(work: Callable[[Sequence[str]], list[Heard]], said: list[str], jobs: 
     if jobs == 1:
         return work(said)
     each = -(-len(said) // jobs)
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        return [heard for part in pool.map(work, batched(said, each)) for heard in part]
-
-
-def batched(said: list[str], each: int) -> list[list[str]]:
-    return [said[i : i + each] for i in range(0, len(said), each)]
+    parts = [said[i : i + each] for i in range(0, len(said), each)]
+    with pool(jobs) as workers:
+        return [heard for part in workers.map(work, parts) for heard in part]
 
 
 def measure(mouth: Mouth, n: int, jobs: int = 1, alone: bool = False) -> dict[str, list[Measure]]:

@@ -1,4 +1,4 @@
-"""The suites by name: which cases they are made of and which score counts them. `evaluate` runs one.
+"""The suites by name: which cases they are made of and which score counts them. `evaluate.py` runs them.
 
 Cases come out of scenes under the split "test" (reserved wordings and pairs), in voices that training never
 heard; they are composed as waveforms and run free-running. The same suite, number and seed is the same
@@ -10,40 +10,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
-from microturn.bench import language, people, scores, watching, whisper
-from microturn.bench.baselines import (
-    ALWAYS,
-    NEVER,
-    ORACLE,
-    RANDOM,
-    always_speak,
-    never_speak,
-    oracle,
-    random_weights,
-)
+from microturn.bench import everyday, language, people, scores, watching
 from microturn.bench.cast import Cast, test_cast
-from microturn.bench.drive import drive
-from microturn.bench.intervals import Measure, mean, median
-from microturn.bench.metrics import Heard, Played, Run, lateness
-from microturn.bench.waves import CLEAN, Case, Surroundings, make_case, voices
-from microturn.model.interaction import Interaction
+from microturn.bench.waves import CLEAN, Case, Surroundings, make_case
 from microturn.scenes import SCENES, write
 from microturn.scenes.episode import Episode
 from microturn.train.real import noise
 from microturn.train.voices import voice_names
 
-if TYPE_CHECKING:
-    from microturn.bench.harness import Harness
-    from microturn.bench.targets import Target
-
 SECONDS = 24.0
 SEED_STEP = 100_003  # suites with neighbouring seeds share no script
-RANDOM_TICKS = (
-    6 * 300
-)  # of the longest case that random weights are given: an hour of chance tells nothing more
 TRIES = 25  # composed for one that is wanted, before a suite gives up
 NOISY = Surroundings(noise_snr_db=15.0)
 KITCHEN_DB = (None, 24.0, 18.0, 12.0, 6.0)  # in turn; None is clean
@@ -63,52 +41,17 @@ class Suite:
     people: bool = False  # its voices are real people's: no synthesiser is needed
 
 
-@dataclass(frozen=True)
-class Row:
-    """What one player got: the model or a baseline."""
-
-    name: str
-    measures: tuple[Measure, ...]
-
-    @property
-    def score(self) -> Measure:
-        return self.measures[0]
-
-
-@dataclass(frozen=True)
-class Result:
-    suite: str
-    n: int
-    seed: int
-    minutes: float  # of sound
-    voices: tuple[str, ...]
-    rows: tuple[Row, ...]  # the model first
-    notes: tuple[str, ...] = ()
-
-    @property
-    def score(self) -> float:
-        """The model's; 0 where nothing could be measured."""
-        return self.rows[0].score.value or 0.0
-
-
-# ---- cases ----
-
-
 def has(*kinds: str) -> Wanted:
     return lambda episode: set(kinds) <= {e.kind for e in episode.expected}
+
+
+def speaks(episode: Episode) -> bool:
+    return bool(episode.says)
 
 
 def _counted(episode: Episode) -> bool:
     """At least two repetitions aloud."""
     return {"one", "two"} <= {e.text for e in episode.expected if e.kind == "say"}
-
-
-def lacks(*kinds: str) -> Wanted:
-    return lambda episode: not set(kinds) & {e.kind for e in episode.expected}
-
-
-def speaks(episode: Episode) -> bool:
-    return bool(episode.says)
 
 
 def episodes(
@@ -131,8 +74,18 @@ def _cases(found: Sequence[Episode], seed: int, around: Surroundings = CLEAN) ->
     return [make_case(episode, seed * SEED_STEP + i, around) for i, episode in enumerate(found)]
 
 
-def _scene(scene: str, wanted: Wanted, seconds: float = SECONDS) -> Make:
-    return lambda n, seed, cast: _cases(episodes(scene, n, seed, cast, wanted, seconds), seed)
+def _scene(
+    name: str, about: str, scene: str, score: scores.Score, wanted: str | Wanted, seconds: float = SECONDS
+) -> Suite:
+    """Episodes of a scene in which something of a kind is expected."""
+    which = has(*wanted.split()) if isinstance(wanted, str) else wanted
+    return Suite(
+        name, about, lambda n, seed, cast: _cases(episodes(scene, n, seed, cast, which, seconds), seed), score
+    )
+
+
+def _people(name: str, about: str, made: Callable[[int, int], list[Episode]], score: scores.Score) -> Suite:
+    return Suite(name, about, lambda n, seed, cast: _cases(made(n, seed), seed), score, people=True)
 
 
 def _noisy() -> Surroundings:
@@ -146,7 +99,7 @@ def _noisy() -> Surroundings:
 def _false(n: int, seed: int, cast: Cast) -> list[Case]:
     """Strangers, silence and plain talk, half of it in noise; a third of it asks something, as a control."""
     asked = max(1, n // 3)
-    quiet = episodes("nothing", max(1, n - asked), seed, cast, lacks("reply"))
+    quiet = episodes("nothing", max(1, n - asked), seed, cast, lambda e: not has("reply")(e))
     half = len(quiet) // 2
     questions = episodes("converse", asked, seed + 1, cast, has("reply"))
     return [
@@ -156,12 +109,8 @@ def _false(n: int, seed: int, cast: Cast) -> list[Case]:
     ]
 
 
-def _digits(n: int, seed: int, cast: Cast | None) -> list[Case]:
-    return _cases(people.digit_episodes(n, seed), seed)
-
-
-def _read(n: int, seed: int, cast: Cast | None) -> list[Case]:
-    return _cases(people.read_episodes(n, seed), seed)
+def _everyday(n: int, seed: int, cast: Cast) -> list[Case]:
+    return _cases(everyday.episodes(n, seed, cast), seed)
 
 
 def _orders(n: int, seed: int, cast: Cast | None) -> list[Case]:
@@ -193,54 +142,40 @@ def _recall(n: int, seed: int, cast: Cast) -> list[Case]:
     return _cases([episode for one in found for episode in one], seed)
 
 
-SUITES: dict[str, Suite] = {
-    suite.name: suite
-    for suite in (
-        Suite("timespeak", "what is due, on time", _scene("time", has("say")), scores.timespeak),
-        Suite("cuespeak", "answers to cues, over the user", _scene("cue", has("say")), scores.cuespeak),
-        Suite(
-            "interrupt",
-            "stopped or corrected in full flow",
-            _scene("interrupt", has("halt")),
-            scores.interrupt,
-        ),
-        Suite(
-            "backchannel", "goes on through uh-huhs", _scene("interrupt", has("carry_on")), scores.backchannel
-        ),
-        Suite("echo", "the same while its own voice comes back", _echo, scores.echo),
-        Suite(
-            "pause", "waits while somebody thinks", _scene("converse", has("pause", "reply")), scores.pause
-        ),
-        Suite("turns", "ordinary questions", _scene("converse", has("reply")), scores.turns),
-        Suite(
-            "listening", "signs of attention", _scene("listening", has("clause_end"), 40.0), scores.listening
-        ),
-        Suite("false", "nobody asked", _false, scores.false_replies),
-        Suite("hear", "everyday talk as transcript", _scene("hear", lambda e: True), scores.hear),
-        Suite("digits", "a real person's digits", _digits, scores.digits, people=True),
-        Suite("read", "real people's sentences", _read, scores.read, people=True),
-        Suite("translate", "word by word as it is said", _scene("translate", speaks), language.translate),
-        Suite("codeswitch", "foreign words in English", _scene("codeswitch", speaks), scores.cuespeak),
-        Suite("orders", "real people's coffee, slot by slot", _orders, language.orders, people=True),
-        Suite("tone", "whispering, shouting, who and where", _scene("tone", speaks), language.tone),
-        Suite("weave", "what must be looked up", _scene("weave", has("delegate")), language.weave),
-        Suite("instructions", "told how to be", _scene("instructions", has("reply")), language.instructions),
-        Suite("recall", "told in minute 0, needed later", _recall, language.recall),
-        Suite("repcount", "repetitions counted out", _scene("reps", _counted, 32.0), watching.repcount),
-        Suite("videoqa", "says when it happens", _scene("notice", has("say")), watching.videoqa),
-        Suite("charades", "when it begins and ends", _scene("charades", has("say")), watching.charades),
-        Suite("commentary", "calls the game", _scene("commentary", has("say")), watching.commentary),
-        Suite("look", "what is there to be seen", _scene("look", has("reply")), scores.turns),
-    )
-}
-BY_EAR = " by ear"  # after a player's name: scored from its sound
+_ALL = (
+    _scene("timespeak", "what is due, on time", "time", scores.timespeak, "say"),
+    _scene("cuespeak", "answers to cues, over the user", "cue", scores.cuespeak, "say"),
+    _scene("interrupt", "stopped or corrected in full flow", "interrupt", scores.interrupt, "halt"),
+    _scene("backchannel", "goes on through uh-huhs", "interrupt", scores.backchannel, "carry_on"),
+    Suite("echo", "the same while its own voice comes back", _echo, scores.echo),
+    _scene("pause", "waits while somebody thinks", "converse", scores.pause, "pause reply"),
+    _scene("turns", "ordinary questions", "converse", scores.turns, "reply"),
+    Suite("everyday", "questions about the world", _everyday, everyday.score),
+    _scene("listening", "signs of attention", "listening", scores.listening, "clause_end", 40.0),
+    Suite("false", "nobody asked", _false, scores.false_replies),
+    _scene("hear", "everyday talk as transcript", "hear", scores.hear, ""),
+    _people("digits", "a real person's digits", people.digit_episodes, scores.digits),
+    _people("read", "real people's sentences", people.read_episodes, scores.read),
+    _scene("translate", "word by word as it is said", "translate", language.translate, speaks),
+    _scene("codeswitch", "foreign words in English", "codeswitch", scores.cuespeak, speaks),
+    Suite("orders", "real people's coffee, slot by slot", _orders, language.orders, people=True),
+    _scene("tone", "whispering, shouting, who and where", "tone", language.tone, speaks),
+    _scene("weave", "what must be looked up", "weave", language.weave, "delegate"),
+    _scene("instructions", "told how to be", "instructions", language.instructions, "reply"),
+    Suite("recall", "told in minute 0, needed later", _recall, language.recall),
+    _scene("repcount", "repetitions counted out", "reps", watching.repcount, _counted, 32.0),
+    _scene("videoqa", "says when it happens", "notice", watching.videoqa, "say"),
+    _scene("charades", "when it begins and ends", "charades", watching.charades, "say"),
+    _scene("commentary", "calls the game", "commentary", watching.commentary, "say"),
+    _scene("look", "what is there to be seen", "look", scores.turns, "reply"),
+)
+SUITES = {suite.name: suite for suite in _ALL}
 RESERVED = "reserved"  # all the voices that are
-LOSS = "loss"  # the main suites again with ticks lost
-LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
+LOSS = "loss"  # some of them again with ticks lost
 
 
 @lru_cache(maxsize=1)
-def _test_cast() -> Cast:
+def reserved() -> Cast:
     return test_cast()
 
 
@@ -259,157 +194,12 @@ def make_cases(suite: Suite, n: int, seed: int, cast: Cast | None = None) -> lis
     """The suite's cases; voices are only looked for where it needs any."""
     if suite.people:
         return suite.make(n, seed, cast)  # type: ignore[arg-type]
-    return suite.make(n, seed, cast or _test_cast())
+    return suite.make(n, seed, cast or reserved())
 
 
-# ---- running ----
-
-Play = Callable[[Sequence[Case]], list[Played]]
-Keep = Callable[["Suite", Sequence[Case], Sequence[Played], str], None]  # and who, if not the first
-
-
-def evaluate(
-    interaction: Interaction | None,
-    suite: str | Suite,
-    n: int,
-    seed: int,
-    *,
-    cast: Cast | None = None,
-    baselines: bool = False,
-    progress: Callable[[int], None] | None = None,
-    target: Target | None = None,
-    keep: Keep | None = None,
-    sound: bool = False,
-    harnesses: Sequence[Harness] = (),
-) -> Result:
-    """Run one suite, on a target if there is one. Without baselines it is quick enough to be called while training.
-
-    `keep` is shown every case and what the first player, and every other one that can be heard, did with it. With
-    `sound` they are scored once more by what an independent ear hears of them. Harnesses stand beside the model, in
-    real time; they and it are scored both ways.
-    """
-    if n < 1:
-        raise ValueError("a suite needs at least one case")
-    if isinstance(suite, str) and suite not in (*SUITES, LOSS):
-        raise ValueError(f"no suite {suite!r}: use {', '.join((*SUITES, LOSS))} or all")
-    if suite == LOSS:
-        return _loss(
-            n,
-            seed,
-            cast,
-            lambda name: _players(name, interaction, target, baselines, harnesses, seed, progress),
-        )
-    chosen = SUITES[suite] if isinstance(suite, str) else suite
-    cases = make_cases(chosen, n, seed, cast)
-    rows: list[Row] = []
-    notes: list[str] = []
-    players = _players(chosen.name, interaction, target, baselines, harnesses, seed, progress)
-    for name, play in players.items():
-        given = [case for case in cases if name != RANDOM or case.episode.ticks <= RANDOM_TICKS]
-        if len(given) < len(cases):
-            notes.append(f"{name}: only the {len(given)} cases of up to {RANDOM_TICKS // 300} minutes")
-        played = play(given)
-        audible = any(tick is not None for done in played for tick in done.speech)
-        if keep and (audible or not rows):
-            keep(chosen, given, played, name if rows else "")
-        rows.append(row(chosen, name, given, played, seed))
-        if audible and (sound or harnesses):
-            rows.append(row(chosen, name + BY_EAR, given, [_by_ear(done) for done in played], seed))
-    return _result(chosen.name, seed, cases, rows, cast, notes)
-
-
-def _players(
-    suite: str,
-    interaction: Interaction | None,
-    target: Target | None,
-    baselines: bool,
-    harnesses: Sequence[Harness],
-    seed: int,
-    progress: Callable[[int], None] | None,
-) -> dict[str, Play]:
-    """Who is given the cases: what is measured first, then what stands beside it."""
-    players: dict[str, Play] = {}
-    if target is not None:
-        players["model"] = lambda cases: target.play(suite, cases, progress)
-    elif interaction is not None:
-        players["model"] = lambda cases: drive(interaction, cases, progress=progress)
-    players |= {harness.name: partial(harness.play, progress=progress) for harness in harnesses}
-    if not baselines:
-        return players
-    players |= {NEVER: never_speak, ALWAYS: always_speak}
-    if interaction is not None:
-        players[RANDOM] = lambda cases: random_weights(cases, interaction.config, seed)
-    players[ORACLE] = oracle
-    if suite == "read" and whisper.installed():
-        players["whisper-tiny.en"] = lambda cases: [_overheard(case) for case in cases]
-    return players
-
-
-def row(suite: Suite, name: str, cases: Sequence[Case], played: Sequence[Played], seed: int) -> Row:
-    """What one player got, and how early or late it is on the whole."""
-    runs = [Run(case.episode, done) for case, done in zip(cases, played, strict=True)]
-    said = [ms for run in runs for ms in lateness(run)]
-    timing = (median("timing_bias", said),) if any(run.episode.says for run in runs) else ()
-    return Row(name, (*suite.score(runs, seed), *timing))
-
-
-def _by_ear(played: Played) -> Played:
-    return replace(played, said=whisper.overheard(played.speech, [word.text for word in played.said]))
-
-
-def _overheard(case: Case) -> Played:
-    """What Whisper hears in the whole recording. It has no ticks."""
-    return Played(heard=tuple(Heard(word, 0) for word in whisper.transcribe(case.samples).split()))
-
-
-def _result(
-    suite: str,
-    seed: int,
-    cases: Sequence[Case],
-    rows: Sequence[Row],
-    cast: Cast | None,
-    notes: Sequence[str] = (),
-) -> Result:
-    names = tuple(sorted({name for case in cases for name in voices(case.episode)}))
-    minutes = sum(case.episode.ticks for case in cases) / 300
-    synthetic = suite == LOSS or (suite in SUITES and not SUITES[suite].people)
-    silent = (cast or _test_cast()).notes if names and synthetic else []
-    return Result(suite, len(cases), seed, minutes, names, tuple(rows), (*notes, *silent))
-
-
-def _loss(n: int, seed: int, cast: Cast | None, players: Callable[[str], dict[str, Play]]) -> Result:
-    """Each main suite clean and with losses, from the same cases: score with losses / score without."""
-    levels = [LOST[i % len(LOST)] for i in range(n)]
-    kept: dict[str, list[list[Measure]]] = {}  # by player: of each suite the whole, then each level
-    every: list[Case] = []
-    for name in LOSS_SUITES:
-        suite = SUITES[name]
-        clean = make_cases(suite, n, seed, cast)
-        lossy = [
-            make_case(case.episode, seed * SEED_STEP + i, Surroundings(loss=level, burst=BURST))
-            for i, (case, level) in enumerate(zip(clean, levels, strict=True))
-        ]
-        every += lossy
-        for player, play in players(name).items():
-            before = play(clean)
-            worth = row(suite, player, clean, before, seed).score.value  # of nothing, nothing can be lost
-            after = play(lossy) if worth else before
-            parts = [slice(None), *(slice(i, None, len(LOST)) for i in range(len(set(levels))))]
-            pairs = [
-                [row(suite, player, clean[part], done[part], seed).score for done in (before, after)]
-                for part in parts
-            ]
-            kept.setdefault(player, []).append([_kept(name, *both) for both in pairs])
-    rows = []
-    for player, found in kept.items():
-        whole, *by_level = ([m.value or 0.0 for m in column] for column in zip(*found, strict=True))
-        told = [mean(f"{level:.0%}_lost", v, seed=seed) for level, v in zip(LOST, by_level, strict=False)]
-        rows.append(Row(player, (mean("score", whole, seed=seed), *(some[0] for some in found), *told)))
-    return _result(LOSS, seed, every, rows, cast)
-
-
-def _kept(name: str, before: Measure, after: Measure) -> Measure:
-    """How much of the score is left. Nothing is left of nothing."""
-    if not before.value or after.value is None:
-        return Measure(name, 0.0, n=before.n)
-    return Measure(name, min(1.0, after.value / before.value), n=before.n)
+def make_lossy(cases: Sequence[Case], seed: int) -> list[Case]:
+    """The same with more and more lost, in turn."""
+    return [
+        make_case(case.episode, seed * SEED_STEP + i, Surroundings(loss=LOST[i % len(LOST)], burst=BURST))
+        for i, case in enumerate(cases)
+    ]

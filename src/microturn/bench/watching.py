@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from microturn.bench.intervals import Measure, mean, percentiles, ratio, share
-from microturn.bench.metrics import Matches, Run, false_count, match, normalise, utterances
+from microturn.bench.metrics import Run, false_count, normalise, utterances
 from microturn.bench.published import Span, area
 from microturn.scenes.episode import Expected, Word
 from microturn.scenes.words import DIGITS, TENS, number
@@ -83,35 +83,25 @@ def between(first: str, last: str, said: Sequence[Word], end_ms: float) -> list[
     return spans if since is None else [*spans, (since, end_ms)]
 
 
-def _says(run: Run) -> list[Expected]:
-    return sorted((e for e in run.episode.expected if e.kind == "say"), key=lambda e: e.start_ms)
-
-
-def _accuracy(matches: Matches, wanted: int) -> float:
-    hits = sum(h.expected.kind == "say" for h in matches.hits)
-    total = wanted + false_count(matches.stray)
-    return hits / total if total else 1.0
-
-
 def repcount(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Score: off by one at most. Beside it every repetition by itself, in time."""
-    truth = [[float(e.start_ms) for e in _says(run)] for run in runs]
+    truth = [[float(e.start_ms) for e in run.of("say")] for run in runs]
     counts = [final_count(reps, run.played.said) for reps, run in zip(truth, runs, strict=True)]
     both = list(zip(counts, truth, strict=True))
-    found = [match(r.episode, r.played.said, cues=True) for r in runs]
-    lags = [h.at_ms - h.expected.start_ms for m in found for h in m.hits if h.expected.kind == "say"]
+    found = [r.match(cues=True) for r in runs]
+    lags = [h.late_ms for m in found for h in m.hits if h.expected.kind == "say"]
     return (
         share("score", [n is not None and abs(n - len(reps)) <= 1 for n, reps in both]),
         share("exact", [n == len(reps) for n, reps in both]),
-        mean("each_in_time", [_accuracy(m, len(t)) for m, t in zip(found, truth, strict=True)], seed=seed),
+        mean("each_in_time", [m.accuracy("say") for m in found], seed=seed),
         *percentiles("lag", lags),
     )
 
 
 def videoqa(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Score: what was wanted, said in its span ÷ (wanted + false). PAUC forgives what is said elsewhere."""
-    found = [match(r.episode, r.played.said) for r in runs]
-    wanted = [_says(r) for r in runs]
+    found = [r.match() for r in runs]
+    wanted = [r.of("say") for r in runs]
     again = [
         sum(
             any(judged(h.expected.text, " ".join(w.text for w in u)) == 2 for h in m.hits)
@@ -119,13 +109,13 @@ def videoqa(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         )
         for m in found
     ]
-    minutes = [r.episode.ticks / 300 for r in runs]
+    minutes = [r.minutes for r in runs]
     return (
-        mean("score", [_accuracy(m, len(w)) for m, w in zip(found, wanted, strict=True)], seed=seed),
+        mean("score", [m.accuracy("say") for m in found], seed=seed),
         mean("pauc", [pauc(w, r.played.said) for w, r in zip(wanted, runs, strict=True)], seed=seed),
         ratio("outside", [false_count(m.stray) for m in found], minutes, "/min", seed),
         ratio("duplicates", again, minutes, "/min", seed),
-        *percentiles("lag", [h.at_ms - h.expected.start_ms for m in found for h in m.hits]),
+        *percentiles("lag", [h.late_ms for m in found for h in m.hits]),
     )
 
 
@@ -133,11 +123,11 @@ def charades(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Temporal IoU. In the score a boundary told within its window counts as told at once; `iou` forgives nothing."""
     scores, plain = [], []
     for run in runs:
-        says = _says(run)
+        says = run.of("say")
         first, last = says[0].text, says[1].text
         truth = [(float(a.start_ms), float(b.start_ms)) for a, b in zip(says[::2], says[1::2], strict=True)]
         end = run.episode.ticks * 200.0
-        hits = {h.places[0]: h.expected.start_ms for h in match(run.episode, run.played.said, cues=True).hits}
+        hits = {h.places[0]: h.expected.start_ms for h in run.match(cues=True).hits}
         prompt = [Word(w.text, hits.get(i, w.start_ms), w.end_ms) for i, w in enumerate(run.played.said)]
         scores.append(overlap(truth, between(first, last, prompt, end)))
         plain.append(overlap(truth, between(first, last, run.played.said, end)))
@@ -146,9 +136,9 @@ def charades(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 def commentary(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Score: F1 of the events, each called within its window."""
-    found = [match(r.episode, r.played.said, cues=True) for r in runs]
+    found = [r.match(cues=True) for r in runs]
     hits = [[h for h in m.hits if h.expected.kind == "say"] for m in found]
-    right, wanted = [len(h) for h in hits], [len(_says(r)) for r in runs]
+    right, wanted = [len(h) for h in hits], [len(r.of("say")) for r in runs]
     called = [n + false_count(m.stray) for n, m in zip(right, found, strict=True)]
     return (
         ratio(
@@ -156,5 +146,5 @@ def commentary(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         ),
         ratio("recall", right, wanted, seed=seed),
         ratio("precision", right, called, seed=seed),
-        *percentiles("lag", [h.at_ms - h.expected.start_ms for some in hits for h in some]),
+        *percentiles("lag", [h.late_ms for some in hits for h in some]),
     )

@@ -318,7 +318,7 @@ class Conversation:
         text = self.background.follow(beat.tick, beat.perception, self._played(beat))
         if text is not None:
             try:
-                self.push_text(text.text, text.channel)
+                self.session.push_text(text.text, text.channel)
             except SessionClosed:
                 pass
             except ValueError:  # too much unread: the model has fallen far behind

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from microturn.bench.suites import evaluate
+from microturn.bench.evaluate import evaluate
 from microturn.model.interaction import Interaction
 from microturn.model.network import Network
 from microturn.model.tokenizer import PieceTokenizer
