@@ -189,10 +189,14 @@ class Manner:
     kinds: tuple[int, int, int, int]
     rests: tuple[int, int]
     quick: float
+    longest: int = 1 << 10  # words that are counted or spelled, where the episode has room for more
+    drill: bool = False  # more often what is hard
 
 
 TALK = Manner((10, 6, 2, 4), (300, 2200), 1.0)
-DRILL = Manner((10, 0, 3, 1), (0, 200), 2.5)  # one question after the other, to be learned from given words
+DRILL = Manner(
+    (10, 0, 3, 1), (0, 200), 2.5, longest=8, drill=True
+)  # one question after the other, to be learned from given words
 
 
 class Converse:
@@ -205,7 +209,10 @@ class Converse:
         left = seconds * 1000 * self.manner.quick - 1500
         while left > 0 or not turns:
             kind = rng.choices(("ask", "pause", "typed", "statement"), self.manner.kinds)[0]
-            asked = Ask(sentence(rng), "") if kind == "statement" else self._ask(rng, split, int(seconds / 2))
+            longest = min(int(seconds / 2), self.manner.longest)
+            asked = (
+                Ask(sentence(rng), "") if kind == "statement" else ask(rng, split, longest, self.manner.drill)
+            )
             texts = parts(asked.text) if kind == "pause" else [whole(asked.text)]
             if kind == "typed":
                 turns.append(Turn((), asked.answer, texts[0]))
@@ -215,10 +222,6 @@ class Converse:
                 left -= say_ms(" ".join(texts)) + 1800 * (len(texts) - 1)
             left -= say_ms(asked.answer) + self.manner.rests[0] + 1200
         return Script(self.name, 0, tuple(lines), {"turns": tuple(turns)})
-
-    def _ask(self, rng: random.Random, split: str, longest: int) -> Ask:
-        drill = self.manner is DRILL
-        return ask(rng, split, min(longest, 8) if drill else longest, drill)
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         stage = Stage(script, tuple(clips), seconds)
