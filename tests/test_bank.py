@@ -196,6 +196,31 @@ class TestVoices:
         assert [bank.request(n) for n in range(len(bank))] == wanted
 
 
+def test_what_is_asked_has_its_slots_filled_and_no_reserved_wording() -> None:
+    from microturn.scenes.wording import WORDED, said_in
+    from microturn.train.build import asked
+
+    lines = asked()
+    assert len(lines) > 5000
+    assert lines == asked()
+    assert not any(mark in line for line in lines for mark in "{}()|/*")
+    reserved = {text for scene in WORDED for both in said_in(scene).values() for text in both.reserved}
+    plain = {text for text in reserved if not set(text) & set("{}()|/*")}
+    assert plain
+    assert not plain & set(lines)
+
+
+def test_a_builder_whose_voice_is_missing_says_so_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("soundfile")
+    from microturn.train.build import build
+
+    monkeypatch.setenv("MICROTURN_STYLES", str(tmp_path))
+    with pytest.raises(ValueError, match="make voices"):
+        build([Request("hello", "kokoro-af_heart")], tmp_path)
+
+
 def test_no_voice_of_that_name() -> None:
     pytest.importorskip("soundfile")
     from microturn.train.voices import load_voice

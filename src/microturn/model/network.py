@@ -127,16 +127,16 @@ class Network(nn.Module):
     def sense_all(self, p: Percept) -> tuple[Tensor, Heard, Seen | None]:
         """The same for episodes from their beginning on."""
         heard, _ = self.ears(p.levels, p.has_audio[: len(p.levels)], self.ears.past(len(p.levels)))
-        sight: Seen | None = None
-        if len(p.frames):
-            seen, sight = self.eyes.study(p.frames, p.has_frame)
-        else:
-            seen, _ = self.eyes.over(None, p.has_frame, self.eyes.past(len(p.has_frame)))
+        seen, sight = self.eyes.study(p.frames, p.has_frame) if len(p.frames) else (None, None)
         return self._sense(p, heard, seen), heard, sight
 
-    def _sense(self, p: Percept, heard: Heard, seen: Tensor) -> Tensor:
+    def _sense(self, p: Percept, heard: Heard, seen: Tensor | None) -> Tensor:
+        """`seen`: None if no tick has a frame; then nothing is learned by way of the eyes either."""
         x = self.ears.fold(heard).expand(len(p.has_audio), -1, -1)
-        x = x + torch.where(p.has_frame[..., None], self.eyes.out(seen), self.no_frame)
+        if seen is None:
+            x = x + self.no_frame
+        else:
+            x = x + torch.where(p.has_frame[..., None], self.eyes.out(seen), self.no_frame)
         reading = (p.text != 0).any(-1, keepdim=True)
         return x + torch.where(reading, self.reads(p.text, p.channel), self.no_text)
 

@@ -36,6 +36,11 @@ def table(name: str, folder: str = "tables") -> dict[str, Any]:
     return tomllib.loads(files("microturn.scenes").joinpath(folder, f"{name}.toml").read_text("utf-8"))
 
 
+WORDED = tuple(
+    sorted(f.name.removesuffix(".toml") for f in files("microturn.scenes").joinpath("wordings").iterdir())
+)
+
+
 def said_in(scene: str) -> dict[str, Wordings]:
     """What is said in a scene, from its file in `wordings/`."""
     return {name: wordings_of(lists) for name, lists in table(scene, "wordings").items()}

@@ -1,7 +1,8 @@
-"""Fills a bank: `python -m microturn.train.build talk|words|retell|scripts|phones|real|lexicon --out bank …`.
+"""Fills a bank: `python -m microturn.train.build talk|words|asks|retell|scripts|phones|real|lexicon --out bank …`.
 
     talk     sentences that people wrote to each other, each by a random voice
     words    a few of the words that scenes are about, one behind the other, each line by a random voice
+    asks     what is asked of the model, in every wording that may train, each by a random voice
     retell   sentences that people read in the recordings for training, each by a random voice
     scripts  whole scripts of the scenes: one voice for the user, another for bystanders
     phones   learns, from what is there, to time the words of real people (see voices/phones.py)
@@ -36,6 +37,8 @@ PHONES = "phones.pt"
 FAMILY_SHARES = {"tape-": 0.6, "hibari-": 0.3, "espeak-": 0.06, "flite-": 0.04}
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a script, share
 LISTED = 20_000  # lines of words
+ASKED = 3  # lines of each wording
+SLOT = re.compile(r"\{(\w+)\}")
 PLAIN = re.compile(r"[a-z]+(?:'[a-z]+)*(?: [a-z]+(?:'[a-z]+)*)*")
 
 
@@ -57,13 +60,14 @@ class Builder:
         self._began = time.monotonic()
 
     def add(self, request: Request) -> bool:
-        """Whether the bank has the clip now; a voice may fail on a line."""
+        """Whether the bank has the clip now; a voice may fail on a line, but not be missing."""
         if request in self.have:
             return True
         if request.voice in RESERVED:
             raise ValueError(f"{request.voice} is reserved for tests and may not enter a bank")
+        voice = load_voice(request.voice)
         try:
-            self.take(request, load_voice(request.voice).speak(request.text))
+            self.take(request, voice.speak(request.text))
         except ValueError as error:
             print(f"skipped: {error}", file=sys.stderr)
             return False
@@ -128,7 +132,7 @@ def talk(
         yield Request(sentences[number % len(sentences)], any_voice(rng, shares))
 
 
-def listed(count: int) -> list[str]:
+def listed(count: int = LISTED) -> list[str]:
     """Lines of 2 to 6 words that cues, rules and numbers are made of, every word as often as any other."""
     from microturn.scenes.words import ALL, NUMBERS
 
@@ -140,6 +144,22 @@ def listed(count: int) -> list[str]:
         lines.append(" ".join(left[:several]))
         del left[:several]
     return lines
+
+
+def asked() -> list[str]:
+    """Every wording of every scene, those that no script speaks too, its slots filled with any words."""
+    from microturn.scenes.converse import KINDS
+    from microturn.scenes.wording import WORDED, fill, said_in, whole
+    from microturn.scenes.words import ALL, NUMBERS, TASKS, VERBS
+
+    rng, lines = random.Random("asked"), dict[str, None]()
+    slots = {**dict.fromkeys("abcmn", NUMBERS), **dict.fromkeys(("task", "task2"), (*TASKS, *VERBS))}
+    slots |= {"list": ("days of the week", "days", "months", "alphabet"), "kind": tuple(KINDS.values())}
+    for wordings in itertools.chain.from_iterable(said_in(scene).values() for scene in WORDED):
+        for pattern in (wordings.train + wordings.more) * ASKED:
+            filled = {name: rng.choice(slots.get(name, ALL)) for name in SLOT.findall(pattern)}
+            lines.setdefault(whole(fill(pattern, rng, **filled)))
+    return list(lines)
 
 
 def chitchat() -> list[str]:
@@ -155,6 +175,13 @@ def chitchat() -> list[str]:
                     if PLAIN.fullmatch(plain) and 2 <= plain.count(" ") + 1 <= 14 and _sayable(plain):
                         found.setdefault(plain)
     return list(found)
+
+
+def retold() -> list[str]:
+    return list(dict.fromkeys(line.text for line in recorded("train") if " " in line.text))
+
+
+SENTENCES = {"talk": chitchat, "words": listed, "asks": asked, "retell": retold}
 
 
 def _sayable(text: str) -> bool:
@@ -209,7 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", choices=("talk", "words", "retell", "scripts", "phones", "real", "lexicon"))
+    parser.add_argument(
+        "source", choices=("talk", "words", "asks", "retell", "scripts", "phones", "real", "lexicon")
+    )
     parser.add_argument("--out", type=Path, default=Path("bank"))
     parser.add_argument("--count", type=int, default=6000, help="sentences or scripts")
     parser.add_argument("--first", type=int, default=0, help="seed of the first script")
@@ -240,26 +269,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     builder = Builder(args.out, kind, args.part)
     if args.source == "real":
         real(builder, args.folder, args.family)
-    elif args.source == "talk":
-        for request in talk(chitchat(), seeds, shares, f"talk{args.family}"):
-            builder.add(request)
-            builder.write_when_full()
-    elif args.source == "words":
-        for request in talk(listed(LISTED), seeds, shares, f"words{args.family}"):
-            builder.add(request)
-            builder.write_when_full()
-    elif args.source == "retell":
-        said = list(dict.fromkeys(line.text for line in recorded("train") if " " in line.text))
-        for request in talk(said, seeds, shares, f"retell{args.family}"):
-            builder.add(request)
-            builder.write_when_full()
-    else:
+    elif args.source == "scripts":
         lengths = {args.seconds: 1.0} if args.seconds else LENGTHS
         for script in scripts(seeds, shares, later, lengths):
             builder.add_script(script)
+            builder.write_when_full()
+    else:
+        for request in talk(SENTENCES[args.source](), seeds, shares, f"{args.source}{args.family}"):
+            builder.add(request)
             builder.write_when_full()
     builder.finish()
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"microturn.train.build: {error}")
