@@ -75,7 +75,8 @@ bank: voices
 	$(BUILD) words --family kokoro- --count 900 --part 40
 	for family in flite pico festival tape hibari espeak $$(ldconfig -p | grep -q libRHVoice && echo rhvoice); do \
 		$(BUILD) asks --family $$family- --count 1400; done
-	$(BUILD) talk --family kokoro- --count 800 --part 40
+	$(BUILD) talk --family kokoro- --count 2000 --part 40
+	$(BUILD) asks --family kokoro- --count 1500 --part 40
 	$(BUILD) retell --family kokoro- --first 1300000 --count 400 --part 40
 	$(BUILD) scripts --family kokoro- --first 700000 --count 400 --part 30
 	$(BUILD) lexicon
