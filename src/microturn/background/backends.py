@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal
 
 import httpx2
@@ -23,7 +21,7 @@ from microturn.background.delegations import Failure, Say
 from microturn.background.functions import Functions
 from microturn.background.inbox import Kind, Piece, clean
 from microturn.background.package import ContextPackage, fit
-from microturn.background.tools import Function, Json, Tool
+from microturn.background.tools import Function, Json, Tool, certificates
 
 BRIEF = (
     "You work in the background of a spoken conversation between a user and a voice assistant, who delegated "
@@ -228,12 +226,6 @@ def _function(tool: Function) -> Json:
     return {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
 
 
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Read once: it takes 40 ms, in which no tick moves."""
-    return httpx2.create_ssl_context()
-
-
 @dataclass
 class OpenAI:
     """Any server that speaks like OpenAI's, at `url` (which ends in /v1, as a rule)."""
@@ -255,7 +247,7 @@ class OpenAI:
     pause_s: float = 0.5  # before the second attempt, then doubled
 
     def __post_init__(self) -> None:
-        _certificates()
+        certificates()
 
     async def work(self, package: ContextPackage, say: Say) -> None:
         dialect = Chat() if self.api == "chat" else Responses()
@@ -293,7 +285,7 @@ class OpenAI:
         timeout = httpx2.Timeout(self.round_s, connect=5.0)
         here = httpx2.URL(self.url).host in ("127.0.0.1", "::1", "localhost")  # no proxy on the way
         return httpx2.AsyncClient(
-            base_url=self.url, headers=headers, timeout=timeout, trust_env=not here, verify=_certificates()
+            base_url=self.url, headers=headers, timeout=timeout, trust_env=not here, verify=certificates()
         )
 
     async def _results(self, delegation: str, calls: Sequence[Call], say: Say) -> list[str]:
