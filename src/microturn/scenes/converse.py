@@ -194,9 +194,8 @@ class Manner:
 
 
 TALK = Manner((10, 6, 2, 4), (300, 2200), 1.0)
-DRILL = Manner(
-    (10, 0, 3, 1), (0, 200), 2.5, longest=8, drill=True
-)  # one question after the other, to be learned from given words
+# One question after the other, to be learned from given words
+DRILL = Manner((10, 0, 3, 1), (0, 200), 2.5, longest=8, drill=True)
 
 
 class Converse:
