@@ -35,11 +35,12 @@ from pipecat.workers.llm.backend_llm_worker import BackendLLMWorker
 
 
 class Ears(FrameProcessor):  # type: ignore[misc]
-    """Keeps what comes out of the service."""
+    """Keeps what comes by: sound behind the service, errors before it, where they go."""
 
     def __init__(self) -> None:
         super().__init__()
         self.frames: list[Any] = []
+        self.errors: list[ErrorFrame] = []
         self.heard = asyncio.Event()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -47,22 +48,35 @@ class Ears(FrameProcessor):  # type: ignore[misc]
         self.frames.append(frame)
         if isinstance(frame, SpeechOutputAudioRawFrame):
             self.heard.set()
+        if isinstance(frame, ErrorFrame):
+            self.errors.append(frame)
+            self.heard.set()
         await self.push_frame(frame, direction)
 
 
 def test_a_pipecat_pipeline_talks_to_the_server_unchanged() -> None:
     with served(Scripted({})) as server:
         ears = asyncio.run(asyncio.wait_for(talk(f"{server.ws}/v1/live/sessions"), 30))
-        assert not [frame for frame in ears.frames if isinstance(frame, ErrorFrame)]
+        assert not ears.errors
         sound = [frame for frame in ears.frames if isinstance(frame, SpeechOutputAudioRawFrame)]
         assert sound
         assert sound[0].sample_rate == 24_000
 
 
-async def talk(url: str, until: asyncio.Event | None = None, **options: Any) -> Ears:
-    ears = Ears()
+def test_a_pipecat_pipeline_is_told_of_errors() -> None:
+    with served(Scripted({})) as server:
+        ears = Ears()
+        url = f"{server.ws}/v1/live/nowhere"
+        asyncio.run(asyncio.wait_for(talk(url, ears.heard, before=ears), 30))
+        assert ears.errors
+
+
+async def talk(
+    url: str, until: asyncio.Event | None = None, before: Ears | None = None, **options: Any
+) -> Ears:
+    ears, before = Ears(), before or Ears()
     service = OpenAILiveLLMService(api_key="any", base_url=url, **options)
-    task = PipelineTask(Pipeline([service, ears]))
+    task = PipelineTask(Pipeline([before, service, ears]))
     running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
     await task.queue_frame(LLMContextFrame(LLMContext([{"role": "system", "content": "be kind"}])))
     while not (until or ears.heard).is_set():
@@ -70,6 +84,7 @@ async def talk(url: str, until: asyncio.Event | None = None, **options: Any) -> 
         await asyncio.sleep(0.02)
     await task.queue_frame(EndFrame())
     await asyncio.wait_for(running, 20)
+    ears.errors = before.errors
     return ears
 
 

@@ -53,7 +53,7 @@ BORROWED = 0.5  # share of an engine's voices that take on another's timbre
 GAPPED = 0.4  # share of them of which parts are missing
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
-    **{"tape": 0.14, "hibari": 0.18, "kokoro": 0.16, "flite": 0.13, "espeak": 0.06},
+    **{"tape": 0.11, "hibari": 0.16, "kokoro": 0.22, "flite": 0.12, "espeak": 0.06},
     **{"pico": 0.11, "festival": 0.08, "rhvoice": 0.14},
 }
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
