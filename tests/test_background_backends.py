@@ -6,12 +6,14 @@ Tools run behind a real MCP server, a script of a few lines; SmolLM2 runs where 
 import argparse
 import asyncio
 import json
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -30,7 +32,7 @@ from microturn.background import (
     settings,
 )
 from microturn.background.backends import OpenAI
-from microturn.background.tools import Json, Permission, Progress, Tool, mcp_tools
+from microturn.background.tools import Json, Permission, Progress, Tool, certificates, mcp_tools
 from microturn.clock import HEAR_SAMPLES
 from microturn.events import Event
 from microturn.server.serve import listen
@@ -149,6 +151,23 @@ def test_an_answer_comes_sentence_by_sentence_and_the_last_is_final(api: str) ->
                 (Kind.FINAL, "Bye now"),
             ]
             assert "user: what is up" in json.dumps(server.asked[0])
+
+    run(main())
+
+
+def test_certificates_are_read_before_any_work_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 40 ms, in which no tick would move."""
+    reader = Mock(side_effect=ssl.create_default_context)
+    monkeypatch.setattr(ssl, "create_default_context", reader)
+    certificates.cache_clear()
+
+    async def main() -> None:
+        async with serving(*[says("chat", "Yes.")] * 3) as (_, url):
+            backend = OpenAI(url, "some", KEY, "chat")
+            assert reader.call_count == 1
+            for _ in range(3):
+                await backend.work(package(), lambda piece: None)
+            assert reader.call_count == 1
 
     run(main())
 

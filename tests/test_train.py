@@ -200,6 +200,18 @@ def test_a_few_steps_lower_every_loss() -> None:
     assert all(last < first for first, last in zip(history[0], history[-1], strict=True))
 
 
+def test_closed_eyes_learn_nothing() -> None:
+    """Nor does anything pass through them, which would take time."""
+    network, batch = Network(tiny()), batch_of(2)
+    assert not batch.percept.has_frame.any()
+    own = fed_back(batch.say, batch.hear, batch.decision)
+    studied = network.study(batch.setup, batch.setup_channel, batch.percept, own, batch.hear)
+    losses(network, studied, batch.hear, batch).total().backward()  # type: ignore[no-untyped-call]
+    assert studied.sight is None
+    assert not [n for n, w in network.named_parameters() if n.startswith("eyes.") and w.grad is not None]
+    assert network.no_frame.grad is not None
+
+
 def test_ears_can_learn_alone() -> None:
     torch.manual_seed(0)
     network, batch, alone = Network(tiny(d_model=64)), batch_of(4), Recipe(only="ears")
