@@ -6,7 +6,6 @@ Tools run behind a real MCP server, a script of a few lines; SmolLM2 runs where 
 import argparse
 import asyncio
 import json
-import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import Mock
 
+import httpcore2
 import numpy as np
 import pytest
 
@@ -157,8 +157,8 @@ def test_an_answer_comes_sentence_by_sentence_and_the_last_is_final(api: str) ->
 
 def test_certificates_are_read_before_any_work_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes 40 ms, in which no tick would move."""
-    reader = Mock(side_effect=ssl.create_default_context)
-    monkeypatch.setattr(ssl, "create_default_context", reader)
+    reader = Mock(side_effect=httpcore2.default_ssl_context)
+    monkeypatch.setattr(httpcore2, "default_ssl_context", reader)
     certificates.cache_clear()
 
     async def main() -> None:
