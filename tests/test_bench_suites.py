@@ -123,6 +123,12 @@ class TestPlaying:
         actions = [act(0, S, " ap"), act(1, S, "p"), act(2, L), act(3, S, "le"), act(4, S), act(5, S)]
         assert [w.text for w in played(actions, 2).said] == ["ap", "le"]
 
+    def test_a_space_alone_begins_a_word(self) -> None:
+        spelled = (" take", " ", "1", "2")
+        actions = [act(0, S, *spelled, hear=spelled), act(1, S), act(2, S), act(3, L)]
+        assert [w.text for w in played(actions, 2).said] == ["take", "12"]
+        assert [w.text for w in played(actions, 2).heard] == ["take", "12"]
+
     def test_a_word_is_heard_in_the_tick_of_its_first_piece(self) -> None:
         actions = [act(0, L, hear=(" straw",)), act(1, L, hear=("berry", " jam"))]
         assert played(actions, 2).heard == (Heard("strawberry", 0), Heard("jam", 1))

@@ -53,7 +53,7 @@ def played(actions: Sequence[Action], lead_ticks: int) -> Played:
         for piece in action.say:
             if said and whole and not piece.startswith(" "):
                 said[-1] = Word(said[-1].text + piece, said[-1].start_ms, end)
-            elif piece.strip():
+            else:
                 said.append(Word(piece.strip(), begin, end))
             whole = True
     wanted = (Decision.DELEGATE, Decision.CANCEL)
@@ -61,7 +61,7 @@ def played(actions: Sequence[Action], lead_ticks: int) -> Played:
         (step, action.decision) for step, action in enumerate(actions) if action.decision in wanted
     )
     speech = (None, *(action.speech for action in actions[:-1]))  # answers to tick k are heard in k + 1
-    return Played(tuple(said), heard(actions), decided, speech)
+    return Played(tuple(w for w in said if w.text), heard(actions), decided, speech)
 
 
 def heard(actions: Sequence[Action]) -> tuple[Heard, ...]:
@@ -71,6 +71,6 @@ def heard(actions: Sequence[Action]) -> tuple[Heard, ...]:
         for piece in action.hear:
             if words and not piece.startswith(" "):
                 words[-1] = Heard(words[-1].text + piece, words[-1].tick)
-            elif piece.strip():
+            else:
                 words.append(Heard(piece.strip(), tick))
-    return tuple(words)
+    return tuple(word for word in words if word.text)

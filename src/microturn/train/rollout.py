@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from microturn.bench.metrics import Heard, Played
-from microturn.clock import TICK_MS
+from microturn.bench import drive
+from microturn.bench.metrics import Played
 from microturn.model.backbone import Backbone
 from microturn.model.network import NO_DECISION, Live, Network, Own
-from microturn.scenes.episode import Word
-from microturn.streams import Decision, Tokenizer
+from microturn.streams import Action, Decision, Tokenizer
 from microturn.train.batch import Batch
 from microturn.train.half import half
 
@@ -87,22 +86,11 @@ def roll_out(network: Network, batch: Batch, quick: bool = False) -> Rollout:
 
 
 def played(done: Rollout, row: int, pieces: Tokenizer, lead: int) -> Played:
-    """What a listener got of a row, and what was handed over. A piece is heard unless a yield came first."""
-    said: list[Word] = []
-    heard: list[Heard] = []
-    decisions = done.decision[row].tolist()
-    for tick, (say, hear) in enumerate(zip(done.say[row].tolist(), done.hear[row].tolist(), strict=True)):
-        kept = Decision.LISTEN not in decisions[tick : tick + lead]
-        start = (tick + lead) * TICK_MS
-        for text in (pieces.piece(p) for p in say if p and kept):
-            if text.startswith(" ") or not said:
-                said.append(Word(text.strip(), start, start + TICK_MS))
-            else:
-                said[-1] = Word(said[-1].text + text, said[-1].start_ms, start + TICK_MS)
-        for text in (pieces.piece(p) for p in hear if p):
-            if text.startswith(" ") or not heard:
-                heard.append(Heard(text.strip(), tick))
-            else:
-                heard[-1] = Heard(heard[-1].text + text, tick)
-    decided = tuple((tick, Decision(d)) for tick, d in enumerate(decisions) if d > Decision.SPEAK)
-    return Played(tuple(said), tuple(heard), decided)
+    """What a listener got of a row, and what was handed over."""
+    decisions, say, hear = (x[row].tolist() for x in (done.decision, done.say, done.hear))
+
+    def spelled(some: list[int]) -> tuple[str, ...]:
+        return tuple(pieces.piece(p) for p in some if p)
+
+    lived = enumerate(zip(decisions, say, hear, strict=True))
+    return drive.played([Action(i, Decision(d), spelled(s), spelled(h)) for i, (d, s, h) in lived], lead)
