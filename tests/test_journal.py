@@ -30,9 +30,9 @@ from microturn.events import Event
 from microturn.model.config import tiny
 from microturn.model.interaction import random_model
 from microturn.server.access import ANYBODY
-from microturn.server.conversation import Start
+from microturn.server.conversation import Added, Start
 from microturn.server.export import captions, events, stereo
-from microturn.server.journal import Entry, Journal
+from microturn.server.journal import TABLES, Entry, Journal
 from microturn.server.lobby import Lobby
 from microturn.server.replay import compare, rebuild
 from microturn.server.sound import pcm16
@@ -226,6 +226,18 @@ def test_what_is_too_old_is_forgotten(journal: Journal) -> None:
     assert list(journal.entries("sess_a")) == []
     journal.close()
     assert b"be kind" not in journal.path.read_bytes()
+
+
+def test_of_a_session_that_is_deleted_while_it_goes_on_nothing_is_kept(journal: Journal) -> None:
+    record(EchoModel(), journal, "sess_a", talk(5, 3, (4, 6)))
+    other = Journal(journal.path)
+    other.delete("sess_a")
+    other.close()
+    journal.append("sess_a", Perception(), Action(9, Decision.LISTEN), b"state", lambda: None)
+    journal.add("sess_a", Added(9))
+    journal.flush()
+    for table in TABLES:
+        assert not [*journal._read(f"SELECT session FROM {table}")]
 
 
 SERVER = """

@@ -523,7 +523,14 @@ def test_a_way_of_no_use_is_refused_in_one_line(given: str) -> None:
         Ice.of("turn:ann@host")
 
 
-@pytest.mark.parametrize("offer", ["", "v=0", "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"])
+BARE = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"
+AUDIO = "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n"
+WAY = "a=candidate:1 1 udp 1 10.0.0.1 1 typ host\r\n"
+
+
+@pytest.mark.parametrize(
+    "offer", ["", "v=0", BARE, BARE + 4 * AUDIO, BARE + AUDIO + 101 * WAY, "a=x\r\n" * 1001]
+)
 def test_an_offer_of_no_use_is_refused_in_one_line(engine: Engine, offer: str) -> None:
     async def call() -> None:
         lobby = Lobby(engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from contextlib import suppress
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from echo_model import POISON, EchoModel
 from microturn.clock import VirtualClock
@@ -110,7 +112,7 @@ async def test_text_is_refused_with_a_reason() -> None:
         ("/v1/echo/duplex?colour=red", 400, "unknown parameter colour"),
         ("/v1/echo/duplex?voice=mine", 400, "no voice 'mine': known are none"),
         ("/v1/echo/duplex?pace=slow", 400, "pace"),
-        ("/v1/echo/duplex?eagerness=1e308", 400, "eagerness must be from -100 to 100, not 1e+308"),
+        ("/v1/echo/duplex?eagerness=1e308", 400, "eagerness must be from -100 to 100, not 1e308"),
         ("/v1/echo/duplex?eagerness=nan", 400, "eagerness must be from -100 to 100, not nan"),
     ],
 )
@@ -119,6 +121,33 @@ async def test_what_cannot_be_had_is_refused_before_the_handshake(path: str, sta
         refused = await refusal(server, path)
         assert refused.response.status_code == status
         assert word in (refused.response.body or b"").decode()
+
+
+@pytest.mark.parametrize("name", ["rate", "pace", "eagerness", "colour"])
+async def test_a_refusal_names_its_parameter(name: str) -> None:
+    with served() as server:
+        refused = await refusal(server, f"/v1/echo/duplex?{name}=bold")
+        assert json.loads(refused.response.body or b"")["error"]["param"] == name
+
+
+async def test_a_browser_that_offers_a_protocol_is_told_that_it_is_spoken() -> None:
+    with served() as server:
+        async with connect(f"{server.ws}/v1/echo/duplex", subprotocols=[Subprotocol("microturn")]) as socket:
+            assert socket.subprotocol == "microturn"
+
+
+async def test_whoever_sends_too_many_messages_waits() -> None:
+    """However small they are: a thousand at once, then 500 a second."""
+    with served() as server:
+        async with connect(f"{server.ws}/v1/echo/duplex", max_queue=None) as socket:
+            began = time.monotonic()
+            for _ in range(1400):
+                await socket.send(b"")
+            await socket.send("text")
+            with suppress(ConnectionClosed):
+                async for _ in socket:
+                    pass
+            assert time.monotonic() - began > 0.7
 
 
 async def refusal(server: Served, path: str) -> InvalidStatus:

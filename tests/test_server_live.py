@@ -486,6 +486,12 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
                     while (event := await live.recv()).type != "error":
                         pass
                     assert event.error.param == f"session.delegation.responses.{param}"
+                update = {"type": "responses", "responses": {"model": "some"}}
+                where = f"{server.ws}/v1/live/sessions/{next(iter(server.lobby.open))}/attach"
+                with connect(where) as line:
+                    beside = Client(line)
+                    beside.send("session.update", session={"delegation": update})
+                    assert beside.next("session.updated", "error")["type"] == "session.updated"
                 update = {"type": "responses", "responses": {"model": "other"}}
                 await live.session.update(session={"delegation": update})
                 while (event := await live.recv()).type != "error":
@@ -552,6 +558,41 @@ def test_what_was_said_is_still_known_after_a_restart_and_in_a_fork(tmp_path: Pa
                 assert "hello" in [said.text for said in talk.background.recent.lines if said.who == "typed"]
                 assert client.next("session.delegation.created")["delegation"]["id"] not in ("dlg_0", "dlg_4")
                 assert (talk.seconds > 1.0) is ("fork" not in where)
+
+
+def test_work_that_was_handed_over_meanwhile_is_told_whoever_comes_back() -> None:
+    """And that what is older than what is kept is gone."""
+    with served(Scripted({6: Decision.DELEGATE})) as server:
+        with opened(server) as (client, started):
+            id = started["session"]["id"]
+            client.next("session.output_audio.delta")
+            talk = server.lobby.open[id]
+            while talk.now_ms < 6600:  # it is read from all the while, by nobody who could tell
+                client.socket.recv()
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
+        for after, gap in (("800", True), ("6000", False)):
+            with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms={after}") as line:
+                again = Client(line)
+                again.next("session.started")
+                first = again.next("info", "session.delegation.created", "session.output_audio.delta")
+                assert (first["type"] == "info") is gap
+                if gap:
+                    assert first["code"] == "gap"
+                    assert again.next("session.delegation.created")["offset_ms"] == 1400
+                line.close(1011)
+
+
+def test_a_stored_session_can_be_come_back_to_after_its_grace(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with served(limits=Limits(grace_s=0.1), journal=path) as server:
+        with opened(server, store=True) as (client, started):
+            id = started["session"]["id"]
+            client.next("session.output_audio.delta")
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
+        while server.lobby.open:
+            time.sleep(0.05)
+        with connect(f"{server.ws}/v1/live/sessions?session_id={id}") as line:
+            assert Client(line).next("session.started", "error")["session"]["id"] == id
 
 
 def test_a_second_loss_is_waited_for_as_long_as_the_first() -> None:

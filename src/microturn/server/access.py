@@ -18,12 +18,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import asdict
 from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket
 
 from microturn.clock import Clock, WallClock, calendar_s
 
 SECRET_S = 600  # longest life of a client secret
 PROTOCOL, PROTOCOL_KEY = "microturn", "microturn-key."  # browsers cannot set headers on a WebSocket
 SECRETS = 10_000
+MESSAGES = 500  # a second that are read of a connection
 STRETCH_S = 600.0  # of conversation that is counted, and forgotten after a day, as one
 
 
@@ -31,6 +33,12 @@ class Denied(Exception):
     def __init__(self, status: int, code: str, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
         self.status, self.code, self.retry_after_s = status, code, retry_after_s
+
+
+async def accept(socket: WebSocket) -> None:
+    """Browsers must be told which of the protocols that they offered it is."""
+    offered = socket.scope.get("subprotocols", ())
+    await socket.accept(PROTOCOL if PROTOCOL in offered else None)
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

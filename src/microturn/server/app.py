@@ -23,7 +23,7 @@ from starlette.websockets import WebSocket
 
 from microturn.engine import EngineFull
 from microturn.server import live_events as wire
-from microturn.server.access import PROTOCOL, Denied, Key
+from microturn.server.access import Denied, Key, accept
 from microturn.server.conversation import Conversation
 from microturn.server.duplex import serve_duplex
 from microturn.server.export import stereo
@@ -222,11 +222,6 @@ def make_app(lobby: Lobby, lifespan: Lifespan | None = None) -> Starlette:
     return Starlette(
         routes=routes, middleware=[Middleware(Headers)], lifespan=lifespan or (lambda app: ending(lobby))
     )
-
-
-async def accept(socket: WebSocket) -> None:
-    offered = socket.scope.get("subprotocols", ())
-    await socket.accept(PROTOCOL if PROTOCOL in offered else None)
 
 
 def refusal(error: Exception) -> Response:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from microturn.background import Background, Function
+from microturn.background import Background, Calls, Continued, Delegation, Function, Over, Piece
 from microturn.background.connect import NewBackground
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, TICKS_PER_SECOND, end_ms
 from microturn.engine import Engine, Pace, Session, SessionClosed
@@ -123,8 +123,12 @@ class Conversation:
         self.grace: asyncio.TimerHandle | None = None  # until which it waits for another one
         self.closed: Closed | None = None
         self.beats: deque[Beat] = deque(maxlen=RESENT_TICKS)
+        self.works: deque[tuple[int, object]] = deque(
+            maxlen=RESENT_TICKS
+        )  # ms, what happened to delegated work
         self.expires_at = 0  # seconds since 1970
         self.before_s = 0.0  # of conversation, until the server was started anew
+        self.config: object = None  # what the Live dialect was asked for; not known after a restart
         self.behind_ms = 0  # by which what is sent is played later, as the listener says
         self.session: Session
         self.background = (background if background and start.responses else Background)(
@@ -267,6 +271,8 @@ class Conversation:
         return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
 
     def publish(self, note: object) -> None:
+        if isinstance(note, Delegation | Piece | Calls | Continued | Over):
+            self.works.append((self.now_ms, note))
         for watcher in tuple(self._watchers):
             watcher(note)
 

@@ -13,9 +13,9 @@ from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from microturn.engine import Pace, SessionClosed
-from microturn.server.access import Key
+from microturn.server.access import MESSAGES, Bucket, Key, accept
 from microturn.server.conversation import Conversation, Start, TooFast
-from microturn.server.live_events import EAGEREST
+from microturn.server.live_events import EAGEREST, LiveError
 from microturn.server.lobby import Lobby
 from microturn.server.sound import RATES, Ear, Mouth
 
@@ -26,32 +26,40 @@ KNOWN = {"rate", "pace", "instructions", "eagerness", "voice"}
 
 
 def options(query: QueryParams) -> tuple[Start, int]:
-    """Raises ValueError in one line."""
+    """Raises LiveError, naming the parameter."""
     if unknown := sorted(set(query) - KNOWN):
-        raise ValueError(f"unknown parameter {unknown[0]}: known are {', '.join(sorted(KNOWN))}")
+        reason = f"unknown parameter {unknown[0][:120]}: known are {', '.join(sorted(KNOWN))}"
+        raise LiveError("unknown_parameter", reason, unknown[0][:120])
+    given = {"rate": "24000", "eagerness": "0", "pace": "live"} | dict(query)
+    if given["rate"] not in map(str, RATES):
+        raise _wrong("rate", f"one of {', '.join(map(str, RATES))}", given)
+    if given["pace"] not in (paces := [pace.value for pace in Pace]):
+        raise _wrong("pace", f"one of {', '.join(paces)}", given)
     try:
-        rate, eagerness = int(query.get("rate", "24000")), float(query.get("eagerness", "0"))
-        pace = Pace(query.get("pace", "live"))
-    except ValueError as error:
-        raise ValueError(f"rate, eagerness or pace cannot be read: {error}") from None
-    if rate not in RATES:
-        raise ValueError(f"rate must be one of {', '.join(map(str, RATES))}, not {rate}")
+        eagerness = float(given["eagerness"])
+    except ValueError:
+        raise _wrong("eagerness", "a number", given) from None
     if not -EAGEREST <= eagerness <= EAGEREST:
-        raise ValueError(f"eagerness must be from {-EAGEREST} to {EAGEREST}, not {eagerness:g}")
+        raise _wrong("eagerness", f"from {-EAGEREST} to {EAGEREST}", given)
+    rate, pace = int(given["rate"]), Pace(given["pace"])
     # nobody at the other end of this socket could do delegated work
     voice = query.get("voice", "")
     start = Start(query.get("instructions", ""), eagerness=eagerness, voice=voice, pace=pace, responses=True)
     return start, rate
 
 
+def _wrong(name: str, right: str, given: dict[str, str]) -> LiveError:
+    return LiveError("invalid_value", f"{name} must be {right}, not {given[name][:120]}", name)
+
+
 async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:
-    """Refusals (ValueError, EngineFull, Denied) come before the handshake, as plain HTTP."""
+    """Refusals (LiveError, ValueError, EngineFull, Denied) come before the handshake, as plain HTTP."""
     start, rate = options(socket.query_params)
     conversation = await lobby.begin(start, key)
     conversation.connection = asyncio.current_task()
     code, reason = 1000, ""
     try:
-        await socket.accept()
+        await accept(socket)
         async with asyncio.TaskGroup() as both:
             listening = both.create_task(_listen(socket, conversation, Ear(rate)))
             code, reason = await _speak(socket, conversation, Mouth(rate), listening)
@@ -77,10 +85,13 @@ async def close(socket: WebSocket, code: int, reason: str) -> None:
 
 
 async def _listen(socket: WebSocket, conversation: Conversation, ear: Ear) -> None:
+    messages = Bucket(MESSAGES, 2 * MESSAGES)
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect
+        while wait := messages.take(1):  # whoever sends more waits, and nobody else does
+            await asyncio.sleep(wait)
         data = message.get("bytes")
         if data is None:
             raise ValueError("this socket carries PCM16 in binary messages; text is for /v1/live/sessions")

@@ -45,9 +45,18 @@ STORED = """
 SELECT id, began, ended, reason, model, start, parent, born,
   coalesce((SELECT max(tick) FROM ticks WHERE session = id), born - 1) FROM sessions
 """
+TABLES = ("ticks", "snapshots", "delegations", "added")  # of what belongs to a session
 BATCH = 256
 LAST = (1 << 63) - 1
 log = logging.getLogger("microturn.server")
+
+
+def put(table: str, columns: int) -> str:
+    """A row for a session, unless it was deleted meanwhile: then there is nothing more to keep of it."""
+    places = ",".join(f"?{i + 1}" for i in range(columns))
+    return (
+        f"INSERT OR REPLACE INTO {table} SELECT {places} WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?1)"
+    )
 
 
 def default_path() -> Path:
@@ -153,7 +162,7 @@ class Journal:
             lambda: values,
         )
         if state is not None:
-            self._put("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", lambda: (id, born - 1, state))
+            self._put(put("snapshots", 3), lambda: (id, born - 1, state))
 
     def append(
         self,
@@ -164,30 +173,30 @@ class Journal:
         then: Callable[[], None],
     ) -> None:
         self._put(
-            "INSERT OR REPLACE INTO ticks VALUES (?,?,?)",
+            put("ticks", 3),
             lambda: (id, action.tick, msgspec.msgpack.encode(Entry.of(perception, action))),
             then,
         )
         if snapshot is not None:
-            self._put("INSERT OR REPLACE INTO snapshots VALUES (?,?,?)", lambda: (id, action.tick, snapshot))
+            self._put(put("snapshots", 3), lambda: (id, action.tick, snapshot))
 
     def keep(self, id: str, work: Delegation) -> None:
         """A delegation as it is now."""
         package = work.package
         values = work.state.value, work.waits, msgspec.json.encode(tuple(work.results))
         self._put(
-            "INSERT OR REPLACE INTO delegations VALUES (?,?,?,?,?,?,?)",
+            put("delegations", 7),
             lambda: (id, work.id, package.at_ms, *values, zlib.compress(package.to_json())),
         )
 
     def add(self, id: str, added: Added) -> None:
-        self._put("INSERT INTO added VALUES (?,?,?)", lambda: (id, added.tick, msgspec.json.encode(added)))
+        self._put(put("added", 3), lambda: (id, added.tick, msgspec.json.encode(added)))
 
     def end(self, id: str, reason: str) -> None:
         self._put("UPDATE sessions SET ended=?, reason=? WHERE id=?", lambda: (calendar_s(), reason, id))
 
     def delete(self, id: str) -> None:
-        for table in ("ticks", "snapshots", "delegations", "added"):
+        for table in TABLES:
             self._put(f"DELETE FROM {table} WHERE session=?", lambda: (id,))
         self._put("DELETE FROM sessions WHERE id=?", lambda: (id,))
 
@@ -195,6 +204,8 @@ class Journal:
         """Delete what began more than so many days ago."""
         for id in [stored.id for stored in self.sessions() if stored.began < calendar_s() - 86_400 * days]:
             self.delete(id)
+        for table in TABLES:  # of sessions that somebody deleted while they went on
+            self._put(f"DELETE FROM {table} WHERE session NOT IN (SELECT id FROM sessions)", tuple)
 
     def flush(self) -> None:
         """Wait until everything that was put in is safe."""

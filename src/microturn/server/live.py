@@ -94,7 +94,7 @@ class Live:
                     raise LiveError("not_permitted", f"a {self.role.value} sends no sound", "type")
                 await talk.push_audio(self._ear(event.audio))
             case wire.AppendVideo():
-                look(event, self._offer)
+                await asyncio.to_thread(look, event, self._offer)  # a header can be long
                 self._picture = event
                 self._see()
             case wire.AppendText():
@@ -127,7 +127,8 @@ class Live:
                 if wanted and (wanted.type == "responses") is not talk.start.responses:
                     raise LiveError("invalid_value", "it cannot change", "session.delegation.type")
                 model = wanted and wanted.responses and wanted.responses.model
-                if model and not (mine and mine.responses and mine.responses.model == model):
+                known = mine and mine.responses and mine.responses.model
+                if model and known != model and talk.config is not None:
                     where = "session.delegation.responses.model"
                     raise LiveError("unsupported_parameter", "there is one background model", where)
                 live_work.equip(talk, wanted)
@@ -244,12 +245,15 @@ class Live:
                 self._unsent.put_nowait(None)
 
     def tell_again(self, after_ms: int) -> None:
-        """What was said lately, for a client that came back and had not got it. Its sound is not sent again."""
-        for beat in self.conversation.beats:
-            if end_ms(beat.tick) > after_ms and beat is not self.conversation.waiting:
-                for event in self._beat(beat):
-                    if not isinstance(event, wire.OutputAudio):
-                        self.send(event)
+        """What happened lately, for a client that came back and had not got it. Its sound is not sent again."""
+        talk = self.conversation
+        lately: list[tuple[int, object]] = [(end_ms(b.tick), b) for b in talk.beats if b is not talk.waiting]
+        if lately and (kept := start_ms(talk.beats[0].tick)) > after_ms:
+            self.send(wire.Info(code="gap", message=f"what came before {kept} ms is not told again"))
+        for ms, note in sorted([*lately, *talk.works], key=lambda when: when[0]):
+            for event in self.tell(note) if ms > after_ms else ():
+                if not isinstance(event, wire.OutputAudio):
+                    self.send(event)
 
     def _beat(self, beat: Beat) -> Sequence[Struct]:
         begins, ends = start_ms(beat.tick), end_ms(beat.tick)

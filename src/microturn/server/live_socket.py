@@ -6,6 +6,7 @@ import asyncio
 import re
 from contextlib import suppress
 
+from msgspec import structs
 from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -13,7 +14,7 @@ from microturn.clock import end_ms, start_ms
 from microturn.engine import EngineFull, SessionClosed
 from microturn.server import live_events as wire
 from microturn.server import live_work
-from microturn.server.access import Bucket, Denied, Key
+from microturn.server.access import MESSAGES, Bucket, Denied, Key
 from microturn.server.conversation import Conversation
 from microturn.server.duplex import POLICY, SEND_S, UNSUPPORTED, close
 from microturn.server.live import Live
@@ -22,7 +23,6 @@ from microturn.server.live_start import Role, begin, check, check_fork
 from microturn.server.lobby import Lobby
 
 FIRST_S = 10.0  # until session.start must have come
-MESSAGES = 500  # a second
 NORMAL, BUSY = 1000, 1013  # close codes of RFC 6455
 HUNG_UP = {1000, 1001}  # closed on purpose: nobody will come back
 
@@ -76,7 +76,14 @@ async def begin_live(
     except LiveError:
         conversation.close("close_requested")
         raise
+    conversation.config = config
     return Live(conversation, config, lobby.offer, role)
+
+
+def config_of(conversation: Conversation) -> wire.SessionConfig:
+    """What it was begun with, for those who come to it later."""
+    asked = conversation.config
+    return asked if isinstance(asked, wire.SessionConfig) else wire.SessionConfig()
 
 
 async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None = None) -> None:
@@ -88,7 +95,7 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
         number = options(query, *known)
         if came_back:
             conversation = await lobby.resume(came_back, key)
-            config = wire.SessionConfig(microturn=wire.Extras(ticks="ticks" in query))
+            config = structs.replace(config_of(conversation), microturn=wire.Extras(ticks="ticks" in query))
             live = Live(conversation, config, lobby.offer, Role.PRIMARY)
         else:
             async with asyncio.timeout(FIRST_S):
@@ -121,7 +128,8 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
 
 
 async def serve_sideband(socket: WebSocket, lobby: Lobby, conversation: Conversation) -> None:
-    live = Live(conversation, wire.SessionConfig(), lobby.offer, Role.SIDEBAND)
+    config = structs.replace(config_of(conversation), microturn=None)
+    live = Live(conversation, config, lobby.offer, Role.SIDEBAND)
     live.started()
     await _converse(socket, live)
 

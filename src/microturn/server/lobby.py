@@ -85,7 +85,6 @@ class Lobby:
         self.model = engine.spec.name
         self.open: dict[str, Conversation] = {}
         self.meters = Meters()
-        self._stopping = False
         self._waking = asyncio.Lock()  # one stored session at a time
 
     async def begin(self, start: Start, key: Key = ANYBODY) -> Conversation:
@@ -141,13 +140,15 @@ class Lobby:
         conversation = Conversation(id, start, self.engine, self.background, journal)
         seconds = min(self.access.begin(key), self.limits.longest_s)
         conversation.expires_at = int(calendar_s() + seconds)
+        if journal:
+            journal.begin(id, start, self.model, parent, born, state)
         try:
             await conversation.begin(state, earlier)
         except BaseException:
             self.access.end(key)
+            if journal and (parent or state is None):  # it is new, and was never there
+                journal.delete(id)
             raise
-        if journal:
-            journal.begin(id, start, self.model, parent, born, state)
         self.open[id] = conversation
         if isinstance(key, Secret):
             key.began.add(id)
@@ -163,7 +164,7 @@ class Lobby:
                 expiry.cancel()
                 self.open.pop(id, None)
                 self.access.end(key)
-                if journal and not self._stopping:
+                if journal and note.reason != "connection_lost":  # else it can be resumed at any time
                     journal.end(id, note.reason)
                 end = {"reason": note.reason, "seconds": conversation.seconds}
                 log.info("ended", extra={"session": id} | end)
@@ -201,6 +202,5 @@ class Lobby:
 
     def close(self) -> None:
         """The server stops. Stored sessions can be resumed when it is there again."""
-        self._stopping = True
         for conversation in tuple(self.open.values()):
             conversation.close("connection_lost")

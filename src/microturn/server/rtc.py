@@ -29,11 +29,10 @@ from av import AudioFrame, VideoFrame
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS, Clock, WallClock
 from microturn.engine import SessionClosed
 from microturn.media import letterbox
-from microturn.server.access import Bucket
+from microturn.server.access import MESSAGES, Bucket
 from microturn.server.conversation import Conversation, TooFast
 from microturn.server.live import Live
 from microturn.server.live_events import LiveError
-from microturn.server.live_socket import MESSAGES
 from microturn.server.lobby import Lobby
 from microturn.server.sound import Resampler, pcm16
 from microturn.streams import Action, Decision, Floats
@@ -43,6 +42,7 @@ GAP = WIRE_RATE * TICK_MS // 1000  # samples: lost packets up to a tick are fill
 HELD_BACK = "_RTCRtpReceiver__jitter_buffer"  # aiortc's buffer of packets; there is no other way to it
 SEEN = ("video/VP8", "video/rtx")
 KEY_FRAME = b"\x9d\x01\x2a"  # of VP8: then come width and height
+CANDIDATES, LINES = 100, 1000  # of an offer: a browser sends some ten and a hundred
 OPEN_S = 15.0  # within which the data channel must be there
 UNHEARD = ("_outbound_queue", "_sent_queue")  # of aiortc's association: what the other side has not confirmed
 LAST_S = 5.0  # for a peer to get what was sent last, though it be lost twice on its way
@@ -195,6 +195,12 @@ class Peer:
         self._connection.on("connectionstatechange", self._look)
 
     async def answer(self, offer: str) -> str:
+        lines = offer.splitlines()  # reading many would take seconds, in which no tick moves
+        for kind, most in (("m=", 3), ("a=candidate", CANDIDATES), ("", LINES)):
+            if sum(line.startswith(kind) for line in lines) > most:
+                raise ValueError(
+                    f"the SDP offer has more than {most} lines{kind and f' that begin with {kind}'}"
+                )
         connection = self._connection
         film = connection.addTransceiver("video", "recvonly")
         codecs = RTCRtpReceiver.getCapabilities("video")
