@@ -316,6 +316,45 @@ def test_types_where_there_is_no_microphone(house: House, browse: Callable[..., 
     assert house.actor.pieces
 
 
+SLOW = """
+const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+window.given = [];
+devices.getUserMedia = async (what) => {
+  await new Promise((done) => (window.allow = done));
+  const stream = await ask(what);
+  window.given.push(...stream.getTracks());
+  return stream;
+};
+"""
+
+
+@in_chromium
+def test_what_is_allowed_when_nobody_wants_it_any_more_is_let_go(
+    house: House, browse: Callable[..., Any]
+) -> None:
+    page = browse("about:blank")
+    page.add_init_script(SLOW)
+    page.goto(house.url)
+    page.click("#start")
+    until(lambda: page.evaluate("Boolean(window.allow)"))
+    page.click("#start")
+    page.evaluate("allow()")
+    until(lambda: page.evaluate("given.length === 1 && given[0].readyState === 'ended'"))
+    assert page.get_attribute("body", "data-state") == "idle"
+    page.evaluate("window.allow = undefined")
+    page.click("#start")
+    until(lambda: page.evaluate("Boolean(window.allow)"))
+    page.evaluate("allow()")
+    page.wait_for_selector("body[data-state=live]")
+    page.evaluate("window.allow = undefined")
+    page.click("#camera")
+    until(lambda: page.evaluate("Boolean(window.allow)"))
+    page.click("#start")
+    page.evaluate("allow()")
+    until(lambda: page.evaluate("given.length === 3 && given.every((track) => track.readyState === 'ended')"))
+    assert page.is_hidden("#film")
+
+
 @in_chromium
 def test_works_by_keyboard_with_labels_on_a_phone(house: House, browse: Callable[..., Any]) -> None:
     page = browse(house.url, viewport={"width": 360, "height": 740})

@@ -67,9 +67,16 @@ async function begin() {
   show('connecting', 'Connecting');
   talk.clear();
   lanes.reset();
-  sound = new Sound();
-  await sound.open();
-  deaf = await sound.listen(heard).then(() => false, () => true);
+  const mine = (sound = new Sound());
+  try {
+    await mine.open();
+  } catch {
+    return sound === mine && end('Sound needs https, or http://localhost.');
+  }
+  if (sound !== mine) return; // stopped meanwhile
+  const without = await mine.listen(heard).then(() => false, () => true);
+  if (sound !== mine) return;
+  deaf = without;
   await join();
 }
 
@@ -278,7 +285,7 @@ async function toggleFilm(source) {
   try {
     await film.open(source, closeFilm);
   } catch {
-    return note(`The ${source} was not allowed.`);
+    return void (wire && note(`The ${source} was not allowed.`));
   }
   element('film', HTMLElement).hidden = false;
   button(source).ariaPressed = 'true';

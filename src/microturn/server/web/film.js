@@ -1,11 +1,14 @@
 /** The camera or the screen, and a picture of exactly what the model is shown: letterboxed to its frame, one a tick. */
 
+import { stop } from './sound.js';
+
 /** @typedef {'camera' | 'screen'} Source */
 
 export class Film {
   /** @type {MediaStream | undefined} */ stream;
   /** @type {Source | undefined} */ source;
   video = document.createElement('video');
+  asked = 0; // for a film, or for none
 
   /** @param {HTMLCanvasElement} canvas  where what is sent is shown */
   constructor(canvas) {
@@ -16,10 +19,16 @@ export class Film {
   /** @param {Source} source  @param {() => void} onend the user ended it outside of the page */
   async open(source, onend) {
     this.close();
-    this.stream =
+    const asked = this.asked;
+    const stream =
       source === 'camera'
         ? await navigator.mediaDevices.getUserMedia({ video: { width: 320, frameRate: 10, facingMode: 'user' } })
         : await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: 5 } });
+    if (asked !== this.asked) {
+      stop(stream); // it is no longer wanted
+      throw new Error('closed');
+    }
+    this.stream = stream;
     this.source = source;
     this.stream.getVideoTracks()[0].addEventListener('ended', onend);
     this.video.srcObject = this.stream;
@@ -49,7 +58,8 @@ export class Film {
   }
 
   close() {
-    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.asked++;
+    if (this.stream) stop(this.stream);
     this.stream = this.source = undefined;
     this.video.srcObject = null;
   }

@@ -10,6 +10,7 @@ export class Sound {
   /** @type {AudioWorkletNode | undefined} */ playout;
   /** @type {MediaStream | undefined} */ microphone;
   element = new Audio();
+  closed = false;
 
   async open() {
     const worklets = new URL('worklets.js', import.meta.url);
@@ -21,9 +22,11 @@ export class Sound {
 
   /** Ask for the microphone; each slice that it hears goes to `hear`. @param {(slice: Float32Array) => void} hear */
   async listen(hear) {
-    this.microphone = await navigator.mediaDevices.getUserMedia({
+    const stream = await navigator.mediaDevices.getUserMedia({
       audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 },
     });
+    if (this.closed) return stop(stream); // while it was asked for
+    this.microphone = stream;
     this.tap(this.microphone, hear);
   }
 
@@ -62,11 +65,17 @@ export class Sound {
   }
 
   close() {
+    this.closed = true;
     this.silence();
-    for (const track of this.microphone?.getTracks() ?? []) track.stop();
+    if (this.microphone) stop(this.microphone);
     this.ears.close();
     this.mouth.close();
   }
+}
+
+/** @param {MediaStream} stream */
+export function stop(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 /** @param {Float32Array} samples */
