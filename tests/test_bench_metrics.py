@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -217,6 +219,18 @@ class TestFloor:
         window, words = Expected("carry_on", 2000, 6000), said(("one", 1400), ("two", 1900), ("three", 2400))
         assert carried_on(window, words, "one two three")
         assert not carried_on(window, words, "one two three four")
+
+    def test_stopping_at_a_word_like_the_last_is_not_the_end(self) -> None:
+        window, words = Expected("carry_on", 2000, 6000), said(("one", 1400), ("two", 1900), ("five", 2400))
+        assert not carried_on(window, words, "one two five six seven twenty five")
+
+    def test_going_on_ahead_of_its_time_is_not_halting(self) -> None:
+        later = [("forty", self.AT + 200), ("fifty", self.AT + 600)]
+        run = self.run(*self.counting(self.AT), *later)
+        told = Say(" ".join([*self.COUNT, "forty", "fifty"]), 1600, self.AT)
+        going_on = replace(run, episode=replace(run.episode, says=(told,)))
+        assert value(scores.interrupt([run]), "halted") == 1
+        assert value(scores.interrupt([going_on]), "halted") == 0
 
     def test_a_pause_is_taken_over_by_any_word(self) -> None:
         pause = Expected("pause", 2000, 3500)

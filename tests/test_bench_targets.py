@@ -195,6 +195,10 @@ def test_a_listener_hears_what_comes_after_what_is_still_to_be_played() -> None:
 
 
 def test_pieces_are_joined_to_words() -> None:
+    assert [w.text for w in told([(0, 200, " ap"), (200, 400, "ple "), (400, 600, "pie")])] == [
+        "apple",
+        "pie",
+    ]
     assert told([(0, 200, " straw"), (200, 400, "berry pie")]) == (
         Word("strawberry", 0, 400),
         Word("pie", 200, 400),

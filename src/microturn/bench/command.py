@@ -11,6 +11,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -144,7 +145,9 @@ def _run(args: argparse.Namespace) -> int:
     # what keeps time with the clock shares the cores with nobody
     if args.harness and len(tasks) > 1:
         with pool(args.jobs) as workers:
-            list(workers.map(Task.rehearse, tasks))
+            for rehearsed in [workers.submit(task.rehearse) for task in tasks]:
+                with suppress(ValueError, OSError):  # a suite that cannot be run here says so below
+                    rehearsed.result()
     told = tasks[0].target.name if tasks[0].target else args.model or RELEASED
     with Report(told, Console(stderr=args.json == STDOUT)) as report:
         for result in _results(tasks, 1 if args.target else args.jobs, report):

@@ -107,7 +107,7 @@ def evaluate(
     if suite == LOSS:
         return _loss(n, seed, cast, players)
     chosen = SUITES[suite] if isinstance(suite, str) else suite
-    cases = make_cases(chosen, n, seed, cast)
+    cases = [replace(case, number=i) for i, case in enumerate(make_cases(chosen, n, seed, cast))]
     rows: list[Row] = []
     notes: list[str] = []
     by_ear = sound or bool(harnesses and (interaction or target))

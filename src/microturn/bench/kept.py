@@ -32,6 +32,8 @@ from microturn.scenes.episode import Expected, Word
 from microturn.streams import Floats
 
 LONGEST_TICKS = 5 * 60 * TICKS_PER_SECOND  # whose sound is kept
+SOURCES = (".py", ".toml", ".json", ".txt")
+SERVING = ("server", "client", "demo", "weights")  # rooms that change no result, or have a print of their own
 SHOWING = ("command", "page", "report")  # modules of this folder that change no result
 RESULT, CASE = "result.json", "case.json"
 Play = Callable[[Sequence[Case]], Iterable[Played]]
@@ -44,13 +46,13 @@ class Cases:
     folder: Path
 
     def __call__(self, suite: str, cases: Sequence[Case], played: Sequence[Played]) -> None:
-        for number, (case, done) in enumerate(zip(cases, played, strict=True)):
-            self.keep(suite, number, case, done)
+        for case, done in zip(cases, played, strict=True):
+            self.keep(suite, case, done)
 
-    def keep(self, suite: str, number: int, case: Case, done: Played, who: str = "") -> None:
-        place = self._place(suite, number, case)
+    def keep(self, suite: str, case: Case, done: Played, who: str = "") -> None:
+        place = self._place(suite, case)
         place.mkdir(parents=True, exist_ok=True)
-        story = _story(Run(case.episode, done)) | ({"case": _print(case)} if who else {})
+        story = _story(Run(case.episode, done)) | {"case": _print(case)}
         if case.episode.ticks <= LONGEST_TICKS:
             _write(place / "in.wav", case.samples, HEAR_RATE)
             _write(place / f"{who or 'out'}.wav", _speech(done, case.episode.ticks), SPEAK_RATE)
@@ -60,16 +62,16 @@ class Cases:
 
     def once(self, suite: str, cases: Sequence[Case], who: str, play: Play) -> list[Played]:
         """What `who` did with these very cases, each played once and then kept."""
-        found = [self._found(suite, number, case, who) for number, case in enumerate(cases)]
+        found = [self._found(suite, case, who) for case in cases]
         left = [number for number, done in enumerate(found) if done is None]
         if left:
             for number, done in zip(left, play([cases[number] for number in left]), strict=True):
-                self.keep(suite, number, cases[number], done, who)
+                self.keep(suite, cases[number], done, who)
                 found[number] = done
         return [done for done in found if done is not None]
 
-    def _found(self, suite: str, number: int, case: Case, who: str) -> Played | None:
-        path = self._place(suite, number, case) / f"{who}.json"
+    def _found(self, suite: str, case: Case, who: str) -> Played | None:
+        path = self._place(suite, case) / f"{who}.json"
         if not path.is_file() or (story := json.loads(path.read_text("utf-8"))).get("case") != _print(case):
             return None
         said = tuple(Word(**word) for word in story["said"])
@@ -78,8 +80,8 @@ class Cases:
         ticks = tuple(tick if tick.any() else None for tick in sound.reshape(-1, SPEAK_SAMPLES))
         return Played(said, tuple(Heard(**h) for h in story["heard"]), speech=ticks)
 
-    def _place(self, suite: str, number: int, case: Case) -> Path:
-        return self.folder / suite / (case.name or f"{number:03d}")
+    def _place(self, suite: str, case: Case) -> Path:
+        return self.folder / suite / (case.name or f"{case.number:03d}")
 
 
 def _print(case: Case) -> str:
@@ -173,12 +175,12 @@ def shape(model: str | None) -> str:
 
 @lru_cache(maxsize=1)
 def code() -> str:
-    """Of what makes the cases and what counts them: scenes with their wordings, drawings, this folder."""
-    total = hashlib.sha256()
-    for room in ("bench", "drawing", "scenes"):
-        for path in sorted(Path(str(files("microturn"))).joinpath(room).rglob("*.*")):
-            if path.suffix != ".pyc" and path.stem not in SHOWING:
-                total.update(path.read_bytes())
+    """Of all that makes the cases, lives through them and counts: the package but for what only serves or shows."""
+    total, package = hashlib.sha256(), Path(str(files("microturn")))
+    for path in sorted(package.rglob("*.*")):
+        room = path.relative_to(package).parts[0]
+        if path.suffix in SOURCES and room not in SERVING and path.stem not in SHOWING:
+            total.update(path.read_bytes())
     return total.hexdigest()[:16]
 
 

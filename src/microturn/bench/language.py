@@ -87,8 +87,13 @@ def instructions(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 
 def recall(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
-    """Also by age: what is needed is counted with the nearest age below it."""
-    found = [run.match() for run in runs]
+    """What was told and is needed, also by age, with the nearest below it. Nothing else that is asked is counted."""
+    found: list[Matches] = []
+    for run in runs:
+        needed, m = {e.start_ms for e in run.of("need")}, run.match()
+        hits = tuple(h for h in m.hits if h.expected.start_ms in needed)
+        missed = tuple(e for e in m.missed if e.start_ms in needed)
+        found.append(Matches(hits, missed, m.stray))
     by_age: dict[str, list[bool]] = {
         name: [] for name in ("under_1_min", *(f"{s / 60:.0f}_min" for s in AGES_S))
     }

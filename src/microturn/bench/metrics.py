@@ -29,6 +29,7 @@ MONOLOGUE_MS = 2000  # of false talk count as one false utterance
 GOING_ON_MS = 1500  # after a word of something long, it is still going on
 UNBROKEN_MS = 800  # between a word's end and the next one's start; a breath and a slip of a tick
 GARBLED = 0.2  # of the words that go on may be wrong
+ENDING = 3  # words by which something is known to be over
 CONTEXT = 2  # words before a window that must fit what goes on in it, so that starting over shows
 FLOOR_WORDS, FLOOR_MS = 4, 1200  # a backchannel is shorter than this
 AUDIBLE = 0.003  # −50 dB
@@ -210,7 +211,11 @@ def match(episode: Episode, said: Sequence[Word], scale: float = 1.0, cues: bool
             continue
         first = min(found, key=lambda i: (abs(said[tokens[i][1]].start_ms - target), i))
         starts = [said[place].start_ms for _, place in tokens[first:]]
-        runs_on = _runs_on(episode.says, words, texts[first:], starts) if expected.kind == "reply" else 0
+        runs_on = (
+            _runs_on(episode.says, words, expected.start_ms, texts[first:], starts)
+            if expected.kind == "reply"
+            else 0
+        )
         last = first + max(len(words), runs_on)
         for i in range(first, last):
             used[i] = True
@@ -221,18 +226,18 @@ def match(episode: Episode, said: Sequence[Word], scale: float = 1.0, cues: bool
     return Matches(tuple(hits), tuple(missed), stray)
 
 
-def _runs_on(says: Sequence[Say], words: list[str], texts: list[str], starts: list[int]) -> int:
+def _runs_on(
+    says: Sequence[Say], words: list[str], asked_ms: int, texts: list[str], starts: list[int]
+) -> int:
     """How many of `texts` are the answer that begins with `words`; the record holds only those. An answer
     that should have been cut short goes no further than its cut."""
-    longest = 0
-    for say in says:
-        whole = normalise(say.text)
-        if whole[: len(words)] == words:
-            until = say.until_ms if say.until_ms is not None else float("inf")
-            rows = enumerate(zip(whole, texts, starts, strict=False))
-            ends = next((i for i, (a, b, at) in rows if a != b or at >= until), min(len(whole), len(texts)))
-            longest = max(longest, ends)
-    return longest
+    begun = [say for say in says if normalise(say.text)[: len(words)] == words]
+    if not begun:
+        return 0
+    say = min(begun, key=lambda say: abs(say.at_ms - asked_ms))
+    whole, until = normalise(say.text), say.until_ms if say.until_ms is not None else float("inf")
+    rows = enumerate(zip(whole, texts, starts, strict=False))
+    return next((i for i, (a, b, at) in rows if a != b or at >= until), min(len(whole), len(texts)))
 
 
 # ---- timing ----
@@ -313,7 +318,7 @@ def stopped(run: Run, halt: Expected, stray: Sequence[Word]) -> Stop:
 
     What was being said before may be part of a matched reply, so `going` looks at everything that was said.
     """
-    old = set(normalise(halt.text))
+    old = {*normalise(halt.text), *normalise(content(run.episode, halt))}
     cause = cause_end(run.episode, halt.start_ms)
     before = [w for w in run.played.said if w.start_ms < halt.start_ms]
     going = bool(before) and cause - before[-1].end_ms < GOING_ON_MS
@@ -347,8 +352,9 @@ def carried_on(window: Expected, said: Sequence[Word], whole: str) -> bool:
     stretch = before[-1:] + inside
     if not stretch:
         return False
-    ends = normalise(whole)[-1:]
-    finished = bool(inside) and normalise(inside[-1].text)[-1:] == ends
+    ends = normalise(whole)[-ENDING:]
+    latest = [text for w in (before[-ENDING:] + inside) for text in normalise(w.text)]
+    finished = bool(inside) and latest[-len(ends) :] == ends
     gaps = [b.start_ms - a.end_ms for a, b in itertools.pairwise(stretch)]
     if not finished:
         resumes = after[0].start_ms if after else window.end_ms

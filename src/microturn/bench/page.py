@@ -85,8 +85,14 @@ def _suite(result: Result, folder: Path) -> str:
 def _case(path: Path) -> str:
     """What the model did with it, and everybody else who can be heard."""
     folder = path.parent
-    heard = [p for p in sorted(folder.glob("*.json")) if p.stem != "out" and p.with_suffix(".wav").is_file()]
-    told = [r["text"] for r in json.loads(path.read_text("utf-8"))["reads"] if r["tick"] < 0]
+    story = json.loads(path.read_text("utf-8"))
+    heard = [
+        p
+        for p in sorted(folder.glob("*.json"))
+        if p.stem != "out" and p.with_suffix(".wav").is_file()
+        if json.loads(p.read_text("utf-8")).get("case") == story.get("case")  # not of an earlier run
+    ]
+    told = [r["text"] for r in story["reads"] if r["tick"] < 0]
     notes = f"<div class=soft>told: {escape(' / '.join(told))}</div>" if told else ""
     out = _story(path, folder / "out.wav", folder.name) + notes
     return out + "".join(_story(p, p.with_suffix(".wav"), f"{folder.name}, {p.stem}") for p in heard)

@@ -244,12 +244,12 @@ def told(pieces: Sequence[tuple[int, int, str]]) -> tuple[Word, ...]:
     """Pieces of text with their times, as words. A piece that begins with a space begins a word."""
     words: list[Word] = []
     for start, end, text in pieces:
-        for part in re.findall(r"\s*\S+", text):
+        for part in re.findall(r"\s*\S+|\s+$", text):
             if words and not part[0].isspace():
                 words[-1] = Word(words[-1].text + part, words[-1].start_ms, end)
             else:
                 words.append(Word(part.strip(), start, end))
-    return tuple(words)
+    return tuple(word for word in words if word.text)
 
 
 async def _duplex(target: Target, case: Case) -> Played:

@@ -49,6 +49,7 @@ class Case:
     samples: Floats  # [ticks · 3200] at 16 kHz
     arrived: Flags  # [ticks] false: nothing came
     name: str = ""  # of its folder, where it was imported from one
+    number: int = 0  # among those of its suite
     echo_ms: int = 0  # whoever is given the case hears itself this much later, if at all …
     echo_db: float = 0.0  # … and this much louder
 

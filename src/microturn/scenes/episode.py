@@ -118,7 +118,8 @@ class Expected:
     kind: say (text within a window), halt (no old content after `start_ms`), carry_on (text goes on
     unbroken over the window), pause (nobody may be taken over within it), reply (text, latency from
     `start_ms`), clause_end (a backchannel fits within it), quiet (anything said within it is false),
-    delegate and cancel (the decision of that name is made within it), order (the last read-back).
+    delegate and cancel (the decision of that name is made within it), order (the last read-back), need (what is
+    expected from the same moment on needs something that was told long before).
     """
 
     kind: str

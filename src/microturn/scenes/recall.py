@@ -27,7 +27,10 @@ TALK_S, TALK_MS = (8.0, 60.0), 90_000  # between plain sentences in the first mi
 
 @dataclass(frozen=True)
 class Move:
-    """`kind` is tell, talk, ask or cue; it comes at `at_ms` or as soon as there is room."""
+    """`kind` is tell, talk, ask, cue or other: a question about nothing that was told.
+
+    It comes at `at_ms` or as soon as there is room.
+    """
 
     kind: str
     line: int
@@ -62,7 +65,7 @@ class Recall:
             while (now := now + 1000 * rng.uniform(0.6, 1.4) * TALK_S[now > TALK_MS]) < use - 6000:
                 other = ask(rng, split, 5)
                 if rng.random() < 0.3 and not avoid & set(f"{other.text} {other.answer}".split()):
-                    add("ask", whole(other.text), now, other.answer)
+                    add("other", whole(other.text), now, other.answer)
                 else:
                     add("talk", sentence(rng, tuple(avoid)), now)
             if rule and rng.random() < 0.6:
@@ -90,6 +93,8 @@ class Recall:
                 stage.expect(Expected("say", heard, heard + CUE_MS, say.text))
             elif move.answer:
                 stage.answer(say, heard)
+            if move.kind in ("cue", "ask"):
+                stage.expect(Expected("need", round(heard), round(heard), say.text))
             now = max(heard_end(placed), said_end(say) if move.answer else 0) + rng.randrange(300, 1500)
         return stage.episode()
 
