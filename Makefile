@@ -1,4 +1,5 @@
-# Everything here works in a fresh clone with Python 3.11 or newer, pip and make.
+# setup, test, check and serve work in a fresh clone with Python 3.11 or newer, pip and make; voices, bank and voice
+# also want apt-get, root and npm.
 # What pip installs from where is pip's own configuration; set PYTHON to choose the interpreter.
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) -c \
@@ -13,6 +14,7 @@ help:
 	@echo "make setup   install into .venv, with what tests need (once)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, types, the tests that are fast"
+	@echo "make voices  voices for benchmarks and banks (Debian or Ubuntu: apt-get, root, npm)"
 	@echo "make bank    voices and phrase bank for training (hours; resumes where it stopped)"
 	@echo "make voice   teach the model a voice (hours; resumes where it stopped)"
 	@echo "make serve   serve a page and sessions at http://localhost:8000"

@@ -6,7 +6,7 @@ The model talks; what it cannot know it hands over, and this program answers: it
 What it finds goes back as a comment, which the model says when there is room for it. Nothing here waits for the
 caller to finish or stops the agent when somebody speaks: that is the model's own decision, and only printed.
 
-nano today: hears 98 of 100 digits of a stranger and adds 1, answers mostly wrong.
+nano today: hears 99 of 100 digits of a stranger and adds 2, answers mostly wrong.
 """
 
 import asyncio

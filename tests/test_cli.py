@@ -60,7 +60,7 @@ def test_what_cannot_be_had_is_told_in_a_line(capsys: Capture, monkeypatch: pyte
         assert "device cuda: " in complaint(capsys, "serve", "--port", 0, "--device", "cuda")
     monkeypatch.setitem(sys.modules, "mcp", None)
     monkeypatch.setattr("microturn.server.serve.run", lambda args: importlib.import_module("mcp"))
-    assert "pip install 'microturn[background]'" in complaint(capsys, "serve")
+    assert "pip install -e '.[background]'" in complaint(capsys, "serve")
 
 
 def test_a_folder_is_run_as_far_as_it_can_be(tmp_path: Path, model: str, capsys: Capture) -> None:
@@ -120,4 +120,4 @@ def test_a_command_whose_libraries_are_missing_names_the_extra(
     assert main(["bench", "speech", "--n", "1"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert "pip install 'microturn[train]'" in told
+    assert "pip install -e '.[train]'" in told

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if missing == "microturn":
             raise
         extra = EXTRAS.get(missing, "train")
-        print(f"microturn: {missing} is not installed: pip install 'microturn[{extra}]'", file=sys.stderr)
+        print(f"microturn: {missing} is not installed: pip install -e '.[{extra}]'", file=sys.stderr)
         return 2
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # whoever read the output has heard enough

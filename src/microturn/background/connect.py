@@ -82,7 +82,7 @@ def settings(args: argparse.Namespace) -> Settings:
     for module, wanted in needs.items():
         if wanted and find_spec(module) is None:
             extra = "local" if module == "xllamacpp" else "background"
-            raise ValueError(f"this needs {module}: pip install 'microturn[{extra}]'")
+            raise ValueError(f"this needs {module}: pip install -e '.[{extra}]'")
     return given
 
 

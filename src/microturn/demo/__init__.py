@@ -42,7 +42,7 @@ def scenes() -> list[Scene]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Recorded people against the model: what it hears, decides and says, tick by tick."
+    parser.description = "Recordings against the model: what it hears, decides and says, tick by tick."
     names = [scene.name for scene in scenes()]
     parser.add_argument("scene", nargs="?", choices=names, metavar="SCENE", help=", ".join(names))
     parser.add_argument(
@@ -100,7 +100,7 @@ def speaker(console: Console, job: Job) -> Callable[[], None]:
         devices: Any = importlib.import_module("sounddevice")
         both = side_by_side(job)
     except (ImportError, OSError):
-        console.print("(no sound: pip install 'microturn[talk]', or listen to the files)\n")
+        console.print("(no sound: pip install -e '.[talk]', or listen to the files)\n")
         return lambda: None
 
     def begin() -> None:

@@ -217,7 +217,7 @@ class Run:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, help="a recipe: JSON with the fields of train.loop.Recipe")
+    parser.add_argument("config", type=Path, help="a recipe: JSON with the fields of train/recipe.py")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/out/NAME OF THE RECIPE)")
     parser.add_argument(
         "--minutes", type=float, help="train this long in all instead of what the recipe says"
