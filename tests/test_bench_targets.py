@@ -17,8 +17,8 @@ from actor_model import Actor
 from microturn.bench import kept, scores
 from microturn.bench.evaluate import evaluate
 from microturn.bench.suites import Suite
-from microturn.bench.targets import Loudspeaker, Target, Unfit, needs, pcm, told
-from microturn.bench.waves import Case, make_case
+from microturn.bench.targets import Loudspeaker, Target, needs, pcm, told
+from microturn.bench.waves import Case, Unfit, make_case
 from microturn.clock import SPEAK_RATE, SPEAK_SAMPLES
 from microturn.scenes.episode import Episode, Expected, Read, Word
 from microturn.streams import Channel, Decision, Floats

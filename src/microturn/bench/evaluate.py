@@ -26,7 +26,7 @@ from microturn.bench.drive import drive
 from microturn.bench.intervals import Measure, mean, median
 from microturn.bench.metrics import Heard, Played, Run, lateness
 from microturn.bench.suites import LOSS, LOST, SUITES, Suite, make_cases, make_lossy, reserved
-from microturn.bench.waves import Case, voices
+from microturn.bench.waves import Case, Unfit, voices
 from microturn.clock import TICKS_PER_SECOND
 from microturn.model.interaction import Interaction
 
@@ -107,7 +107,7 @@ def evaluate(
     if suite == LOSS:
         return _loss(n, seed, cast, players)
     chosen = SUITES[suite] if isinstance(suite, str) else suite
-    cases = [replace(case, number=i) for i, case in enumerate(make_cases(chosen, n, seed, cast))]
+    cases = make_cases(chosen, n, seed, cast)
     rows: list[Row] = []
     notes: list[str] = []
     by_ear = sound or bool(harnesses and (interaction or target))
@@ -229,7 +229,10 @@ def _loss(n: int, seed: int, cast: Cast | None, players: Players) -> Result:
         for player, play in players.of(name).items():
             if players.known(player)[0]:
                 continue
-            before = play(clean)
+            try:
+                before = play(clean)
+            except Unfit:  # others of these suites may be fit
+                continue
             worth = row(suite, player, clean, before, seed).score.value  # of nothing, nothing can be lost
             after = again[player](lossy) if worth else before
             parts = [slice(None), *(slice(i, None, len(LOST)) for i in range(min(n, len(LOST))))]
@@ -238,6 +241,8 @@ def _loss(n: int, seed: int, cast: Cast | None, players: Players) -> Result:
                 for part in parts
             ]
             kept.setdefault(player, []).append([_kept(name, *both) for both in pairs])
+    if players.target is not None and "model" not in kept:
+        raise Unfit(f"{LOSS} needs suites of which {players.target.name} carries none")
     rows: list[Row] = []
     for player in players.of(LOSS):
         if player not in kept:

@@ -192,14 +192,14 @@ def cast_of(names: str) -> Cast | None:
 
 def make_cases(suite: Suite, n: int, seed: int, cast: Cast | None = None) -> list[Case]:
     """The suite's cases; voices are only looked for where it needs any."""
-    if suite.people:
-        return suite.make(n, seed, cast)  # type: ignore[arg-type]
-    return suite.make(n, seed, cast or reserved())
+    cases = suite.make(n, seed, cast if suite.people else cast or reserved())  # type: ignore[arg-type]
+    return [replace(case, number=i) for i, case in enumerate(cases)]
 
 
 def make_lossy(cases: Sequence[Case], seed: int) -> list[Case]:
     """The same with more and more lost, in turn."""
+    lost = (Surroundings(loss=LOST[i % len(LOST)], burst=BURST) for i in range(len(cases)))
     return [
-        make_case(case.episode, seed * SEED_STEP + i, Surroundings(loss=LOST[i % len(LOST)], burst=BURST))
-        for i, case in enumerate(cases)
+        replace(make_case(case.episode, seed * SEED_STEP + i, around), number=i)
+        for i, (case, around) in enumerate(zip(cases, lost, strict=True))
     ]

@@ -28,7 +28,7 @@ from websockets.exceptions import ConnectionClosedError
 from microturn.bench import whisper
 from microturn.bench.browser import Kept, converse
 from microturn.bench.metrics import Heard, Played
-from microturn.bench.waves import Case
+from microturn.bench.waves import Case, Unfit
 from microturn.client import Audio, Delegated, Failed, Said, Session, Tick, duplex, live
 from microturn.client import Heard as HeardEvent
 from microturn.client.line import open_socket
@@ -51,10 +51,6 @@ CARRIES = {  # beside sound and the instructions of the opening
     "page": {"film", "typed", "transcript", "decisions"},
     "wav": {"film", "typed", "background", "instructions", "history", "losses"},
 }
-
-
-class Unfit(ValueError):
-    """A suite that a target cannot be given."""
 
 
 @dataclass(frozen=True)

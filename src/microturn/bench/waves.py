@@ -41,6 +41,10 @@ class Surroundings:
 CLEAN = Surroundings()
 
 
+class Unfit(ValueError):
+    """A suite that a target cannot be given."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One test: an episode as it really sounds."""
