@@ -61,7 +61,7 @@ def test_what_it_lacks_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(harness, "find_spec", lambda part: None)
-    with pytest.raises(ValueError, match=r"needs pipecat, .*: pip install 'microturn\[baseline\]'"):
+    with pytest.raises(ValueError, match=r"needs pipecat, .*: pip install -e '\.\[baseline\]'"):
         next(Harness().play([case(5)]))
     assert main(["bench", "digits", "--harness", "clever"]) == 2
     assert "no harness 'clever': there are vad, smart" in capsys.readouterr().err
