@@ -263,7 +263,7 @@ def test_echo_control_takes_the_echo_out_and_leaves_the_speaker_in() -> None:
 
 def test_without_devices_it_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(NoSound, match=r"pip install 'microturn\[talk\]'"), open_sound():
+    with pytest.raises(NoSound, match=r"pip install -e '\.\[talk\]'"), open_sound():
         pass
 
 
