@@ -81,7 +81,7 @@ def met(expected: Expected, said: list[Word]) -> bool:
         return not inside
     if expected.kind == "order":
         return Order.parse(" ".join(w.text for w in said)) == Order.parse(expected.text)
-    assert expected.kind in ("clause_end", "delegate", "cancel")
+    assert expected.kind in ("clause_end", "delegate", "cancel", "need")
     return True
 
 

@@ -94,7 +94,7 @@ class Recall:
             elif move.answer:
                 stage.answer(say, heard)
             if move.kind in ("cue", "ask"):
-                stage.expect(Expected("need", round(heard), round(heard), say.text))
+                stage.expect(Expected("need", round(heard), round(heard) + CUE_MS, say.text))
             now = max(heard_end(placed), said_end(say) if move.answer else 0) + rng.randrange(300, 1500)
         return stage.episode()
 
