@@ -325,6 +325,7 @@ def test_the_official_sdk_calls_forks_and_hangs_up(tmp_path: Path) -> None:
                 await until(lambda peer=peer: peer.got("session.closed"))
                 await peer.connection.close()
             assert not server.lobby.open
+            await sdk.close()
 
     asyncio.run(call())
 

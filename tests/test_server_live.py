@@ -187,6 +187,7 @@ async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server
         await sdk.live.sessions.download_recording("sess_other")
     with pytest.raises(APIStatusError, match="telephony"):
         await sdk.live.sessions.reject(id, status_code=486)
+    await sdk.close()
 
 
 @pytest.mark.parametrize(
@@ -435,7 +436,7 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
     ):  # fmt: skip
         with served(Scripted({}), background=new) as server:
             sdk = AsyncOpenAI(api_key="any", base_url=f"{server.http}/v1")
-            async with sdk.live.connect() as live, asyncio.timeout(30):
+            async with sdk, sdk.live.connect() as live, asyncio.timeout(30):
                 work: Any = {"type": "responses", "responses": {"model": "some", "tools": [weather]}}
                 await live.session.start(session={"model": "gpt-live-1", "delegation": work})
                 await live.response.item.create(item={"role": "user", "content": "is it warm in Ulm"})
