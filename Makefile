@@ -77,6 +77,9 @@ bank: voices
 	$(BUILD) words --family kokoro- --count 900 --part 40
 	for family in flite pico festival tape hibari espeak $$(ldconfig -p | grep -q libRHVoice && echo rhvoice); do \
 		$(BUILD) asks --family $$family- --count 1400; done
+	first=2000000; for family in flite pico festival tape hibari espeak $$(ldconfig -p | grep -q libRHVoice && echo rhvoice); do \
+		$(BUILD) scripts --scenes asked --family $$family- --first $$first --count 1000 && first=$$((first + 100000)) || exit 1; done
+	$(BUILD) scripts --scenes asked --family kokoro- --first 2800000 --count 200 --part 40
 	$(BUILD) talk --family kokoro- --count 2000 --part 40
 	$(BUILD) asks --family kokoro- --count 1500 --part 40
 	$(BUILD) retell --family kokoro- --first 1300000 --count 400 --part 40

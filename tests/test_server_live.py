@@ -338,9 +338,9 @@ def test_of_many_pictures_the_newest_is_decoded_once_a_tick(
     decoded: list[bytes] = []
     picture = live.picture
 
-    def counted(event: wire.AppendVideo, offer: Offer) -> Any:
+    def counted(event: wire.AppendVideo, *rest: Any) -> Any:
         decoded.append(event.image)
-        return picture(event, offer)
+        return picture(event, *rest)
 
     monkeypatch.setattr(live, "picture", counted)
     with opened(server) as (client, _):

@@ -120,7 +120,9 @@ class Background:
         quotes = {line.split('"')[1] for line in read if '"' in line}
         for delegation in kept:
             self.all[delegation.id] = delegation
-            if delegation.state in (State.DONE, State.FAILED):
+            if delegation.state is State.CANCELLED:
+                self.inbox.drop(delegation.id)
+            elif delegation.state is not State.OPEN and not self.inbox.of(delegation.id):
                 self.inbox.put(Piece(Kind.FINAL, delegation.results[-1], delegation=delegation.id), quotes)
             elif delegation.state is State.OPEN and self.backend is not None:
                 self._begin(self.backend, delegation, lambda package: package)

@@ -106,6 +106,10 @@ class Inbox:
         """Forget it."""
         self._unread = [piece for piece in self._unread if piece.delegation != delegation]
 
+    def was_read(self, line: str) -> None:
+        """Of a conversation that goes on: the model has begun to read this already."""
+        self._unread = [piece for piece in self._unread if piece.line != line]
+
     def take(self) -> TextIn | None:
         """What the model reads next. To be called once a tick; never waits."""
         self._busy_ticks -= self._busy_ticks > 0

@@ -89,6 +89,8 @@ LATER_WEIGHTS: dict[str, float] = {
     "charades": 0.12,
     "commentary": 0.1,
 }
+# a bank takes these with `--scenes asked`: in all wordings, what is asked of the model in words
+ASKED_WEIGHTS: dict[str, float] = {"time": 0.3, "cue": 0.3, "interrupt": 0.2, "converse": 0.1, "weave": 0.1}
 
 
 def find(name: str) -> Scene:
@@ -118,4 +120,4 @@ def compose(script: Script, clips: Sequence[Clip], seconds: float, take: int = 0
     return find(script.scene).compose(script, clips, rng, seconds)
 
 
-__all__ = ["LATER_WEIGHTS", "SCENES", "TRAIN_WEIGHTS", "compose", "find", "write"]
+__all__ = ["ASKED_WEIGHTS", "LATER_WEIGHTS", "SCENES", "TRAIN_WEIGHTS", "compose", "find", "write"]

@@ -24,7 +24,7 @@ _SILENT_H = ("hour", "honest", "honour")
 class Wordings:
     train: tuple[str, ...]
     reserved: tuple[str, ...]
-    more: tuple[str, ...] = ()  # ways to say it that training reads and no bank speaks
+    more: tuple[str, ...] = ()  # ways to say it that came later; old scripts of a bank have none
 
     def draw(self, rng: random.Random, split: str, **slots: str) -> str:
         hold_out = split == "test" and rng.random() < RESERVED_SHARE

@@ -90,11 +90,13 @@ class Closed:
 
 @dataclass(frozen=True)
 class Added:
-    """What a client gave to the background model alone after a tick: something told, or functions to be called."""
+    """What a client gave after a tick: to the background model alone, or to be read when the model comes to it."""
 
     tick: int
     told: Event | None = None
-    functions: tuple[Function, ...] | None = None
+    functions: tuple[Function, ...] | None = None  # that may be called
+    text: TextIn | None = None
+    piece: Piece | None = None
 
 
 # of Beat, Heard, Closed, background's Delegation, Piece and Over, or a dialect's own note
@@ -159,17 +161,23 @@ class Conversation:
         start = self.start
         self.background.recent.read(self._log.opening(start.read))
         results: list[str] = []  # that the model has read
+        unread: list[TextIn] = []
 
         def open_session() -> Session:
             for past in earlier:
                 if isinstance(past, Added):
                     self._take(past)
+                    unread.extend(() if past.text is None else (past.text,))
                     continue
                 beat = self._beat(*past)
                 self.beats.append(beat)
                 self.background.recent.follow(beat.tick, beat.perception, beat.events)
-                read = (e.text for e in beat.events if e.channel is Channel.BACKGROUND)
-                results.extend(text for text in read if text)
+                for text in beat.perception.text:
+                    if text.channel is Channel.BACKGROUND:
+                        self.background.inbox.was_read(text.text)
+                        results.append(text.text)
+                    elif text in unread:
+                        unread.remove(text)
             return self._engine.open(
                 pace=start.pace,
                 listener=self._listen,
@@ -183,6 +191,8 @@ class Conversation:
             )
 
         self.session = await asyncio.to_thread(open_session)
+        for text in unread:
+            self.session.push_text(text.text, text.channel)
         if self._journal is not None and restore is not None:
             self.background.restore(self._journal.delegations(self.id), results)
 
@@ -224,11 +234,31 @@ class Conversation:
         if self._journal is not None:
             self._journal.add(self.id, added)
 
+    async def write(self, text: TextIn) -> None:
+        """Something for the model to read. When this returns, a crash does not lose it."""
+        tick = self.background.recent.tick
+        self.session.push_text(text.text, text.channel)
+        await self._keep(Added(tick, text=text))
+
+    async def append(self, piece: Piece) -> None:
+        """What a client says about its work, or, without a delegation, for the model to know. Kept likewise."""
+        tick = self.background.recent.tick
+        self.background.append(piece)
+        await self._keep(Added(tick, piece=piece))
+
+    async def _keep(self, added: Added) -> None:
+        if self._journal is not None:
+            kept = asyncio.Event()
+            self._journal.add(self.id, added, lambda: self._on_loop(kept.set))
+            await kept.wait()
+
     def _take(self, added: Added) -> None:
         if added.told is not None:
             self.background.add(added.told)
         if added.functions is not None and self.background.functions is not None:
             self.background.functions.offered = added.functions
+        if added.piece is not None:
+            self.background.inbox.put(added.piece)
 
     def played(self, until_ms: int) -> None:
         """The listener has played all up to this moment. What it plays later the background model knows later."""

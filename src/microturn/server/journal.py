@@ -189,8 +189,8 @@ class Journal:
             lambda: (id, work.id, package.at_ms, *values, zlib.compress(package.to_json())),
         )
 
-    def add(self, id: str, added: Added) -> None:
-        self._put(put("added", 3), lambda: (id, added.tick, msgspec.json.encode(added)))
+    def add(self, id: str, added: Added, then: Callable[[], None] | None = None) -> None:
+        self._put(put("added", 3), lambda: (id, added.tick, msgspec.json.encode(added)), then)
 
     def end(self, id: str, reason: str) -> None:
         self._put("UPDATE sessions SET ended=?, reason=? WHERE id=?", lambda: (calendar_s(), reason, id))

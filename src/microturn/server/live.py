@@ -28,7 +28,7 @@ from microturn.server.live_events import LiveError
 from microturn.server.live_start import NO_VOICE, Role, asked_voice, check
 from microturn.server.lobby import Offer
 from microturn.server.sound import Ear, Mouth, Resampler, pcm16
-from microturn.streams import Bytes, Channel
+from microturn.streams import Bytes, Channel, TextIn
 
 USAGE_TICKS = 50  # between reports of usage
 UNSENT = 1024  # events that wait for a client before it is let go
@@ -51,7 +51,7 @@ class Live:
         self._unsent: asyncio.Queue[bytes | None] = asyncio.Queue(UNSENT)
         self._lost = False  # a client that does not read
         self._told_too_fast = False
-        self._picture: wire.AppendVideo | None = None  # the newest, not decoded yet
+        self._picture: tuple[wire.AppendVideo, Image.Image] | None = None  # the newest, not decoded yet
         self._seeing: asyncio.Task[None] | None = None
         self._saw_ms = -1
         self.leave = conversation.watch(self._note)
@@ -94,11 +94,13 @@ class Live:
                     raise LiveError("not_permitted", f"a {self.role.value} sends no sound", "type")
                 await talk.push_audio(self._ear(event.audio))
             case wire.AppendVideo():
-                await asyncio.to_thread(look, event, self._offer)  # a header can be long
-                self._picture = event
+                self._picture = (
+                    event,
+                    await asyncio.to_thread(look, event, self._offer),
+                )  # headers can be long
                 self._see()
             case wire.AppendText():
-                talk.session.push_text(_short(event.text, "text"), Channel.TYPED)
+                await talk.write(TextIn(_short(event.text, "text"), Channel.TYPED))
                 talk.publish(wire.TextAppended(client_event_id=id, start_ms=now, end_ms=now))
             case wire.Mute() | wire.Unmute():
                 talk.muted = isinstance(event, wire.Mute)
@@ -106,13 +108,13 @@ class Live:
             case wire.AppendInstructions():
                 if event.delegation_id not in (None, *(d.id for d in talk.background.open)):
                     raise LiveError("invalid_value", "there is no such open delegation", "delegation_id")
-                talk.session.push_text(_short(event.content, "content"), Channel.INSTRUCTIONS)
+                await talk.write(TextIn(_short(event.content, "content"), Channel.INSTRUCTIONS))
                 talk.publish(wire.InstructionsAppended(client_event_id=id, start_ms=now, end_ms=now))
             case wire.AppendThinking():
-                self._append(Kind.THINKING, event)
+                await self._append(Kind.THINKING, event)
                 talk.publish(wire.ThinkingAppended(client_event_id=id, start_ms=now, end_ms=now))
             case wire.AppendCommentary():
-                self._append(Kind.COMMENTARY, event)
+                await self._append(Kind.COMMENTARY, event)
                 talk.publish(wire.CommentaryAppended(client_event_id=id, start_ms=now, end_ms=now))
             case wire.CreateItem() | wire.CreateResponse() if not talk.start.responses:
                 raise LiveError("unsupported_event", f"{kind}: the client does the work here", "type")
@@ -147,22 +149,23 @@ class Live:
         """The newest picture is decoded, one in each tick."""
         now = self.conversation.now_ms
         if self._picture is not None and now > self._saw_ms and (self._seeing is None or self._seeing.done()):
-            self._seeing = asyncio.create_task(self._show(self._picture))
+            self._seeing = asyncio.create_task(self._show(*self._picture))
             self._picture, self._saw_ms = None, now
 
-    async def _show(self, event: wire.AppendVideo) -> None:
+    async def _show(self, event: wire.AppendVideo, image: Image.Image) -> None:
+        size = self._offer.frame_size
         try:
-            self.conversation.session.push_frame(await asyncio.to_thread(picture, event, self._offer))
+            self.conversation.session.push_frame(await asyncio.to_thread(picture, event, image, size))
         except LiveError as error:
             error.client_event_id = event.event_id
             self.send(error.event())
         except SessionClosed:
             pass
 
-    def _append(self, kind: Kind, event: wire.AppendThinking | wire.AppendCommentary) -> None:
+    async def _append(self, kind: Kind, event: wire.AppendThinking | wire.AppendCommentary) -> None:
         try:
             piece = Piece(kind, _short(event.content, "content"), delegation=event.delegation_id or "")
-            self.conversation.background.append(piece)
+            await self.conversation.append(piece)
         except ValueError as error:
             raise LiveError("invalid_value", str(error), "delegation_id") from None
 
@@ -306,11 +309,11 @@ def look(event: wire.AppendVideo, offer: Offer) -> Image.Image:
         raise LiveError("invalid_value", f"not a {event.format} picture: {error}"[:200], "image") from None
 
 
-def picture(event: wire.AppendVideo, offer: Offer) -> Bytes:
+def picture(event: wire.AppendVideo, image: Image.Image, size: tuple[int, int]) -> Bytes:
     """It, letterboxed."""
-    image, (height, width) = look(event, offer), offer.frame_size
+    height, width = size
     try:
         image.draft("RGB", (2 * width, 2 * height))  # JPEG is decoded at a fraction of its size
-        return letterbox(VideoFrame.from_ndarray(np.asarray(image.convert("RGB"))), offer.frame_size)
+        return letterbox(VideoFrame.from_ndarray(np.asarray(image.convert("RGB"))), size)
     except UNREADABLE as error:
         raise LiveError("invalid_value", f"not a {event.format} picture: {error}"[:200], "image") from None

@@ -49,6 +49,7 @@ class BankScript:
     seconds: float
     voices: tuple[str, ...]
     lines: tuple[tuple[str, str], ...]  # text and voice of each line
+    split: str = "train"  # or "given": in all wordings that may train
 
 
 class Part:
@@ -187,7 +188,8 @@ class Bank:
 def _script(line: str) -> BankScript:
     row = json.loads(line)
     lines = tuple((text, voice) for text, voice in row["lines"])
-    return BankScript(row["scene"], row["seed"], row["seconds"], tuple(row["voices"]), lines)
+    voices, split = tuple(row["voices"]), row.get("split", "train")
+    return BankScript(row["scene"], row["seed"], row["seconds"], voices, lines, split)
 
 
 def _packed(texts: Sequence[str]) -> Bytes:

@@ -189,25 +189,29 @@ def _sayable(text: str) -> bool:
 
 
 def scripts(
-    seeds: Iterable[int], shares: dict[str, float], later: bool = False, lengths: dict[float, float] = LENGTHS
+    seeds: Iterable[int],
+    shares: dict[str, float],
+    which: str = "first",
+    lengths: dict[float, float] = LENGTHS,
 ) -> Iterator[BankScript]:
     """A training script for each seed: scene, length and voices are drawn from it."""
-    from microturn.scenes import LATER_WEIGHTS, TRAIN_WEIGHTS, write
+    from microturn.scenes import ASKED_WEIGHTS, LATER_WEIGHTS, TRAIN_WEIGHTS, write
 
-    weights = LATER_WEIGHTS if later else TRAIN_WEIGHTS
+    weights = {"first": TRAIN_WEIGHTS, "later": LATER_WEIGHTS, "asked": ASKED_WEIGHTS}[which]
+    split = "given" if which == "asked" else "train"
     for seed in seeds:
         rng = random.Random(f"script-{seed}")
         scene = rng.choices(list(weights), list(weights.values()))[0]
         seconds = rng.choices(list(lengths), list(lengths.values()))[0]
         user = any_voice(rng, shares)
         voices = (user, any_voice(rng, shares, but=user))
-        script = write(scene, seed, "train", seconds)
+        script = write(scene, seed, split, seconds)
         if not all(speaks(voices[min(line.who, 1)], line.text) for line in script.lines):
             able = {family: share for family, share in shares.items() if family[:-1] not in ENGLISH_ONLY}
             user = any_voice(rng, able)
             voices = (user, any_voice(rng, able, but=user))
         lines = tuple((line.text, voices[min(line.who, 1)]) for line in script.lines)
-        yield BankScript(scene, seed, seconds, voices, lines)
+        yield BankScript(scene, seed, seconds, voices, lines, split)
 
 
 def real(builder: Builder, folder: Path | None, kind: str) -> None:
@@ -248,14 +252,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--part", type=int, default=PART_CLIPS, help="clips of one part; fewer for slow voices"
     )
     parser.add_argument("--family", default="", help="one voice, or those whose names begin so, e.g. kokoro-")
-    parser.add_argument("--scenes", choices=("first", "later"), default="first", help="scripts: which table")
+    parser.add_argument(
+        "--scenes", choices=("first", "later", "asked"), default="first", help="scripts: which"
+    )
     parser.add_argument("--seconds", type=float, default=0.0, help="scripts: all of this length")
     parser.add_argument("--folder", type=Path, help="real: a folder of your own recordings")
     args = parser.parse_args(arguments)
     shares = {args.family: 1.0} if args.family else FAMILY_SHARES
     started = str(args.first) if args.first else ""
-    later = args.scenes == "later"
-    parts = (args.source, "later" * later, args.family.strip("-"), started, str(args.worker))
+    which = "" if args.scenes == "first" else args.scenes
+    parts = (args.source, which, args.family.strip("-"), started, str(args.worker))
     kind = "-".join(part for part in parts if part)
     seeds = range(args.first + args.worker, args.first + args.count, args.workers)
     if args.source == "phones":
@@ -271,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         real(builder, args.folder, args.family)
     elif args.source == "scripts":
         lengths = {args.seconds: 1.0} if args.seconds else LENGTHS
-        for script in scripts(seeds, shares, later, lengths):
+        for script in scripts(seeds, shares, args.scenes, lengths):
             builder.add_script(script)
             builder.write_when_full()
     else:

@@ -131,7 +131,7 @@ class Examples:
         scripts = by_family[self._family(rng, by_family)]
         index = scripts[rng.randrange(len(scripts))]
         kept = self.scripts[index]
-        script = write(kept.scene, kept.seed, "train", kept.seconds)
+        script = write(kept.scene, kept.seed, kept.split, kept.seconds)
         if [line.text for line in script.lines] != [text for text, _ in kept.lines]:
             return self._plain(rng, warps, seconds)  # the scene was changed since; the voices are still good
         clips = self._varied(self.bank.script_clips(index), warps)
