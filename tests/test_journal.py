@@ -386,7 +386,8 @@ def test_words_that_were_not_played_are_not_in_the_package() -> None:
 def test_what_was_acknowledged_and_not_read_yet_is_read_after_a_crash(journal: Journal) -> None:
     long = TextIn("one two three four five six seven eight nine ten " * 4, Channel.TYPED)
     typed, rule = TextIn("again", Channel.TYPED), TextIn("be brief", Channel.INSTRUCTIONS)
-    news = Piece(Kind.COMMENTARY, "the train is late")
+    news = [Piece(Kind.COMMENTARY, "the train is late"), Piece(Kind.COMMENTARY, "it leaves at nine")]
+    news += [Piece(Kind.THINKING, "still looking")] * 2
 
     id, read = "", list[str]()
 
@@ -395,22 +396,27 @@ def test_what_was_acknowledged_and_not_read_yet_is_read_after_a_crash(journal: J
         lobby = Lobby(engine, journal=journal)
         if id:
             talk = await lobby.resume(id, ANYBODY)
+            assert talk.muted
         else:
             talk = await lobby.begin(Start(pace=Pace.DRIVEN, store=True))
             id = talk.id
-            await talk.append(news)
+            await talk.mute(True)
             for text in (long, typed, rule):
                 await talk.write(text)
-        for _ in range(ticks):
+        for k in range(ticks):
+            if ticks == 3:
+                for piece in (news[:1], news[1:], ())[k]:
+                    await talk.append(piece)
             await talk.push_audio(np.zeros(3200, np.float32))
             beat = await talk.next_beat()
             assert beat
             read.extend(text.text for text in beat.perception.text)
 
-    for ticks in (3, 20, 100):
-        engine = Engine(EchoModel(), slots=1)
+    for ticks in (3, 20, 200):
+        engine = Engine(EchoModel(), slots=2)
         engine.start()
         asyncio.run(hold(engine, ticks))  # and the loop is gone: nobody can say good-bye
         engine.close()
         assert ticks != 3 or read == [long.text]
-    assert sorted(read) == sorted([long.text, typed.text, rule.text, news.line])
+    lines = [piece.line for piece in news]
+    assert sorted(read) == sorted([long.text, typed.text, rule.text, *lines])

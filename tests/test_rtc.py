@@ -153,6 +153,15 @@ def test_packets_of_sound_are_heard_as_they_come_and_late_ones_never() -> None:
     assert heard == [65_534, 65_535, 0, 2, 3]
 
 
+def test_more_packets_than_anybody_speaks_are_not_decoded() -> None:
+    buffer, heard = AtOnce(), 0
+    for number in range(5000):
+        packet = RtpPacket(sequence_number=number, timestamp=number)
+        vars(packet)["_data"] = b"sound"
+        heard += buffer.add(packet)[1] is not None
+    assert 2 * rtc.PACKETS <= heard < 1000
+
+
 def test_film_that_is_too_large_is_not_decoded() -> None:
     buffer, seen = rtc.Film(320 * 240), list[int]()
     key = [(320, 240), None, (16_000, 16_000), None, (32, 24), None, None]

@@ -200,6 +200,10 @@ async def test_the_official_async_sdk_stores_downloads_forks_and_attaches(server
         ({"delegation": {"type": "responses", "responses": {"model": "x"}}}, "session.delegation.type"),
         ({"delegation": {"type": "client", "acknowledgement_delay_ms": 5}},
          "session.delegation.acknowledgement_delay_ms"),
+        ({"delegation": {"type": "client", "acknowledgement_delay_ms": 0}},
+         "session.delegation.acknowledgement_delay_ms"),
+        ({"delegation": {"type": "client", "responses": {"tools": []}}}, "session.delegation.responses"),
+        ({"delegation": {"type": "client", "decisions": {}}}, "session.delegation.decisions"),
         ({"audio": {"format": {"type": "audio/pcm", "rate": 8000}}}, "session.audio.format.rate"),
         ({"audio": {"output": {"voice": {"id": "mine"}}}}, "session.audio.output.voice"),
         ({"client": {"data_channel": {}}}, "session.client"),
@@ -363,6 +367,13 @@ def test_a_bomb_of_a_picture_is_refused_by_its_header(server: Served) -> None:
         Image.new("L", (6000, 6000)).save(bomb, "JPEG")
         client.send("session.input_video.append", image=base64.b64encode(bomb.getvalue()).decode())
         assert "pixels" in client.next("error")["error"]["message"]
+        scans = io.BytesIO()  # few pixels, each of them told a thousand times
+        Image.new("L", (60, 40)).save(scans, "JPEG", progressive=True)
+        whole = scans.getvalue()
+        last = whole[whole.rindex(b"\xff\xda") : -2]
+        image = base64.b64encode(whole[:-2] + last * 1000 + whole[-2:]).decode()
+        client.send("session.input_video.append", image=image)
+        assert "scans" in client.next("error")["error"]["message"]
 
 
 def test_a_client_does_the_work_that_the_model_hands_over() -> None:

@@ -117,12 +117,11 @@ class Background:
 
         Open work is begun anew, and results that were not read are put back.
         """
+        self.inbox.keep_of({delegation.id for delegation in kept if delegation.state is not State.CANCELLED})
         quotes = {line.split('"')[1] for line in read if '"' in line}
         for delegation in kept:
             self.all[delegation.id] = delegation
-            if delegation.state is State.CANCELLED:
-                self.inbox.drop(delegation.id)
-            elif delegation.state is not State.OPEN and not self.inbox.of(delegation.id):
+            if delegation.state in (State.DONE, State.FAILED) and not self.inbox.of(delegation.id):
                 self.inbox.put(Piece(Kind.FINAL, delegation.results[-1], delegation=delegation.id), quotes)
             elif delegation.state is State.OPEN and self.backend is not None:
                 self._begin(self.backend, delegation, lambda package: package)

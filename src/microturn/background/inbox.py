@@ -71,16 +71,17 @@ class Inbox:
     _busy_ticks: int = 0
     _taken: Piece = field(init=False)
 
-    def put(self, piece: Piece, read: Collection[str] = ()) -> None:
+    def put(self, piece: Piece, read: Collection[str] = (), apart: bool = False) -> None:
         """A final piece is never lost; sentences of commentary that come together are read together.
 
-        What was read of it already is not put in again.
+        What was read of it already is not put in again. `apart`: it is taken up after a crash, and `was_read` tells
+        what became of it.
         """
         if piece.revised:
             self.drop(piece.delegation)
         piece = replace(piece, text=clean(piece.text).replace('"', "'"))
         mine = self.of(piece.delegation)
-        if mine and mine[-1].kind is Kind.COMMENTARY and not piece.revised:
+        if mine and mine[-1].kind is Kind.COMMENTARY and not piece.revised and not apart:
             joined = replace(piece, text=f"{mine[-1].text} {piece.text}")
             if mine[-1] == replace(joined, text=mine[-1].text) and len(joined.text) <= SIP:
                 self._unread[self._unread.index(mine[-1])] = joined
@@ -90,7 +91,7 @@ class Inbox:
             at = next((i for i, p in enumerate(self._unread) if p.when is not piece.when), at)
         sips = re.findall(rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", piece.text)
         self._unread[at:at] = [replace(piece, text=sip) for sip in sips if sip not in read]
-        mine = self.of(piece.delegation)
+        mine = [] if apart else self.of(piece.delegation)
         spare = sorted(
             (p for p in mine if p.kind is not Kind.FINAL), key=lambda p: p.kind is not Kind.THINKING
         )
@@ -107,8 +108,22 @@ class Inbox:
         self._unread = [piece for piece in self._unread if piece.delegation != delegation]
 
     def was_read(self, line: str) -> None:
-        """Of a conversation that goes on: the model has begun to read this already."""
-        self._unread = [piece for piece in self._unread if piece.line != line]
+        """Of a conversation that goes on: the model has begun to read this already, one piece or several as one."""
+        for i, joined in enumerate(self._unread):
+            run = [i]
+            for k, piece in enumerate(self._unread[i + 1 :], i + 1):
+                if joined.line == line:
+                    break
+                if replace(piece, text=joined.text) == joined:
+                    joined = replace(joined, text=f"{joined.text} {piece.text}")
+                    run.append(k)
+            if joined.line == line:
+                self._unread = [piece for k, piece in enumerate(self._unread) if k not in run]
+                return
+
+    def keep_of(self, delegations: Collection[str]) -> None:
+        """Drop what belongs to any other."""
+        self._unread = [piece for piece in self._unread if piece.delegation in ("", *delegations)]
 
     def take(self) -> TextIn | None:
         """What the model reads next. To be called once a tick; never waits."""

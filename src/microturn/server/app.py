@@ -35,7 +35,8 @@ from microturn.server.lobby import Lobby
 WEB = Path(__file__).parent / "web"
 POLICY = (  # browsers differ in whether 'self' is also its WebSockets
     b"default-src 'self'; connect-src 'self' ws://%b wss://%b; img-src 'self' data: blob:; media-src 'self' blob:; "
-    b"worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'"
+    b"worker-src 'self' blob:; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
+    b"form-action 'none'"
 )
 HEADERS = {
     b"x-content-type-options": b"nosniff",

@@ -97,6 +97,7 @@ class Added:
     functions: tuple[Function, ...] | None = None  # that may be called
     text: TextIn | None = None
     piece: Piece | None = None
+    muted: bool | None = None
 
 
 # of Beat, Heard, Closed, background's Delegation, Piece and Over, or a dialect's own note
@@ -246,6 +247,11 @@ class Conversation:
         self.background.append(piece)
         await self._keep(Added(tick, piece=piece))
 
+    async def mute(self, muted: bool) -> None:
+        added = Added(self.background.recent.tick, muted=muted)
+        self._take(added)
+        await self._keep(added)
+
     async def _keep(self, added: Added) -> None:
         if self._journal is not None:
             kept = asyncio.Event()
@@ -258,7 +264,9 @@ class Conversation:
         if added.functions is not None and self.background.functions is not None:
             self.background.functions.offered = added.functions
         if added.piece is not None:
-            self.background.inbox.put(added.piece)
+            self.background.inbox.put(added.piece, apart=True)
+        if added.muted is not None:
+            self.muted = added.muted
 
     def played(self, until_ms: int) -> None:
         """The listener has played all up to this moment. What it plays later the background model knows later."""

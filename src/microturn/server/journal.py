@@ -246,7 +246,7 @@ class Journal:
                     for job in batch:
                         db.execute(job.sql, job.values())
                 return
-            except sqlite3.OperationalError:
+            except sqlite3.Error:
                 log.exception("the journal cannot be written; trying again")
                 self._clock.sleep_until(self._clock.now() + 1.0)
 

@@ -11,6 +11,7 @@ import asyncio
 import io
 import secrets
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from av import VideoFrame
@@ -32,6 +33,8 @@ from microturn.streams import Bytes, Channel, TextIn
 
 USAGE_TICKS = 50  # between reports of usage
 UNSENT = 1024  # events that wait for a client before it is let go
+SCANS = 64  # of a progressive JPEG; cameras and browsers make about ten
+PICTURES = ThreadPoolExecutor(1, "microturn-pictures")  # so that nothing else waits for those of others
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
@@ -77,7 +80,8 @@ class Live:
             self._told_too_fast = True
             problem = LiveError("input_too_fast", str(error), "audio")
         except ValueError as error:
-            problem = LiveError("invalid_value", str(error)[:300])
+            param = {wire.AppendText: "text", wire.AppendInstructions: "content"}.get(type(event))
+            problem = LiveError("invalid_value", str(error)[:300], param)
         problem.client_event_id = event.event_id
         self.send(problem.event())
 
@@ -94,16 +98,14 @@ class Live:
                     raise LiveError("not_permitted", f"a {self.role.value} sends no sound", "type")
                 await talk.push_audio(self._ear(event.audio))
             case wire.AppendVideo():
-                self._picture = (
-                    event,
-                    await asyncio.to_thread(look, event, self._offer),
-                )  # headers can be long
+                looked = asyncio.get_running_loop().run_in_executor(PICTURES, look, event, self._offer)
+                self._picture = event, await looked  # a header can be long
                 self._see()
             case wire.AppendText():
                 await talk.write(TextIn(_short(event.text, "text"), Channel.TYPED))
                 talk.publish(wire.TextAppended(client_event_id=id, start_ms=now, end_ms=now))
             case wire.Mute() | wire.Unmute():
-                talk.muted = isinstance(event, wire.Mute)
+                await talk.mute(isinstance(event, wire.Mute))
                 talk.publish((wire.Muted if talk.muted else wire.Unmuted)(client_event_id=id))
             case wire.AppendInstructions():
                 if event.delegation_id not in (None, *(d.id for d in talk.background.open)):
@@ -155,7 +157,8 @@ class Live:
     async def _show(self, event: wire.AppendVideo, image: Image.Image) -> None:
         size = self._offer.frame_size
         try:
-            self.conversation.session.push_frame(await asyncio.to_thread(picture, event, image, size))
+            decoded = asyncio.get_running_loop().run_in_executor(PICTURES, picture, event, image, size)
+            self.conversation.session.push_frame(await decoded)
         except LiveError as error:
             error.client_event_id = event.event_id
             self.send(error.event())
@@ -301,6 +304,8 @@ def look(event: wire.AppendVideo, offer: Offer) -> Image.Image:
             if not len(event.image) == 3 * event.width * event.height > 0 < event.width:
                 raise ValueError("its size is not width × height × 3 bytes")
             return Image.frombytes("RGB", (event.width, event.height), event.image)
+        if event.format == "jpeg" and event.image.count(b"\xff\xda") > SCANS:
+            raise ValueError(f"more than {SCANS} scans")
         image = Image.open(io.BytesIO(event.image), formats=(event.format.upper(),))
         if image.width * image.height > offer.pictures or getattr(image, "n_frames", 1) > 1:
             raise ValueError(f"more than {offer.pictures} pixels, or than one frame")

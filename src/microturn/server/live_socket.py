@@ -23,6 +23,7 @@ from microturn.server.live_start import Role, begin, check, check_fork
 from microturn.server.lobby import Lobby
 
 FIRST_S = 10.0  # until session.start must have come
+LAST_S = 1.0  # for what came before a client went
 NORMAL, BUSY = 1000, 1013  # close codes of RFC 6455
 HUNG_UP = {1000, 1001}  # closed on purpose: nobody will come back
 
@@ -134,6 +135,18 @@ async def serve_sideband(socket: WebSocket, lobby: Lobby, conversation: Conversa
     await _converse(socket, live)
 
 
+async def last_words(socket: WebSocket, live: Live) -> int:
+    """What a client had still sent before it went is acted upon. Its close code, or 0."""
+    try:
+        async with asyncio.timeout(LAST_S):
+            while True:
+                await live.hear(await socket.receive_text())
+    except WebSocketDisconnect as gone:
+        return gone.code
+    except (TimeoutError, RuntimeError, KeyError):  # nothing came, or it was read before
+        return 0
+
+
 async def _converse(socket: WebSocket, live: Live) -> None:
     """Until one side has had enough. A lost primary connection leaves the conversation waiting."""
     code, reason = NORMAL, ""
@@ -170,8 +183,12 @@ async def _converse(socket: WebSocket, live: Live) -> None:
         code, reason = UNSUPPORTED, "messages are text"
     except* TimeoutError:
         code, reason = POLICY, f"nothing was read for {SEND_S:g} s"
-    except* WebSocketDisconnect as gone:
+    except* (
+        WebSocketDisconnect,
+        RuntimeError,
+    ) as gone:  # the latter: something was being sent when it was closed
         codes = {error.code for error in gone.exceptions if isinstance(error, WebSocketDisconnect)}
+        codes.add(await last_words(socket, live))
         if live.role is Role.PRIMARY and codes & HUNG_UP:
             live.conversation.close("remote_hangup")
     except* SessionClosed:

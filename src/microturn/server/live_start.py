@@ -93,7 +93,13 @@ def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: R
     for wrong, param, reason in (
         (config.triggers, "triggers", "decisions are not offered"),
         (work.type == "decisions", "delegation.type", "decisions are not offered"),
-        (work.acknowledgement_delay_ms, "delegation.acknowledgement_delay_ms", "the model decides when"),
+        (
+            work.acknowledgement_delay_ms is not None,
+            "delegation.acknowledgement_delay_ms",
+            "the model decides when",
+        ),
+        (work.decisions is not None, "delegation.decisions", "decisions are not offered"),
+        (work.responses and work.type == "client", "delegation.responses", "the client does the work"),
         (work.type == "responses" and not offer.responses, "delegation.type", "there is no background model"),
         *(
             (

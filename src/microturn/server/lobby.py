@@ -99,7 +99,9 @@ class Lobby:
         async with self._waking:
             tick, state = await asyncio.to_thread(rebuild, self.engine, journal, id, until)
         start, earlier = replace(stored.start, **changes), recall(journal, stored, tick)
-        return await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id, earlier)
+        fork = await self._begin(f"sess_{secrets.token_hex(12)}", start, key, state, tick + 1, id, earlier)
+        fork.muted = False  # who opened it knows of no mute
+        return fork
 
     async def resume(self, id: str, key: Key) -> Conversation:
         """A conversation that lost its connection, or, if it was stored, its server."""

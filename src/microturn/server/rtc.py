@@ -42,6 +42,7 @@ GAP = WIRE_RATE * TICK_MS // 1000  # samples: lost packets up to a tick are fill
 HELD_BACK = "_RTCRtpReceiver__jitter_buffer"  # aiortc's buffer of packets; there is no other way to it
 SEEN = ("video/VP8", "video/rtx")
 KEY_FRAME = b"\x9d\x01\x2a"  # of VP8: then come width and height
+PACKETS, FILMED = 120, 60  # of Opus, and frames of VP8, a second; beyond that nothing is decoded
 CANDIDATES, LINES = 100, 1000  # of an offer: a browser sends some ten and a hundred
 OPEN_S = 15.0  # within which the data channel must be there
 UNHEARD = ("_outbound_queue", "_sent_queue")  # of aiortc's association: what the other side has not confirmed
@@ -154,12 +155,15 @@ class AtOnce(JitterBuffer):
     def __init__(self) -> None:
         super().__init__(capacity=1)
         self._newest: int | None = None
+        self._pace = Bucket(PACKETS, 2 * PACKETS)
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         behind = 0 if self._newest is None else (self._newest - packet.sequence_number) % 65_536
         if self._newest is not None and behind < 32_768:
             return False, None
         self._newest = packet.sequence_number
+        if self._pace.take(1):
+            return False, None
         return False, JitterFrame(vars(packet)["_data"], packet.timestamp)
 
 
@@ -169,12 +173,15 @@ class Film(JitterBuffer):
     def __init__(self, most: int) -> None:
         super().__init__(capacity=512, is_video=True)
         self._most, self._fits = most, False  # pixels
+        self._pace = Bucket(FILMED, 2 * FILMED)
 
     def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
         lost, frame = super().add(packet)
         if frame and frame.data[3:6] == KEY_FRAME and not frame.data[0] & 1:
             width, height = (int.from_bytes(frame.data[at : at + 2], "little") & 0x3FFF for at in (6, 8))
             self._fits = width * height <= self._most
+        if frame and self._pace.take(1):
+            self._fits = False  # until the next key frame
         return lost, frame if self._fits else None
 
 
