@@ -147,7 +147,7 @@ def listed(count: int = LISTED) -> list[str]:
 
 
 def asked() -> list[str]:
-    """Every wording of every scene, those that no script speaks too, its slots filled with any words."""
+    """Every wording of every scene that may train, its slots filled with any words."""
     from microturn.scenes.converse import KINDS
     from microturn.scenes.wording import WORDED, fill, said_in, whole
     from microturn.scenes.words import ALL, NUMBERS, TASKS, VERBS
