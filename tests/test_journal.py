@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,8 +41,16 @@ from microturn.server.replay import compare, rebuild
 from microturn.server.sound import pcm16
 from microturn.streams import Action, Channel, Decision, InteractionModel, Perception, TextIn
 from serving import Scripted as Decided
+from serving import served
 
 START = Start(instructions="be kind", store=True, seed=3, eagerness=0.5)
+
+
+def until(true: Callable[[], bool], seconds: float = 15.0) -> None:
+    late = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < late
+        time.sleep(0.05)
 
 
 def talk(seed: int, ticks: int, size: tuple[int, int]) -> list[Perception]:
@@ -292,6 +303,34 @@ def test_a_killed_server_has_every_acknowledged_tick_and_goes_on_from_there(tmp_
     ticks = [tick for tick, _ in journal.entries(id)]
     assert ticks[: len(stored) + 1] == list(range(len(stored) + 1))
     assert all(same for _, same in compare(Engine(EchoModel(), slots=1, clock=VirtualClock()), journal, id))
+
+
+def test_while_the_disk_is_full_stored_sessions_stand_still_and_nothing_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with served(journal=path) as server, connect(f"{server.ws}/v1/live/sessions") as socket:
+        ready = f"{server.http}/readyz"
+        socket.send(json.dumps({"type": "session.start", "session": {"model": "echo", "store": True}}))
+        id = json.loads(socket.recv())["session"]["id"]
+        written = max(file.stat().st_size for file in tmp_path.iterdir())
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (written, usual[1]))  # no file may grow beyond it
+            until(lambda: httpx2.get(ready).status_code == 503)
+            assert httpx2.get(ready).json()["status"] == "busy"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        until(lambda: httpx2.get(ready).status_code == 200)
+        heard = 0
+        while heard < 5:
+            heard += json.loads(socket.recv())["type"] == "session.output_audio.delta"
+        socket.send(json.dumps({"type": "session.close"}))
+        while json.loads(socket.recv())["type"] != "session.closed":
+            pass
+    journal = Journal(path)
+    ticks = [tick for tick, _ in journal.entries(id)]
+    journal.close()
+    assert ticks == list(range(len(ticks)))
+    assert len(ticks) >= 5
 
 
 def test_work_that_was_open_when_the_server_went_is_begun_anew(journal: Journal) -> None:

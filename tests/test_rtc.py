@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import random
 import re
@@ -176,6 +177,34 @@ def test_film_that_is_too_large_is_not_decoded() -> None:
         _, frame = buffer.add(packet)  # the one before, which is whole now
         seen += [frame.timestamp] if frame else []
     assert seen == [0, 1, 4, 5]
+
+
+def test_a_film_of_too_many_frames_waits_for_the_next_key_frame() -> None:
+    buffer, seen = rtc.Film(320 * 240), 0
+    for number in range(1000):
+        packet = RtpPacket(sequence_number=number, timestamp=number)
+        size = rtc.KEY_FRAME + (32).to_bytes(2, "little") * 2
+        vars(packet)["_data"] = bytes([number % 500 != 0, 0, 0]) + size * (number % 500 == 0)
+        seen += buffer.add(packet)[1] is not None
+    assert 2 * rtc.FILMED <= seen < 4 * rtc.FILMED
+
+
+def test_messages_are_acted_upon_in_the_order_in_which_they_came(engine: Engine) -> None:
+    async def call() -> None:
+        caller, _ = await connect(Lobby(engine))
+        broken = base64.b64encode(b"no picture").decode()  # which another thread finds out
+        for id in range(6):
+            picture = {"type": "session.input_video.append", "event_id": f"{id} picture", "image": broken}
+            typed = {"type": "session.input_text.append", "event_id": f"{id} text", "text": "hello"}
+            caller.channel.send(json.dumps(picture))
+            caller.channel.send(json.dumps(typed))
+        await until(lambda: len(caller.got("session.input_text.appended")) == 6)
+        order = [told for event in caller.events if (told := event.get("client_event_id"))]
+        assert order == [f"{id} {what}" for id in range(6) for what in ("picture", "text")]
+        await caller.connection.close()
+        await until(lambda: not rtc._peers)
+
+    asyncio.run(call())
 
 
 def test_a_message_too_large_or_too_many_is_answered(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

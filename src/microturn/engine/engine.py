@@ -241,21 +241,30 @@ class Engine:
     ) -> Session:
         slots = self.slots
         with slots.lock:
-            free = np.flatnonzero(slots.stage == Stage.FREE)
-            taken = slots.count - len(free)
-            if not len(free):
+            if full := self._full(pace):
                 self._meters.refused += 1
-                cleaning = bool((slots.stage == Stage.CLOSING).any())
-                raise EngineFull("every slot is taken", RETRY_CLEANING_S if cleaning else RETRY_FULL_S)
-            live = pace is Pace.LIVE or bool(slots.live[slots.stage != Stage.FREE].any())
-            if live and not self._admission.admits(taken + 1):
-                self._meters.refused += 1
-                raise EngineFull(f"{taken} sessions are all that can be stepped in time", RETRY_FULL_S)
-            slot = int(free[0])
+                raise full
+            slot = int(np.argmax(slots.stage == Stage.FREE))
             slots.stage[slot] = Stage.OPENING
             slots.live[slot] = pace is Pace.LIVE
             session = self._sessions[slot] = Session(self, slot, pace, listener, on_end, witness)
         return session
+
+    def full(self, pace: Pace = Pace.LIVE) -> EngineFull | None:
+        """What an opening would be refused with now."""
+        with self.slots.lock:
+            return self._full(pace)
+
+    def _full(self, pace: Pace) -> EngineFull | None:
+        slots = self.slots
+        taken = int((slots.stage != Stage.FREE).sum())
+        if taken == slots.count:
+            cleaning = bool((slots.stage == Stage.CLOSING).any())
+            return EngineFull("every slot is taken", RETRY_CLEANING_S if cleaning else RETRY_FULL_S)
+        live = pace is Pace.LIVE or bool(slots.live[slots.stage != Stage.FREE].any())
+        if live and not self._admission.admits(taken + 1):
+            return EngineFull(f"{taken} sessions are all that can be stepped in time", RETRY_FULL_S)
+        return None
 
     def _open_some(self, opening: Opening) -> bool:
         """One text of an opening. True when the session is open."""

@@ -30,9 +30,16 @@ STRETCH_S = 600.0  # of conversation that is counted, and forgotten after a day,
 
 
 class Denied(Exception):
-    def __init__(self, status: int, code: str, reason: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        reason: str,
+        retry_after_s: float | None = None,
+        param: str | None = None,
+    ) -> None:
         super().__init__(reason)
-        self.status, self.code, self.retry_after_s = status, code, retry_after_s
+        self.status, self.code, self.retry_after_s, self.param = status, code, retry_after_s, param
 
 
 async def accept(socket: WebSocket) -> None:

@@ -94,9 +94,11 @@ class Routes:
         return JSONResponse({"status": "ok"})
 
     async def _ready(self, request: Request) -> Response:
-        stats = self._lobby.engine.stats()
-        free = stats.slots - stats.sessions
-        return JSONResponse({"status": "ready" if free else "busy", "free": free}, 200 if free else 503)
+        engine, journal = self._lobby.engine, self._lobby.journal
+        stats = engine.stats()
+        why = engine.full() or (journal.trouble if journal else None)
+        told = {"status": "busy" if why else "ready", "free": stats.slots - stats.sessions}
+        return JSONResponse(told | ({"reason": str(why)} if why else {}), 503 if why else 200)
 
     async def _metrics(self, request: Request, key: Key) -> Response:
         key.whole()

@@ -143,6 +143,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.lag = Histogram()  # seconds from a tick to its commit
+        self.trouble: sqlite3.Error | None = None  # while nothing can be written
         self._clock = clock or WallClock()
         with closing(self._connect()) as db:
             db.executescript(SCHEMA)
@@ -245,8 +246,10 @@ class Journal:
                 with db:
                     for job in batch:
                         db.execute(job.sql, job.values())
+                self.trouble = None
                 return
-            except sqlite3.Error:
+            except sqlite3.Error as error:
+                self.trouble = error
                 log.exception("the journal cannot be written; trying again")
                 self._clock.sleep_until(self._clock.now() + 1.0)
 

@@ -36,7 +36,7 @@ def problem(error: Exception) -> LiveError:
         case EngineFull():
             return LiveError("busy", str(error), kind="server_error")
         case Denied():
-            return LiveError(error.code, str(error))
+            return LiveError(error.code, str(error), error.param)
     return LiveError("invalid_value", str(error))
 
 

@@ -137,7 +137,7 @@ class Lobby:
     ) -> Conversation:  # fmt: skip
         journal = self.journal if start.store else None
         if start.store and journal is None:
-            raise Denied(400, "store_unavailable", "this server stores nothing")
+            raise Denied(400, "store_unavailable", "this server stores nothing", param="session.store")
         start = replace(start, owner=key.name)
         conversation = Conversation(id, start, self.engine, self.background, journal)
         seconds = min(self.access.begin(key), self.limits.longest_s)

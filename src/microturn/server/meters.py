@@ -37,7 +37,7 @@ class Meters:
         )
         self.first_audio = Histogram(
             "microturn_first_audio_seconds",
-            "From opening to the first action",
+            "From opening to the first sound that is sent, silence included",
             buckets=SECONDS,
             registry=self.registry,
         )

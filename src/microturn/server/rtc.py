@@ -196,6 +196,7 @@ class Peer:
         self._channel: asyncio.Future[RTCDataChannel] = asyncio.get_running_loop().create_future()
         self._gone = asyncio.Event()
         self._messages, self._told_too_many = Bucket(MESSAGES, 2 * MESSAGES), False
+        self._unread: asyncio.Queue[str | bytes] = asyncio.Queue(2 * MESSAGES)
         self._senses: list[asyncio.Task[None]] = []
         self._connection.on("track", self._begin_sense)
         self._connection.on("datachannel", self._begin_channel)
@@ -233,10 +234,10 @@ class Peer:
             with self._lobby.connected(self._conversation):
                 self._live.started()
                 async with asyncio.TaskGroup() as group:
-                    speaking = group.create_task(self._speak())
+                    tasks = group.create_task(self._speak()), group.create_task(self._hear())
                     ends = group.create_task(self._gone.wait()), group.create_task(self._tell(channel))
                     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                    for task in (speaking, *ends):
+                    for task in (*tasks, *ends):
                         task.cancel()
         except TimeoutError:
             self._conversation.close("connection_lost")
@@ -273,17 +274,22 @@ class Peer:
 
     def _begin_channel(self, channel: RTCDataChannel) -> None:
         if not self._channel.done():
-            channel.on("message", self._hear_message)
+            channel.on("message", self._take_message)
             channel.on("close", self._gone.set)
             self._channel.set_result(channel)
 
-    async def _hear_message(self, message: str | bytes) -> None:
+    async def _hear(self) -> None:
+        """One after another: a picture takes a while, and what came later waits for it."""
+        while True:
+            await self._live.hear(await self._unread.get())
+
+    def _take_message(self, message: str | bytes) -> None:
         most = self._lobby.limits.message
         if len(message) > most:
             self._live.send(LiveError("too_large", f"a message has at most {most} bytes").event())
-        elif not self._messages.take(1):
+        elif not (self._unread.full() or self._messages.take(1)):
             self._told_too_many = False
-            await self._live.hear(message)
+            self._unread.put_nowait(message)
         elif not self._told_too_many:
             self._told_too_many = True
             told = f"at most {MESSAGES} messages a second are read"
