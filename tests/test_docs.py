@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 import subprocess
 import sys
+import textwrap
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection
 
+from actor_model import Actor
 from microturn import cli
+from microturn.background import Background
+from microturn.background.agent import Agent
+from recordings import tone, write_wav
+from serving import served
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -105,3 +116,56 @@ def test_an_example_says_of_nano_what_the_page_says() -> None:
     assert len(rows) == len([*(ROOT / "examples").glob("*.py")])
     for name, today in rows:
         assert f"nano today: {today}." in " ".join((ROOT / "examples" / name).read_text("utf-8").split())
+
+
+class Enough(Exception):
+    """What a page shows without an end has been seen."""
+
+
+@pytest.mark.parametrize("page", ["wire.md", "clients.md"])
+def test_the_pages_python_talks_to_a_server(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Word for word, but for the port, and a recording in place of the microphone."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text("utf-8"), re.M | re.S)
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    write_wav(Path("question.wav"), tone(6.0, 24_000), 24_000)
+    ticks: list[bytes] = []
+
+    async def capture_and_stream_audio(socket: ClientConnection) -> None:
+        await socket.send(bytes(9600))
+
+    async def receive_and_play_audio(socket: ClientConnection) -> None:
+        async for tick in socket:
+            assert isinstance(tick, bytes)
+            play(tick)
+
+    def play(tick: bytes) -> None:
+        ticks.append(tick)
+        if len(ticks) == 3:
+            raise Enough
+
+    async def run(block: str) -> None:
+        names: dict[str, Any] = {
+            "pcm": bytes(9600),
+            **{f.__name__: f for f in (play, capture_and_stream_audio, receive_and_play_audio)},
+            **{"asyncio": asyncio, "websockets": websockets},
+        }
+        exec("async def main():\n" + textwrap.indent(block, "    "), names)
+        async with asyncio.timeout(60):
+            await names["main"]()
+
+    with served(Actor(), background=lambda pace: Background(pace, Agent(datetime.now))) as server:
+        for block in blocks:
+            ticks.clear()
+            here = block.replace("localhost:8000", f"localhost:{server.port}").replace(
+                "open_sound() as", 'open_sound("question.wav") as'
+            )
+            try:
+                asyncio.run(run(here.replace("/nano/", "/actor/")))
+            except Enough:
+                assert [len(tick) for tick in ticks] == [9600] * 3
+            else:
+                assert "converse" in block  # it ends with the recording
+                assert server.lobby.meters.delegations._value.get() >= 1  # so that work was commented on
