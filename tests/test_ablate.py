@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import torch
 
@@ -42,3 +46,21 @@ def test_a_table_has_a_curve_for_each_variant() -> None:
     skills, words = "\n".join(table(found)).split("| variant")[1:]
     assert f"| {first.name} | 9 | 0.50 → 0.50 |" in skills
     assert f"| {last.name} | 9 | 0.50 → 0.50 |" in words
+
+
+def test_a_variant_is_trained_and_scored_in_a_process_of_its_own(tmp_path: Path) -> None:
+    (name,) = (v.name for v in VARIANTS if v.tick_ms == 400)
+    out = tmp_path / "found.json"
+    command = (
+        sys.executable,
+        "-m",
+        "microturn.train.ablate",
+        name,
+        "--seconds=0.1",
+        "--tests=1",
+        f"--out={out}",
+    )
+    printed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    (curve,) = json.loads(out.read_text("utf-8")).values()
+    assert [point["steps"] >= 1 and 0 <= point["keep"] <= 1 for point in curve] == [True] * 3
+    assert f"| {name} | {curve[-1]['steps']} | " in printed

@@ -240,6 +240,9 @@ class TestFloor:
         got = scores.pause([patient, hasty])
         assert (value(got, "takeover"), value(got, "answered"), value(got, "score")) == (0.5, 1, 0.5)
         assert value(got, "latency_p50") == 600
+        chatty = Run(episode(pause, end), Played(said(*((w, 2000 + 300 * i) for i, w in enumerate("abcd")))))
+        got = scores.pause([patient, hasty, hasty, chatty])
+        assert (value(got, "takeover"), value(got, "takeover_fdb")) == (0.75, 0.25)
 
     def test_turn_latency_runs_from_the_last_word_to_the_first_one_said(self) -> None:
         run = Run(episode(Expected("reply", 5000, 7000, "seven")), Played(said(("nine", 5800))))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import wave
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from microturn.bench.intervals import Measure
 from microturn.bench.metrics import Played, Run
 from microturn.bench.page import page
 from microturn.bench.report import Report, document, from_json, merged, runs_in, suite_json
-from microturn.bench.suites import Suite, cast_of
+from microturn.bench.suites import SUITES, Suite, cast_of
 from microturn.bench.waves import Case, make_case
 from microturn.cli import main
 from microturn.clock import SPEAK_SAMPLES
@@ -41,6 +43,10 @@ EPISODE = Episode(
     expected=(Expected("reply", 1400, 3400, "seven"), Expected("quiet", 4000, 6000)),
 )
 SUITE = Suite("mine", "", lambda n, seed, cast: [make_case(EPISODE)] * n, scores.turns, people=True)
+
+DOCS = Path(__file__).parents[1] / "docs"
+RUNS = runs_in(DOCS / "benchmarks.json")
+SOME = ("turns", "read")
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +162,69 @@ def test_the_document_is_made_of_the_json(
 
 
 def test_the_released_figures_are_those_of_the_document() -> None:
-    docs = Path(__file__).parents[1] / "docs"
-    assert document(merged(runs_in(docs / "benchmarks.json"))) == (docs / "benchmarks.md").read_text("utf-8")
+    assert document(merged(RUNS)) == (DOCS / "benchmarks.md").read_text("utf-8")
+
+
+BY_DEFINITION = {"25.0"}  # PAUC of silence
+
+
+def figures(text: str) -> list[str]:
+    """Numbers, but for those in brackets, which are others' or older."""
+    plain = re.sub(r"\(.*?\)|p50|p95|± 1", "", text)
+    return [number.replace(",", "").rstrip(".") for number in re.findall(r"\d[\d,]*(?:\.\d+)?", plain)]
+
+
+def printed(figure: str, measures: Iterable[dict[str, Any]]) -> bool:
+    """Whether one of them is that, to as many places."""
+    half = 0.501 * 10.0 ** -len(figure.partition(".")[2])
+    return any(abs(m["value"] - float(figure)) <= half for m in measures if m["value"] is not None)
+
+
+def rows_of(text: str, head: str) -> list[list[str]]:
+    table = text.partition(head)[2].split("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines()[2:]]
+
+
+def test_the_model_card_says_what_was_printed() -> None:
+    """The first run is of the released weights."""
+    measured = {suite["suite"]: suite["rows"]["model"] for suite in RUNS[0]["suites"]}
+    rows = rows_of((DOCS / "model-card.md").read_text("utf-8"), "| suite | model | of which | before |")
+    assert len(rows) > 10
+    for name, score, which, _ in rows:
+        of_it = measured[name.split()[0]]
+        assert printed(score, [of_it["score"]]), f"{name}: {score}"
+        wrong = [f for f in figures(which) if f not in BY_DEFINITION and not printed(f, of_it.values())]
+        assert not wrong, f"{name}: {wrong}"
+
+
+def test_the_readme_says_what_was_printed() -> None:
+    """Rows of its table are the suites of the command above it, in that order."""
+    text = (DOCS.parent / "README.md").read_text("utf-8")
+    first, others = re.findall(r"`microturn bench (\w+) --n \d+\s[^`]*`, and ([\w, ]+);", text)[0]
+    names = [first, *others.split(", ")]
+    rows = rows_of(text, "| | `nano` | pipeline |")
+    assert len(rows) == len(names)
+
+    def of(name: str, who: str) -> list[dict[str, Any]]:
+        some = [s["rows"] for run in RUNS for s in run["suites"] if s["suite"] == name]
+        return [m for row in some for m in row.get(who, {}).values()]
+
+    for name, (_, nano, pipeline) in zip(names, rows, strict=True):
+        for who, told in (("model", nano), ("harness-vad", pipeline)):
+            assert figures(told), f"{name}: {told}"
+            assert all(printed(f, of(name, who)) for f in figures(told)), f"{name}, {who}: {told}"
+    today = {s["suite"]: s["rows"]["model"]["score"] for s in RUNS[0]["suites"]}
+    for told in re.findall(r"today's gets ([^a-z]+ and [\d.]+)", text):
+        for figure, name in zip(re.findall(r"[\d.]+", told), names, strict=False):
+            assert printed(figure, [today[name]]), f"{name} today: {figure}"
+
+
+def test_a_report_names_what_it_has_no_figure_of(result: Result) -> None:
+    told = document(
+        [{"model": "m", "seed": 1, "suites": [suite_json(replace(result, suite=s)) for s in SOME]}]
+    )
+    (line,) = re.findall(r"^Without a figure here: (.*)\.$", told, re.M)
+    assert set(line.split(", ")) == {*SUITES, "loss"} - {*SOME}
 
 
 def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import soxr
 from microturn.bench.evaluate import Result
 from microturn.bench.intervals import Measure
 from microturn.bench.kept import CASE
-from microturn.bench.report import by_measure, cell, interval, scores, short
+from microturn.bench.report import absent, by_measure, cell, interval, scores, short
 from microturn.clock import HEAR_RATE, SPEAK_RATE, TICK_MS, TICKS_PER_SECOND
 from microturn.media import audio_ticks, examine
 from microturn.streams import Floats
@@ -52,6 +52,7 @@ def page(model: str, results: Sequence[Result], folder: Path) -> str:
     body = [
         f"<h1>microturn bench: {escape(model)}</h1>",
         _table("suite", names, ((r.suite, m) for r, m in rows)),
+        f"<p class=soft>{absent(results)}</p>",
     ]
     body += [_suite(result, folder) for result in results]
     return (

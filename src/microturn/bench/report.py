@@ -249,6 +249,7 @@ def markdown(run: dict[str, Any]) -> str:
     out += ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for result, measures in rows:
         out.append("| " + " | ".join([result.suite, str(result.n), *map(figure, measures)]) + " |")
+    out += ["", missing] if (missing := absent(results)) else []
     for result in results:
         about = SUITES[result.suite].about if result.suite in SUITES else ""
         out += ["", f"**{result.suite}**" + (f": {about}" if about else "") + _sound(result), ""]
@@ -257,6 +258,13 @@ def markdown(run: dict[str, Any]) -> str:
         if result.suite in PUBLISHED:
             out.append(f"- on their data, in percent: {PUBLISHED[result.suite]}")
     return "\n".join(out)
+
+
+def absent(results: Sequence[Result]) -> str:
+    """One line of what a report of several suites has no figure of."""
+    there = {result.suite for result in results}
+    names = [name for name in (*SUITES, LOSS) if name not in there]
+    return f"Without a figure here: {', '.join(names)}." if names and len(there) > 1 else ""
 
 
 def _measures(result: Result) -> Iterator[str]:
@@ -296,7 +304,12 @@ INTRODUCTION = """# Benchmarks
 Every figure on this page was printed by `microturn bench report`; `src/microturn/bench/suites.py` says what each
 suite is made of and `scores.py`, `watching.py`, `language.py` beside it what is counted. A score is 0 … 1 and worth
 nothing by silence or by talking all the time. Intervals are 95 %. `timing_bias` is how late (or, negative, early) it
-begins what it was to say, in the middle, against the moment that the scene has for it.
+begins what it was to say, in the middle, against the moment that the scene has for it. Suites without a figure are
+named below each table; how the voice sounds (`microturn bench speech`) is in voice.md, the engine in engine.md.
+
+Three scores are not what is published under that name, which stands beside them: *videoqa* counts as false what is
+said outside its spans (`pauc` does not), *charades* takes a mark told within 800 ms for told at once (`iou` does
+not), and in *pause* any word is a `takeover` (`takeover_fdb`: a second of talk, or more than three words).
 
 ```
 microturn bench all --n 20 --json scores.json --save cases --html report.html  # goes on where it was stopped

@@ -29,6 +29,7 @@ from microturn.bench.metrics import (
     window,
     within,
 )
+from microturn.bench.published import took_turn
 
 Score = Callable[[Sequence[Run], int], tuple[Measure, ...]]
 NODS_LOW, NODS_HIGH = 2.0, 8.0  # backchannels a minute that people find natural
@@ -144,19 +145,25 @@ def echo(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 
 
 def pause(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
-    """A case is right when no pause was taken over and every true end was answered rightly."""
-    right, taken, answered, latency = [], [], [], []
+    """A case is right when no pause was taken over and every true end was answered rightly.
+
+    Any word in a pause is a takeover; `takeover_fdb` needs a turn, as Full-Duplex-Bench v1 has it.
+    """
+    right, taken, turn, answered, latency = [], [], [], [], []
     for run in runs:
         matches = run.match()
         replies = [h for h in matches.hits if h.expected.kind == "reply"]
-        mine = [bool(within(run.played.said, e)) for e in run.of("pause")]
+        inside = [within(run.played.said, e) for e in run.of("pause")]
+        mine = [bool(words) for words in inside]
         taken += mine
+        turn += [took_turn(words) for words in inside]
         answered += [True] * len(replies) + [False] * (len(run.of("reply")) - len(replies))
         latency += [h.late_ms for h in replies]
         right.append(not any(mine) and len(replies) == len(run.of("reply")))
     return (
         share("score", right),
         share("takeover", taken),
+        share("takeover_fdb", turn),
         share("answered", answered),
         *percentiles("latency", latency),
     )
