@@ -11,10 +11,11 @@ import pytest
 from microturn.bench import background, server
 from microturn.bench import engine as bench
 from microturn.bench.rivals import GrowingCache, OneAtATime, Recompute, backbone_of
-from microturn.bench.roof import Machine, measure_work
+from microturn.bench.roof import measure_work
 from microturn.engine import Engine, Stream, in_ticks, play
 from microturn.model.config import tiny
 from microturn.model.interaction import Interaction, random_model
+from microturn.plan import Machine
 
 
 def odds(model: Interaction) -> list[tuple[float, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,21 +17,6 @@ from microturn.train.sound import unspoken
 
 HOUSE = Path(__file__).parents[1] / "src" / "microturn"
 GROUND = {"clock", "streams"}
-KNOWS = {
-    "clock": set[str](),
-    "streams": {"clock"},
-    "model": GROUND,
-    "engine": GROUND,
-    "background": GROUND | {"events"},
-    "server": GROUND | {"background", "engine", "events", "media", "model"},
-    "client": {"clock", "media"},
-    "scenes": GROUND | {"drawing"},
-    "drawing": GROUND | {"model"},
-    "train": GROUND | {"bench", "drawing", "engine", "model", "say", "scenes"},
-    # the one that measures may look into every room
-    "bench": GROUND
-    | {"background", "client", "engine", "events", "media", "model", "say", "scenes", "server", "train"},
-}
 MEASURES_THE_SERVER = {"background.py", "server.py", "targets.py", "harness.py"}
 
 
@@ -45,14 +31,36 @@ def imports(path: Path) -> Iterator[str]:
             yield from (a.name for a in node.names if a.name.startswith("microturn."))
 
 
-def test_arrows_between_rooms_point_one_way() -> None:
+def drawn() -> dict[str, set[str]]:
+    """The table of docs/architecture.md: whom each room may know. Rooms of one row may know each other."""
+    text = (HOUSE.parents[1] / "docs" / "architecture.md").read_text("utf-8")
+    may: dict[str, set[str]] = {}
+    for row in re.findall(r"^\| (`.*`) \|.*\| (.+) \|$", text, re.MULTILINE):
+        rooms = [name.removesuffix("/").removesuffix(".py") for name in re.findall(r"`(\S+)`", row[0])]
+        known = set() if row[1] == "nobody" else set(row[1].split(", "))
+        may |= {room: GROUND | set(rooms) | known for room in rooms}
+    may["bench"] = set(may)  # it measures everything
+    return may
+
+
+def test_arrows_between_rooms_are_those_of_the_docs() -> None:
     known: dict[str, set[str]] = defaultdict(set)
     for path in HOUSE.rglob("*.py"):
-        room = path.relative_to(HOUSE).parts[0].removesuffix(".py")
-        known[room] |= {name.removeprefix("microturn.").split(".")[0] for name in imports(path)} - {room}
-    assert known["model"], "the house was not read"
-    for room, may in KNOWS.items():
-        assert known[room] <= may, f"{room} knows {sorted(known[room] - may)}"
+        if path.parent != HOUSE or not path.stem.startswith("__"):
+            room = path.relative_to(HOUSE).parts[0].removesuffix(".py")
+            known[room] |= {name.removeprefix("microturn.").split(".")[0] for name in imports(path)} - {room}
+    may = drawn()
+    assert set(known) == set(may)
+    for room, rooms in known.items():
+        assert rooms <= may[room], f"{room} knows {sorted(rooms - may[room])}"
+
+
+def test_no_arrow_comes_back_but_between_what_learns_and_what_scores() -> None:
+    may = {room: known - GROUND for room, known in drawn().items()}
+    both = {frozenset((a, b)) for a, known in may.items() for b in known if a != b and a in may.get(b, ())}
+    assert frozenset(("train", "bench")) in both
+    rows = [{"events", "script", "media"}, {"runner", "picture"}, {"cost", "plan"}, {"cli", "run", "demo"}]
+    assert all(pair == {"train", "bench"} or any(pair <= row for row in rows) for pair in both)
 
 
 def test_only_what_measures_or_starts_the_server_imports_it() -> None:

@@ -12,6 +12,8 @@ import argparse
 import json
 import math
 import os
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -26,6 +28,8 @@ MOST_ROWS = 128  # in one step
 ARITHMETIC_SHARE, BANDWIDTH_SHARE = 0.5, 0.75  # of published peaks
 MOMENTS = (1.0, 10.0, 60.0)  # minutes
 ROWS_CHECKED = (4, 16, 64)  # what --measure steps
+MATRIX = 2048  # side of the matrix product that measures arithmetic
+STREAM_BYTES = 256 << 20  # size of the copy that measures memory
 MEASURABLE = 2e9  # parameters; more do not fit an ordinary machine's memory
 
 
@@ -49,6 +53,13 @@ DEVICES = (
     Device("b200", "NVIDIA B200, 180 GB", 2250e12, 8.0e12, 180e9, 2, 2e-6),
 )
 HERE = "cpu"
+
+
+@dataclass(frozen=True)
+class Machine:
+    threads: int
+    gflops: float  # large fp32 matrix product
+    gbytes_s: float  # copy of a large tensor, reading and writing counted
 
 
 @dataclass(frozen=True)
@@ -137,10 +148,26 @@ def plan(cost: Cost, device: Device, asked: int, budget_ms: float = BUDGET_MS) -
     )
 
 
+def measure_machine() -> Machine:
+    a = torch.randn(MATRIX, MATRIX)
+    product_s = best_s(lambda: a @ a)
+    source = torch.ones(STREAM_BYTES // 4)
+    target = torch.empty_like(source)
+    copy_s = best_s(lambda: target.copy_(source))
+    return Machine(torch.get_num_threads(), 2 * MATRIX**3 / product_s / 1e9, 2 * STREAM_BYTES / copy_s / 1e9)
+
+
+def best_s(work: Callable[[], object], rounds: int = 5) -> float:
+    spent = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - began)
+    return min(spent)
+
+
 def this_machine() -> Device:
     """Arithmetic, memory and the start of an operator, measured now with the threads that torch has."""
-    from microturn.bench.roof import best_s, measure_machine
-
     machine = measure_machine()
     few = torch.zeros(4, 64)
 
@@ -164,7 +191,6 @@ def this_machine() -> Device:
 
 def check(c: ModelConfig, cost: Cost, here: Device) -> list[Check]:
     """Step random weights on this machine, some sessions at a time."""
-    from microturn.bench.roof import best_s
     from microturn.model.interaction import random_model
     from microturn.streams import TickInput
 

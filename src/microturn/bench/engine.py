@@ -25,12 +25,13 @@ import numpy as np
 import torch
 
 from microturn.bench.rivals import GrowingCache, OneAtATime, Recompute, backbone_of
-from microturn.bench.roof import Machine, Work, measure_machine, measure_work
+from microturn.bench.roof import Work, measure_work
 from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND
 from microturn.engine import Engine, EngineFull, Pace, Session, Spread
 from microturn.model.checkpoint import load_model
 from microturn.model.config import find_config
 from microturn.model.interaction import Interaction, random_model
+from microturn.plan import Machine, measure_machine
 from microturn.streams import Action, Floats
 
 TICKS_PER_MINUTE = 60 * TICKS_PER_SECOND

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,16 +12,7 @@ from microturn.model import association
 from microturn.model.config import ModelConfig
 from microturn.model.ears import BINS, FRAMES
 from microturn.model.network import Network, Own, Percept
-
-MATRIX = 2048  # side of the matrix product that measures arithmetic
-STREAM_BYTES = 256 << 20  # size of the copy that measures memory
-
-
-@dataclass(frozen=True)
-class Machine:
-    threads: int
-    gflops: float  # large fp32 matrix product
-    gbytes_s: float  # copy of a large tensor, reading and writing counted
+from microturn.plan import Machine
 
 
 @dataclass(frozen=True)
@@ -39,15 +28,6 @@ class Work:
         arithmetic_s = rows * self.row_flops / machine.gflops / 1e9
         memory_s = (self.weight_bytes + rows * self.row_bytes) / machine.gbytes_s / 1e9
         return 1000 * max(arithmetic_s, memory_s)
-
-
-def measure_machine() -> Machine:
-    a = torch.randn(MATRIX, MATRIX)
-    product_s = best_s(lambda: a @ a)
-    source = torch.ones(STREAM_BYTES // 4)
-    target = torch.empty_like(source)
-    copy_s = best_s(lambda: target.copy_(source))
-    return Machine(torch.get_num_threads(), 2 * MATRIX**3 / product_s / 1e9, 2 * STREAM_BYTES / copy_s / 1e9)
 
 
 @torch.inference_mode()
@@ -78,12 +58,3 @@ def measure_work(c: ModelConfig) -> Work:
         row_flops=int(counter.get_total_flops()) + attention,
         row_bytes=2 * 4 * c.layers * c.kv_heads * c.keys * c.head_dim,
     )
-
-
-def best_s(work: Callable[[], object], rounds: int = 5) -> float:
-    spent = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        work()
-        spent.append(time.perf_counter() - began)
-    return min(spent)

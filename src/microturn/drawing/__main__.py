@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from microturn.drawing import EXERCISES, MOTIONS, Body, Film, Rep, Thing
-from microturn.model.config import NANO
 
+SIZE = (120, 160)  # height, width of what `nano` sees
 COLUMNS, SHOWN, TICKS = 3, 5, 60
 
 
@@ -29,11 +29,11 @@ def films() -> list[Film]:
 
 def main() -> None:
     began = time.process_time()
-    drawn = [film.frames(NANO.frame_size, TICKS) for film in films()]
+    drawn = [film.frames(SIZE, TICKS) for film in films()]
     spent = 1000 * (time.process_time() - began)
     print(f"{len(drawn)} films, {spent / (TICKS * len(drawn)):.2f} ms of one core a frame")
     if len(sys.argv) > 1:
-        empty = np.zeros((*NANO.frame_size, 3), np.uint8)
+        empty = np.zeros((*SIZE, 3), np.uint8)
         rows = [
             np.hstack([empty if f is None else f for f in film[10 : 10 + 2 * SHOWN : 2]]) for film in drawn
         ]
