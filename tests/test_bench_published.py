@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from microturn.bench import baselines
-from microturn.bench.imports import KINDS, suite
+from microturn.bench.imports import KINDS, LAYOUTS, suite
 from microturn.bench.intervals import Measure
 from microturn.bench.metrics import Played, Run
 from microturn.bench.published import (
@@ -182,6 +182,27 @@ class TestImports:
             make_cases(suite(f"fdb:{tmp_path}"), 1, 1)
         with pytest.raises(ValueError, match="what can be imported is fdb:FOLDER"):
             suite("imagenet:x")
+        assert {*LAYOUTS} == {*KINDS}
+
+    @pytest.mark.parametrize(
+        ("kind", "path", "text"),
+        [
+            ("fdb", "user_backchannel/1/metadata.json", "{}"),
+            ("fdb", "candor_turn_taking/1/turn_taking.json", "[]"),
+            ("repcount-a", "annotation/test.csv", "video,L1\nsquat.mp4,5\n"),
+            ("proactivevideoqa", "WEB/anno.json", '[{"film": "a.mp4"}]'),
+            ("charades", "charades_sta_test.txt", "ABCDE 0.4 1.9 person sits down\n"),
+        ],
+    )
+    def test_what_is_laid_out_otherwise_is_told_with_its_file(
+        self, kind: str, path: str, text: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        (file.parent / "input.wav").touch()
+        with pytest.raises(ValueError, match=f"{path}: "):
+            make_cases(suite(f"{kind}:{tmp_path}"), 1, 1)
 
 
 def film(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from microturn.bench import baselines, command, scores, whisper
 from microturn.bench.baselines import ALWAYS, NEVER, ORACLE, RANDOM
@@ -223,19 +224,23 @@ def test_loss_is_a_ratio_and_nothing_is_left_of_nothing(cast: Cast) -> None:
     assert [m.name for m in result.rows[0].measures] == ["score", *LOSS_SUITES, "1%_lost"]
 
 
-@pytest.mark.parametrize("name", ["turns", "repcount"])
-def test_the_same_command_gives_the_same_file(
-    name: str, cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_same_suites_give_the_same_file_one_by_one_or_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "cast_of", lambda names: cast)
-    save_weights(Network(tiny()), tmp_path / "tiny", {})
-    for number in range(2):
-        there = [f"--{kind}={tmp_path / str(number)}.{kind}" for kind in ("json", "html")]
-        assert main(["bench", name, "--n=2", "--seed=4", f"--model={tmp_path / 'tiny'}", *there]) == 0
-        assert (tmp_path / f"{number}.html").read_text("utf-8").count("<svg") == 2
-    written = [(tmp_path / f"{number}.json").read_text("utf-8") for number in range(2)]
-    assert written[0] == written[1]
-    assert list(json.loads(written[0])["suites"][0]["rows"])[1:] == [NEVER, ALWAYS, RANDOM, ORACLE]
+    """However many threads the machine has; and what other processes are to hum is found under bank/test."""
+    monkeypatch.chdir(tmp_path)
+    save_weights(Network(tiny()), Path("tiny"), {})
+    bench = ["bench", "turns,repcount", "--n=2", "--seed=4", "--model=tiny", "--voices=piper-joe"]
+    torch.set_num_threads(2)
+    with monkeypatch.context() as here:
+        here.setattr(command, "cast_of", lambda names: Cast((names,), load=Hummer))
+        assert main([*bench, "--jobs=1", "--json=1.json", "--html=1.html"]) == 0
+    assert torch.get_num_threads() == 1
+    assert main([*bench, "--jobs=2", "--json=2.json"]) == 0
+    one, two = (Path(f"{jobs}.json").read_text("utf-8") for jobs in (1, 2))
+    assert one == two
+    assert list(json.loads(one)["suites"][0]["rows"])[1:] == [NEVER, ALWAYS, RANDOM, ORACLE]
+    assert Path("1.html").read_text("utf-8").count("<svg") == 4
 
 
 def test_an_hour_is_not_left_to_chance() -> None:

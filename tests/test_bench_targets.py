@@ -16,6 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from actor_model import Actor
 from microturn.bench import kept, scores
 from microturn.bench.evaluate import evaluate
+from microturn.bench.metrics import Played
 from microturn.bench.suites import Suite
 from microturn.bench.targets import Loudspeaker, Target, needs, pcm, told
 from microturn.bench.waves import Case, Unfit, make_case
@@ -158,6 +159,30 @@ def test_recordings_made_elsewhere_are_scored_by_their_words(tmp_path: Path) -> 
     (tmp_path / "mine/000/out.json").write_text(json.dumps(timed))
     (played,) = target("wav", str(tmp_path)).play("mine", cases[:1])
     assert played.said == (Word("Breathe", 1200, 1500),)
+
+
+def test_a_recording_that_does_not_fit_is_told_in_one_line(tmp_path: Path) -> None:
+    one, other = (case(expected=(Expected("reply", 1000, 3000, text),)) for text in ("breathe", "now"))
+    at = target("wav", str(tmp_path))
+    with pytest.raises(ValueError, match=r"mine/000/out.wav is not there.* --save FOLDER.* --seed"):
+        at.play("mine", [one])
+    kept.Cases(tmp_path).keep("mine", one, Played())
+    assert at.play("mine", [one])[0].said == ()
+    with pytest.raises(ValueError, match="mine/000: saved of another case"):
+        at.play("mine", [other])
+    (tmp_path / "mine/000/out.json").write_text('{"words": []}')
+    with pytest.raises(ValueError, match=r"out.json: 'chunks' is not in it"):
+        at.play("mine", [one])
+
+
+def test_a_server_that_hangs_up_is_told_in_one_line() -> None:
+    async def go() -> None:
+        async with serve(lambda socket: socket.close(1011, "too busy"), "127.0.0.1", 0) as listening:
+            at = target("realtime", f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+            await asyncio.to_thread(at.play, "turns", [case()])
+
+    with pytest.raises(ConnectionError, match=r"realtime:.*: hung up in the middle of a case: .*too busy"):
+        asyncio.run(go())
 
 
 def elsewhere(folder: Path, n: int) -> Path:

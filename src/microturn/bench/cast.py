@@ -57,7 +57,7 @@ class Cast:
         self.notes += [f"left out: {', '.join(names)} ({why})" for why, names in missing.items()]
         if not self._families:
             raise ValueError(
-                "no test voice can speak here: install a synthesiser (make bank lists them); "
+                "no test voice can speak here: install a synthesiser (make voices does); "
                 + "; ".join(self.notes[:1])
             )
 

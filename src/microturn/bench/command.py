@@ -1,6 +1,7 @@
 """`microturn bench SUITE|all`: what its options mean, which suites there are left to do, and on how many cores.
 
-Suites are independent and deterministic, so `all` gives each to a process of its own. With `--save`, a suite that
+Suites are independent and deterministic, so `all` gives each to a process of its own; with one thread each, alone or
+among others, since sums that are split otherwise end in other digits. With `--save`, a suite that
 is there already, from the same model, cases and version, is not run again: what was stopped goes on where it was. Of
 another model only the model is run again, and a harness is given each case once in the life of the folder.
 """
@@ -12,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +53,6 @@ class Task:
     folder: Path | None  # to keep cases and result in
     sound: bool = False
     harnesses: tuple[Harness, ...] = ()
-    threads: int | None = None
 
     @property
     def suite(self) -> str | Suite:
@@ -80,8 +80,7 @@ class Task:
         self._evaluate(None, harnesses=self.harnesses)
 
     def run(self, progress: Progress | None = None) -> Result:
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        torch.set_num_threads(1)
         result = self._evaluate(
             None if self.target else load_model(self.model or RELEASED),
             baselines=self.baselines,
@@ -105,7 +104,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("suite", nargs="?", metavar="SUITE,…", help=", ".join(names))
     add("--model", help="a checkpoint; by default the released model")
-    add("--target", help="another system: duplex:URL, live:URL, page:URL, realtime:URL|MODEL or wav:FOLDER")
+    add(
+        "--target",
+        help="another system: duplex:URL, live:URL, page:URL, realtime:URL|MODEL (a key, if it wants one, in "
+        f"{KEY}) or wav:FOLDER (with SUITE/000/out.wav …)",
+    )
     add("--together", type=int, default=TOGETHER, help="conversations at once with a target (4)")
     add("--import", dest="data", metavar="KIND:FOLDER", help=f"others' data as a suite: {', '.join(KINDS)}")
     add("--real", type=Path, help="repcount: real films; the same as --import quva:FOLDER")
@@ -212,7 +215,7 @@ def _results(tasks: list[Task], jobs: int, report: Report) -> Iterator[Result]:
         return
     left.sort(key=lambda task: task.name not in LONGEST)
     with pool(jobs) as workers, report.working("suites", len(left)) as progress:
-        running = {workers.submit(replace(task, threads=1).run): task for task in left}
+        running = {workers.submit(task.run): task for task in left}
         for done, future in enumerate(as_completed(running), 1):
             progress(done)
             yield from result(running[future], future.result)

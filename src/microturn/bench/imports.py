@@ -1,12 +1,6 @@
 """Data sets of others as suites, where somebody has them on disk: `--import KIND:FOLDER`.
 
-- `fdb`: Full-Duplex-Bench v1 and v1.5, TASK/ID/input.wav with pause, turn_taking, interrupt or metadata.json
-- `repcount-a`: annotation/test.csv and video/test/NAME (or valid, train, whichever is found first)
-- `proactivevideoqa`: TASK/anno.json and TASK/videos/NAME
-- `charades`: charades_sta_test.txt (VIDEO START END##sentence) and Charades_v1_480/VIDEO.mp4
-- `quva`: films.py
-
-All but the first are told what to do in words, before they begin.
+`LAYOUTS` says what is looked for. All but the first are told what to do in words, before they begin.
 """
 
 from __future__ import annotations
@@ -14,9 +8,11 @@ from __future__ import annotations
 import csv
 import json
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +31,13 @@ from microturn.train.voices.spoken import Spoken
 AFTER_MS = 2500  # that a film is followed after the last thing in it
 START, STOP = "start", "stop"
 VIDEOS = ("Charades_v1_480", "Charades_v1", "videos")
+LAYOUTS = {
+    "fdb": "Full-Duplex-Bench v1 and v1.5: TASK/ID/input.wav with pause, turn_taking, interrupt or metadata.json",
+    "repcount-a": "annotation/test.csv and video/test/NAME (or valid, train, whichever is found first)",
+    "proactivevideoqa": "TASK/anno.json and TASK/videos/NAME",
+    "charades": "charades_sta_test.txt (VIDEO START END##sentence) and Charades_v1_480/VIDEO.mp4",
+    "quva": "videos/NAME.mp4 and annotations/NAME.npy",
+}
 
 
 def suite(text: str) -> Suite:
@@ -48,7 +51,7 @@ def suite(text: str) -> Suite:
     def make(n: int, seed: int, cast: object) -> list[Case]:
         samples = found(folder)
         if not samples:
-            raise ValueError(f"{folder}: nothing of {kind} is in this folder")
+            raise ValueError(f"{folder}: nothing of {kind} is in this folder; looked for {LAYOUTS[kind]}")
         chosen = sorted(random.Random(f"{kind}/{seed}").sample(range(len(samples)), min(n, len(samples))))
         return [samples[i](i) for i in chosen]
 
@@ -56,6 +59,17 @@ def suite(text: str) -> Suite:
 
 
 Sample = Callable[[int], Case]  # made when it is wanted, of its number
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What is wrong in somebody's file is told in one line that names it."""
+    try:
+        yield
+    except KeyError as missing:
+        raise ValueError(f"{path}: {missing} is not in it") from None
+    except (ValueError, TypeError, IndexError) as why:
+        raise ValueError(f"{path}: not laid out as expected ({why})") from None
 
 
 # ---- sound ----
@@ -71,16 +85,20 @@ def _fdb(folder: Path) -> list[Sample]:
 
 def _annotation(sample: Path) -> tuple[str, float, float] | None:
     """What is expected from when to when, s."""
-    if (path := sample / "metadata.json").is_file():
-        start, end = json.loads(path.read_text("utf-8"))["timestamps"]
-        return ("halt" if sample.parent.name.endswith("interruption") else "carry_on"), start, end
-    if (path := sample / "interrupt.json").is_file():
-        return "reply", json.loads(path.read_text("utf-8"))[0]["timestamp"][1], 0.0
-    if (path := sample / "turn_taking.json").is_file():
-        return "reply", json.loads(path.read_text("utf-8"))[0]["timestamp"][0], 0.0
+    for name in ("metadata", "interrupt", "turn_taking"):
+        if (path := sample / f"{name}.json").is_file():
+            with reading(path):
+                return _expected(name, sample.parent.name, json.loads(path.read_text("utf-8")))
     if (sample / "pause.json").is_file() or "backchannel" in sample.parent.name:
         return "pause", 0.0, 0.0
     return None
+
+
+def _expected(name: str, task: str, told: Any) -> tuple[str, float, float]:
+    if name == "metadata":
+        start, end = told["timestamps"]
+        return ("halt" if task.endswith("interruption") else "carry_on"), start, end
+    return "reply", told[0]["timestamp"][1 if name == "interrupt" else 0], 0.0
 
 
 def _fdb_case(sample: Path, seed: int) -> Case:
@@ -91,10 +109,11 @@ def _fdb_case(sample: Path, seed: int) -> Case:
     kind, start, end = found
     words: list[Word] = []
     if (path := sample / "transcription.json").is_file():
-        people = [part["item"] for part in json.loads(path.read_text("utf-8")) if part.get("speaker", 0) == 0]
-        for item in (item for items in people for item in items):
-            begins, ends = _ms(item["timestamp"])
-            words.append(Word(item["text"], begins, ends))
+        with reading(path):
+            parts = json.loads(path.read_text("utf-8"))
+            for item in (item for part in parts if part.get("speaker", 0) == 0 for item in part["item"]):
+                begins, ends = _ms(item["timestamp"])
+                words.append(Word(item["text"], begins, ends))
     elif kind in ("halt", "carry_on"):
         words = [Word("", round(1000 * start), round(1000 * end))]
     clip = to_clip(Spoken(sound, tuple(words)), " ".join(w.text for w in words), sample.parent.name)
@@ -124,14 +143,14 @@ def _repcount_a(folder: Path) -> list[Sample]:
     split = next(
         (s for s in ("test", "valid", "train") if (folder / f"annotation/{s}.csv").is_file()), "test"
     )
-    with (folder / f"annotation/{split}.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    path = folder / f"annotation/{split}.csv"
     samples: list[Sample] = []
-    for row in rows:
-        marks = [int(float(v)) for k, v in row.items() if k and k[0] == "L" and k[1:].isdigit() and v]
-        film = folder / f"video/{split}" / row["name"]
-        if len(marks) > 1 and film.is_file():
-            samples.append(partial(_reps, film, marks[1::2]))
+    with path.open(encoding="utf-8") as file, reading(path):
+        for row in csv.DictReader(file):
+            marks = [int(float(v)) for k, v in row.items() if k and k[0] == "L" and k[1:].isdigit() and v]
+            film = folder / f"video/{split}" / row["name"]
+            if len(marks) > 1 and film.is_file():
+                samples.append(partial(_reps, film, marks[1::2]))
     return samples
 
 
@@ -142,10 +161,11 @@ def _reps(film: Path, ends: Sequence[int], seed: int) -> Case:
 def _proactive(folder: Path) -> list[Sample]:
     samples: list[Sample] = []
     for path in sorted(folder.rglob("anno.json")):
-        for entry in json.loads(path.read_text("utf-8")):
-            film = path.parent / "videos" / entry["video"]
-            if film.is_file():
-                samples.append(partial(_asked, film, entry))
+        with reading(path):
+            for entry in json.loads(path.read_text("utf-8")):
+                film = path.parent / "videos" / entry["video"]
+                if film.is_file():
+                    samples.append(partial(_asked, film, entry))
     return samples
 
 
@@ -165,14 +185,15 @@ def _ms(seconds: object) -> tuple[int, int]:
 
 
 def _charades(folder: Path) -> list[Sample]:
-    lines = (folder / "charades_sta_test.txt").read_text("utf-8").splitlines()
+    path = folder / "charades_sta_test.txt"
     samples: list[Sample] = []
-    for line in filter(None, map(str.strip, lines)):
-        where, sentence = line.split("##", 1)
-        name, start, end = where.split()
+    for line in filter(None, map(str.strip, path.read_text("utf-8").splitlines())):
+        with reading(path):
+            where, sentence = line.split("##", 1)
+            name, start, end = where.split()
+            span = (round(1000 * float(start)), round(1000 * float(end)))
         film = next((p for p in (folder / v / f"{name}.mp4" for v in VIDEOS) if p.is_file()), None)
         if film is not None:
-            span = (round(1000 * float(start)), round(1000 * float(end)))
             samples.append(partial(_activity, film, sentence, span))
     return samples
 

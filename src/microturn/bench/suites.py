@@ -2,7 +2,8 @@
 
 Cases come out of scenes under the split "test" (reserved wordings and pairs), in voices that training never
 heard; they are composed as waveforms and run free-running. The same suite, number and seed is the same
-sound to the sample while `bank/test` keeps the clips: spoken again, Piper's breathe a little differently.
+sound to the sample: no voice draws anything anew. `bank/test` saves speaking it again, and keeps its sound
+when a synthesiser is another version.
 """
 
 from __future__ import annotations

@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 import soxr
 from PIL import Image
-from websockets.exceptions import ConnectionClosedError
+from websockets.exceptions import ConnectionClosed
 
 from microturn.bench import whisper
 from microturn.bench.browser import Kept, converse
+from microturn.bench.imports import reading
 from microturn.bench.metrics import Heard, Played
 from microturn.bench.waves import Case, Unfit
 from microturn.client import Audio, Delegated, Failed, Said, Session, Tick, duplex, live
@@ -90,7 +91,10 @@ class Target:
         async def one(case: Case) -> Played:
             nonlocal done
             async with room:
-                played = await speak(self, case)
+                try:
+                    played = await speak(self, case)
+                except ConnectionClosed as lost:
+                    raise ConnectionError(f"{self.name}: hung up in the middle of a case: {lost}") from None
             progress(done := done + 1)
             return played
 
@@ -101,9 +105,13 @@ class Target:
         folder = Path(self.where) / suite / name
         if case.name and not folder.is_dir():
             folder = Path(self.where) / name  # beside the imported data
-        wav = next(
-            (p for p in (folder / "out.wav", folder / "output.wav") if p.is_file()), folder / "out.wav"
-        )
+        wav = next((p for p in (folder / "out.wav", folder / "output.wav") if p.is_file()), None)
+        if wav is None:
+            raise ValueError(
+                f"{folder}/out.wav is not there: what was said to the in.wav that "
+                f"`microturn bench {suite} --save FOLDER` puts there, with the same --n, --seed and --voices"
+            )
+        _same(folder / "case.json", case)
         sound = np.concatenate([_silent(tick) for tick in audio_ticks(examine(wav))])
         speaker = Loudspeaker(case.episode.ticks)
         speaker.play(0, soxr.resample(sound, HEAR_RATE, SPEAK_RATE))
@@ -139,11 +147,21 @@ def _silent(tick: Floats | None) -> Floats:
     return np.zeros(HEAR_RATE * TICK_MS // 1000, np.float32) if tick is None else tick
 
 
+def _same(story: Path, case: Case) -> None:
+    """What was saved beside a recording tells whether it answers another case."""
+    if story.is_file():
+        with reading(story):
+            saved = [(e["start_ms"], e["text"]) for e in json.loads(story.read_text("utf-8"))["expected"]]
+        if saved != [(e.start_ms, e.text) for e in case.episode.expected]:
+            raise ValueError(f"{story.parent}: saved of another case: take its --n, --seed and --voices")
+
+
 def _chunks(path: Path) -> tuple[Word, ...]:
-    chunks = json.loads(path.read_text("utf-8"))["chunks"]
-    times = [(chunk["timestamp"][0], chunk["timestamp"][1] or chunk["timestamp"][0]) for chunk in chunks]
-    rows = zip(chunks, times, strict=True)
-    return tuple(Word(chunk["text"].strip(), round(1000 * a), round(1000 * b)) for chunk, (a, b) in rows)
+    with reading(path):
+        chunks = json.loads(path.read_text("utf-8"))["chunks"]
+        times = [(chunk["timestamp"][0], chunk["timestamp"][1] or chunk["timestamp"][0]) for chunk in chunks]
+        rows = zip(chunks, times, strict=True)
+        return tuple(Word(chunk["text"].strip(), round(1000 * a), round(1000 * b)) for chunk, (a, b) in rows)
 
 
 class Loudspeaker:
@@ -224,7 +242,7 @@ async def until(sending: asyncio.Task[None], receiving: asyncio.Task[None]) -> N
     finally:
         for task in (sending, receiving):
             task.cancel()
-            with suppress(asyncio.CancelledError, ConnectionError, ConnectionClosedError):
+            with suppress(asyncio.CancelledError, ConnectionError, ConnectionClosed):
                 await task
 
 
