@@ -118,6 +118,12 @@ def test_an_example_says_of_nano_what_the_page_says() -> None:
         assert f"nano today: {today}." in " ".join((ROOT / "examples" / name).read_text("utf-8").split())
 
 
+def test_no_page_names_a_place_on_somebodys_machine() -> None:
+    for page in [*PAGES, ROOT / "docs/benchmarks.json"]:
+        found = re.search(r"(?<![\w./~])/(home|root|srv|tmp|usr|var|work)/\S*", page.read_text("utf-8"))
+        assert not found, f"{page.name}: {found}"
+
+
 class Enough(Exception):
     """What a page shows without an end has been seen."""
 

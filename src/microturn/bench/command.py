@@ -151,7 +151,7 @@ def _run(args: argparse.Namespace) -> int:
             for rehearsed in [workers.submit(task.rehearse) for task in tasks]:
                 with suppress(ValueError, OSError):  # a suite that cannot be run here says so below
                     rehearsed.result()
-    told = tasks[0].target.name if tasks[0].target else args.model or RELEASED
+    told = tasks[0].target.name if tasks[0].target else "/".join(Path(args.model or RELEASED).parts[-2:])
     with Report(told, Console(stderr=args.json == STDOUT)) as report:
         for result in _results(tasks, 1 if args.target else args.jobs, report):
             report.add(result)
