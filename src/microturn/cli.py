@@ -51,15 +51,9 @@ BENCHMARKS = (
     Command("speech", "microturn.bench.speech", "the model's own voice beside its teacher's"),
 )
 EXTRAS = {  # which brings a module, where it is not `train`
-    **{"httpx2": "background", "mcp": "background", "xllamacpp": "local", "pipecat": "baseline"},
-    **{
-        "sounddevice": "talk",
-        "livekit": "talk",
-        "playwright": "dev",
-        "speechmos": "judge",
-        "resemblyzer": "judge",
-    },
-}
+    "httpx2": "background", "mcp": "background", "xllamacpp": "local", "pipecat": "baseline", "sounddevice": "talk",
+    "livekit": "talk", "playwright": "dev", "speechmos": "judge", "resemblyzer": "judge",
+}  # fmt: skip
 SUITES = "microturn.bench.command"  # `bench NAME` of any other name: what the model can do
 
 

@@ -13,20 +13,8 @@ from microturn.runner import Job, run_jobs
 from microturn.script import read_script
 
 SOUND = (
-    ".wav",
-    ".flac",
-    ".mp3",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".m4a",
-    ".aac",
-    ".wma",
-    ".aif",
-    ".aiff",
-    ".au",
-    ".caf",
-)
+    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au", ".caf",
+)  # fmt: skip
 FILM = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts")
 
 

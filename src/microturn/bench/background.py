@@ -38,7 +38,7 @@ from microturn.background.connect import KEY
 from microturn.background.delegations import AT_ONCE
 from microturn.bench.cast import test_cast
 from microturn.bench.metrics import normalise
-from microturn.bench.server import client, duplex, milliseconds
+from microturn.bench.server import client, duplex, events_of, milliseconds
 from microturn.bench.suites import RESERVED, cast_of, episodes, has
 from microturn.bench.waves import Case, make_case
 from microturn.clock import TICKS_PER_SECOND, tick_of
@@ -197,10 +197,11 @@ def measure(
         desks[-1].user = speaking(users[len(desks) - 1].episode)
         return desks[-1]
 
-    with duplex(Forced(plan, args.model), args.sessions, new) as (engine, url):
-        events = url.replace(f"{engine.spec.name}/duplex", "live/sessions")
+    with duplex(Forced(plan, args.model), args.sessions, new) as (_, url):
         said = [case.samples for case in users]
-        _, _, times = clients.apply(client, ("live", events, args.sessions, args.seconds, "responses", said))
+        _, _, times = clients.apply(
+            client, ("live", events_of(url), args.sessions, args.seconds, "responses", said)
+        )
     return milliseconds(times, 99), sum((desk.account() for desk in desks), Counter())
 
 

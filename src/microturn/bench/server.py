@@ -16,13 +16,11 @@ import base64
 import gc
 import json
 import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from multiprocessing.pool import Pool
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from microturn.background import NewBackground
+from microturn.bench.engine import rss_mb
 from microturn.clock import HEAR_SAMPLES, TICK_MS, TICKS_PER_SECOND
 from microturn.engine import Engine, Outbox, Pace
 from microturn.model.checkpoint import load_model
@@ -170,11 +169,6 @@ def client(what: str, *given: Any) -> Any:
     return asyncio.run(tasks[what](*given))  # type: ignore[operator]
 
 
-def held_mb() -> float:
-    """Memory of this process that is really there."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "What the server adds to the engine, and how many sessions it keeps in time."
     add = parser.add_argument
@@ -215,11 +209,11 @@ def duplex(
 def churn(clients: Pool, sessions: int) -> None:
     """Memory after every tenth of them."""
     with duplex(random_model(tiny()), 2 * AT_ONCE) as (_, url):
-        held, began = [held_mb()], time.perf_counter()
+        held, began = [rss_mb()], time.perf_counter()
         answered = 0
         for _ in range(10):
             answered += clients.apply(client, ("churn", url, -(-sessions // 10)))
-            held.append(held_mb())
+            held.append(rss_mb())
     spent = time.perf_counter() - began
     print(f"{answered} of {-(-sessions // 10) * 10} sessions answered in {spent:.0f} s")
     tenths = ", ".join(f"{mb:.0f}" for mb in held[1:])

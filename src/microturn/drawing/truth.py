@@ -17,13 +17,8 @@ from microturn.drawing.things import COLOURS, MOTIONS, SHAPES
 from microturn.streams import Flags
 
 ACTS = ("", *EXERCISES, *MOTIONS)
-PARTS = (
-    "neck",
-    "hips",
-    "shoulders",
-    *2 * ("elbow", "hand", "knee", "ankle", "toe"),
-    "head",
-)  # where limbs end
+# where limbs end
+PARTS = ("neck", "hips", "shoulders", *2 * ("elbow", "hand", "knee", "ankle", "toe"), "head")
 MOST = 5  # of one shape
 COUNTED = 0.6  # depth of a repetition that counts
 

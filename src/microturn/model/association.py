@@ -17,7 +17,7 @@ H heads by age.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -222,9 +222,12 @@ class Association(nn.Module):
         out: Tensor = self.out(torch.cat([named, old.flatten(-2)], -1)) + self.around_out(around.flatten(-2))
         return out
 
-    def step(self, h: Tensor, asked: Tensor, past: Past, seen: Seen) -> Tensor:
-        """h [B, D], names of the words heard and said [B, 2·T, KEY] → [B, D]."""
-        names, keys, values, spans = past.names, past.keys, past.values, past.spans
+    def step(self, h: Tensor, asked: Tensor, past: Sequence[Tensor], seen: Seen) -> Tensor:
+        """h [B, D], names of the words heard and said [B, 2·T, KEY] → [B, D].
+
+        `past`: names, keys, values and spans that the rows remember, each [B, P, KEY].
+        """
+        names, keys, values, spans = past
         nowhere = self.nothing.new_zeros(names.shape[1])
         nowhere[-1] = 1.0  # the place of no word at all
         some = slice(None) if seen.rows is None else seen.rows
@@ -351,16 +354,6 @@ class Associations(nn.Module):
 
 
 @dataclass
-class Past:
-    """What one association remembers in the rows of a step, each [B, P, KEY]."""
-
-    names: Tensor
-    keys: Tensor
-    values: Tensor
-    spans: Tensor
-
-
-@dataclass
 class Seen:
     """Which of the places of the rows of a step can be seen, and by whom."""
 
@@ -444,5 +437,5 @@ class During:
         state.values[number, row, self.place] = one.value(h)[:, None].expand_as(names)
         state.spans[number, row, self.place] = one.span(self.pieces)
         memories = (state.names, state.keys, state.values, state.spans)
-        past = Past(*(memory[number, self.rows] for memory in memories))
+        past = [memory[number, self.rows] for memory in memories]
         return x + one.step(h, names[:, : self.seen.asking.shape[1]], past, self.seen)[:, None]

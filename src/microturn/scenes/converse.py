@@ -22,29 +22,7 @@ from microturn.streams import Channel
 
 KINDS = {"animal": "an animal", "food": "something to eat", "colour": "a colour", "place": "a place"}
 
-_SAID = said_in("converse")
-NAME = _SAID["NAME"]
-HELLO = _SAID["HELLO"]
-WELL = _SAID["WELL"]
-THANKS = _SAID["THANKS"]
-BYE = _SAID["BYE"]
-THERE = _SAID["THERE"]
-REPEAT = _SAID["REPEAT"]
-SPELL = _SAID["SPELL"]
-COUNT = _SAID["COUNT"]
-COUNT_FIXED = _SAID["COUNT_FIXED"]
-DOWN = _SAID["DOWN"]
-LIST = _SAID["LIST"]
-PLUS = _SAID["PLUS"]
-PLUS_FIXED = _SAID["PLUS_FIXED"]
-MINUS = _SAID["MINUS"]
-BIGGER = _SAID["BIGGER"]
-AFTER = _SAID["AFTER"]
-BEFORE = _SAID["BEFORE"]
-IS_A = _SAID["IS_A"]
-IS_MORE = _SAID["IS_MORE"]
-FIRST = _SAID["FIRST"]
-DEFER = _SAID["DEFER"]
+SAID = said_in("converse")
 
 
 @dataclass(frozen=True)
@@ -61,77 +39,62 @@ class _Questions:
     def __init__(self, rng: random.Random, split: str, longest: int) -> None:
         self.rng, self.split, self.longest = rng, split, longest
 
-    def draw(self, wordings: Wordings, **slots: str) -> str:
-        return wordings.draw(self.rng, self.split, **slots)
-
-    def hello(self) -> Ask:
-        return Ask(self.draw(HELLO), "hello")
-
-    def name(self) -> Ask:
-        return Ask(self.draw(NAME), "my name is micro")
-
-    def well(self) -> Ask:
-        return Ask(self.draw(WELL), "i'm good, thank you")
-
-    def thanks(self) -> Ask:
-        return Ask(self.draw(THANKS), "you're welcome")
-
-    def bye(self) -> Ask:
-        return Ask(self.draw(BYE), "goodbye")
-
-    def there(self) -> Ask:
-        return Ask(self.draw(THERE), "yes")
+    def draw(self, name: str, **slots: str) -> str:
+        return SAID[name].draw(self.rng, self.split, **slots)
 
     def repeat(self) -> Ask:
         count = self.rng.choice((1, 1, 2, 3))
         said = " ".join(self.rng.sample(ALL, count))
-        return Ask(self.draw(REPEAT, x=said), said)
+        return Ask(self.draw("REPEAT", x=said), said)
 
     def spell(self) -> Ask:
         word = self.rng.choice([w for w in ALL if len(w) <= max(4, self.longest)])
-        return Ask(self.draw(SPELL, x=word), " ".join(word))
+        return Ask(self.draw("SPELL", x=word), " ".join(word))
 
     def count(self) -> Ask:
         n = self.rng.randint(3, max(4, self.longest))
         said = " ".join(number(i) for i in range(1, n + 1))
         if self.rng.random() < 0.3:
             m = self.rng.choice([k for k in range(3, 21) if k != n])
-            return Ask(self.draw(COUNT_FIXED, n=number(n), m=number(m)), said)
-        return Ask(self.draw(COUNT, n=number(n)), said)
+            return Ask(self.draw("COUNT_FIXED", n=number(n), m=number(m)), said)
+        return Ask(self.draw("COUNT", n=number(n)), said)
 
     def down(self) -> Ask:
         n = self.rng.randint(3, max(4, min(12, self.longest)))
-        return Ask(self.draw(DOWN, n=number(n)), " ".join(number(i) for i in range(n, 0, -1)))
+        return Ask(self.draw("DOWN", n=number(n)), " ".join(number(i) for i in range(n, 0, -1)))
 
     def listing(self) -> Ask:
         what, said = self.rng.choice(
             (("days of the week", DAYS), ("days", DAYS), ("months", MONTHS), ("alphabet", LETTERS))
         )
         return (
-            Ask(self.draw(LIST, list=what), " ".join(said)) if len(said) <= self.longest + 2 else self.count()
+            Ask(self.draw("LIST", list=what), " ".join(said))
+            if len(said) <= self.longest + 2
+            else self.count()
         )
 
     def plus(self) -> Ask:
         a, b, c = self.rng.randint(1, 10), self.rng.randint(1, 10), self.rng.randint(11, 19)
-        wordings = PLUS_FIXED if self.rng.random() < 0.25 else PLUS
-        return Ask(self.draw(wordings, a=number(a), b=number(b), c=number(c)), number(a + b))
+        name = "PLUS_FIXED" if self.rng.random() < 0.25 else "PLUS"
+        return Ask(self.draw(name, a=number(a), b=number(b), c=number(c)), number(a + b))
 
     def minus(self) -> Ask:
         a = self.rng.randint(2, 12)
         b = self.rng.randint(1, a - 1)
-        return Ask(self.draw(MINUS, a=number(a), b=number(b)), number(a - b))
+        return Ask(self.draw("MINUS", a=number(a), b=number(b)), number(a - b))
 
     def bigger(self) -> Ask:
         a, b = self.rng.sample(range(1, 21), 2)
-        return Ask(self.draw(BIGGER, a=number(a), b=number(b)), number(max(a, b)))
+        return Ask(self.draw("BIGGER", a=number(a), b=number(b)), number(max(a, b)))
 
     def after(self) -> Ask:
         row = self.rng.choice((DAYS, MONTHS, LETTERS, tuple(map(number, range(1, 31)))))
         i = self.rng.randrange(len(row) - 1)
         if self.rng.random() < 0.3:
-            return Ask(self.draw(BEFORE, x=row[i + 1]), row[i])
-        wordings = Wordings(AFTER.train[:3], AFTER.reserved) if row is LETTERS else AFTER
-        text = self.draw(wordings, x=row[i])
+            return Ask(self.draw("BEFORE", x=row[i + 1]), row[i])
+        said = SAID["AFTER"]
+        wordings = Wordings(said.train[:3], said.reserved) if row is LETTERS else said
+        text = wordings.draw(self.rng, self.split, x=row[i])
         kind = "day" if row is DAYS else "month" if row is MONTHS else "number"
         for other in ("which day", "which month", "which number"):
             text = text.replace(other, f"which {kind}")
@@ -141,24 +104,31 @@ class _Questions:
         kind = self.rng.choice(tuple(KINDS))
         of = kind if self.rng.random() < 0.5 else self.rng.choice([k for k in KINDS if k != kind])
         word = self.rng.choice([w for w in CLASSES[of] if of == kind or w not in CLASSES[kind]])
-        return Ask(self.draw(IS_A, x=word, kind=KINDS[kind]), "yes" if of == kind else "no")
+        return Ask(self.draw("IS_A", x=word, kind=KINDS[kind]), "yes" if of == kind else "no")
 
     def is_more(self) -> Ask:
         a, b = self.rng.sample(range(1, 21), 2)
-        return Ask(self.draw(IS_MORE, a=number(a), b=number(b)), "yes" if a > b else "no")
+        return Ask(self.draw("IS_MORE", a=number(a), b=number(b)), "yes" if a > b else "no")
 
     def first(self) -> Ask:
         word = self.rng.choice(ALL)
-        return Ask(self.draw(FIRST, x=word), word[0])
+        return Ask(self.draw("FIRST", x=word), word[0])
 
     def told(self) -> Ask:
         word = self.rng.choice(NAMES)
-        return Ask(self.draw(DEFER, x=word), word)
+        return Ask(self.draw("DEFER", x=word), word)
+
+
+def _always(name: str, answer: str) -> Callable[[_Questions], Ask]:
+    """Of a question that has one answer."""
+    return lambda questions: Ask(questions.draw(name), answer)
 
 
 _Q = _Questions
 MAKERS: tuple[tuple[Callable[[_Questions], Ask], int, int], ...] = (  # and how often they come: in talk, in a drill
-    (_Q.hello, 3, 6), (_Q.name, 3, 3), (_Q.well, 2, 6), (_Q.thanks, 2, 5), (_Q.bye, 2, 5), (_Q.there, 1, 4),
+    (_always("HELLO", "hello"), 3, 6), (_always("NAME", "my name is micro"), 3, 3),
+    (_always("WELL", "i'm good, thank you"), 2, 6), (_always("THANKS", "you're welcome"), 2, 5),
+    (_always("BYE", "goodbye"), 2, 5), (_always("THERE", "yes"), 1, 4),
     (_Q.repeat, 6, 14), (_Q.spell, 3, 14), (_Q.count, 4, 7), (_Q.down, 2, 4), (_Q.listing, 2, 2), (_Q.plus, 4, 16),
     (_Q.minus, 2, 10), (_Q.bigger, 3, 6), (_Q.after, 4, 16), (_Q.is_a, 2, 8), (_Q.is_more, 2, 8), (_Q.first, 2, 8),
     (_Q.told, 2, 4),

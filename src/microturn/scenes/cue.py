@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from microturn.clock import tick_of
 from microturn.scenes.episode import Clip, Episode, Expected, Line, Placed, Say, Script, react
-from microturn.scenes.stage import CUE_MS, Stage, heard_end, read_ms, say_ms
+from microturn.scenes.stage import Stage, heard_end, read_ms, say_ms
 from microturn.scenes.talk import sentence, sentence_with
 from microturn.scenes.wording import Wordings, said_in, tidy
 from microturn.scenes.words import CLASSES, near, pair
@@ -161,8 +161,7 @@ class _Player:
                 if move.kind == "revoke":
                     self.stage.answer(say, heard)
                 else:
-                    self.stage.say(say)
-                    self.stage.expect(Expected("say", heard, heard + CUE_MS, say.text))
+                    self.stage.cued(say, heard)
             if move.kind == "rule" and move.rule is not None:
                 self.rules.append(move.rule)
             if move.kind == "revoke" and move.rule is not None:

@@ -187,8 +187,7 @@ class _Player:
         say = Say(text, at)
         if at < self.free or not self.stage.free(say):
             return False
-        self.stage.say(say)
-        self.stage.expect(Expected("say", heard, heard + REPLY_MS, text))
+        self.stage.cued(say, heard, REPLY_MS)
         self.free = said_end(say)
         return True
 

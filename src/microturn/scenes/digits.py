@@ -7,8 +7,8 @@ says what to do with it. Answers are played at `react` of the digit's end.
 import random
 from collections.abc import Sequence
 
-from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, react
-from microturn.scenes.stage import CUE_MS, Stage, heard_end, read_ms, said_end
+from microturn.scenes.episode import Clip, Episode, Line, Say, Script, react
+from microturn.scenes.stage import Stage, heard_end, read_ms, said_end
 from microturn.scenes.wording import said_in
 from microturn.scenes.words import ALL, DIGITS, REPLIES, is_reserved, number
 from microturn.streams import Channel
@@ -59,8 +59,7 @@ class Digits:
                 say = Say(answer, react(heard))
                 if not stage.free(say):
                     break
-                stage.say(say)
-                stage.expect(Expected("say", heard, heard + CUE_MS, say.text))
+                stage.cued(say, heard)
                 now = max(heard + 350, said_end(say) - 350)
             else:
                 now = heard + 200

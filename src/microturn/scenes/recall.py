@@ -89,8 +89,7 @@ class Recall:
                 break
             stage.put(placed)
             if move.kind == "cue":
-                stage.say(say)
-                stage.expect(Expected("say", heard, heard + CUE_MS, say.text))
+                stage.cued(say, heard)
             elif move.answer:
                 stage.answer(say, heard)
             if move.kind in ("cue", "ask"):

@@ -14,7 +14,7 @@ from microturn.drawing import (
     Rep,
     Thing,
 )
-from microturn.scenes.episode import Expected, Say, react
+from microturn.scenes.episode import Say, react
 from microturn.scenes.stage import CUE_MS, Stage, heard_end
 from microturn.scenes.watch import (
     SAID,
@@ -136,8 +136,7 @@ class Charades(Watch):
                 if not stage.free(*says):
                     break
                 for say, ms in zip(says, ends, strict=True):
-                    stage.say(say)
-                    stage.expect(Expected("say", round(ms), round(ms) + SETTLED_MS + CUE_MS, say.text))
+                    stage.cued(say, ms, SETTLED_MS + CUE_MS)
             acts.append((name, reps))
             at = ends[1] + rng.uniform(1800, 4500)
         return Film(rng.getrandbits(31), (body(rng, acts), *others(rng, ())), r.split)

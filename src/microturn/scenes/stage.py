@@ -75,6 +75,11 @@ class Stage:
         self.say(say)
         self.expect(reply_to(say, heard_ms))
 
+    def cued(self, say: Say, heard_ms: float, within_ms: int = CUE_MS) -> None:
+        """Say it, and expect it to begin soon after what ended at `heard_ms`."""
+        self.say(say)
+        self.expect(Expected("say", round(heard_ms), round(heard_ms) + within_ms, say.text))
+
     def turn(self, line: int, at_ms: float, answer: str) -> int | None:
         """Place a line and what is said to it, if anything; when (ms) both have ended. None: there is no room."""
         placed = self.at(line, at_ms)

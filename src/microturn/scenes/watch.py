@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from microturn.clock import TICK_MS, start_ms, tick_of
 from microturn.drawing import COLOURS, EXERCISES, SHAPES, TEST_EXERCISES, TEST_SHAPES, Body, Film, Rep, Thing
-from microturn.scenes.episode import Clip, Episode, Expected, Line, Say, Script, pace, react, spoken_ms
+from microturn.scenes.episode import Clip, Episode, Line, Say, Script, pace, react, spoken_ms
 from microturn.scenes.recital import recital
 from microturn.scenes.stage import CUE_MS, Stage, heard_end, lines_for, read_ms, reply_to, said_end
 from microturn.scenes.talk import sentences
@@ -152,8 +152,7 @@ class Watch:
             ]
         if not stage.free(say):
             return False
-        stage.say(say)
-        stage.expect(Expected("say", round(ms), round(ms) + long_ms, text))
+        stage.cued(say, ms, long_ms)
         return True
 
 

@@ -37,25 +37,18 @@ OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
 TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
 TOLD |= {
-    "time": 0.7,
-    "interrupt": 0.4,
-    "cue": 0.7,
-    "drill": 0.8,
-    "weave": 0.4,
-    "readout": 0.5,
-    "instructions": 0.12,
-    "translate": 0.08,
-    "codeswitch": 0.06,
-}
+    "time": 0.7, "interrupt": 0.4, "cue": 0.7, "drill": 0.8, "weave": 0.4, "readout": 0.5, "instructions": 0.12,
+    "translate": 0.08, "codeswitch": 0.06,
+}  # fmt: skip
 HURRIED = 0.3  # share of episodes with given words in which they come twice as fast
 LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in ("reps", "notice", "look", "charades", "commentary")}
 BORROWED = 0.5  # share of an engine's voices that take on another's timbre
 GAPPED = 0.4  # share of them of which parts are missing
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
-    **{"tape": 0.11, "hibari": 0.16, "kokoro": 0.22, "flite": 0.12, "espeak": 0.06},
-    **{"pico": 0.11, "festival": 0.08, "rhvoice": 0.14},
-}
+    "tape": 0.11, "hibari": 0.16, "kokoro": 0.22, "flite": 0.12, "espeak": 0.06, "pico": 0.11, "festival": 0.08,
+    "rhvoice": 0.14,
+}  # fmt: skip
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a step's episodes, share of the steps
 TOLD_LENGTHS = {16.0: 0.25, 25.0: 0.35, 40.0: 0.4}
 

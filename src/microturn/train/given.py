@@ -24,16 +24,12 @@ from microturn.train.rollout import played, roll_out
 from microturn.train.sound import unspoken
 
 SKILLS = {  # scene: its suite, and what must be expected in an episode (nothing named: that something is said)
-    **{"time": ("timespeak", "say"), "cue": ("cuespeak", "say"), "converse": ("turns", "reply")},
-    **{"translate": ("translate", ""), "codeswitch": ("codeswitch", ""), "weave": ("weave", "delegate")},
-    **{
-        "instructions": ("instructions", "reply"),
-        "readout": ("weave", "reply"),
-        "reps": ("repcount", "say"),
-        "notice": ("videoqa", "say"),
-    },
-    **{"charades": ("charades", "say"), "commentary": ("commentary", "say"), "look": ("look", "reply")},
-}
+    "time": ("timespeak", "say"), "cue": ("cuespeak", "say"), "converse": ("turns", "reply"),
+    "translate": ("translate", ""), "codeswitch": ("codeswitch", ""), "weave": ("weave", "delegate"),
+    "instructions": ("instructions", "reply"), "readout": ("weave", "reply"), "reps": ("repcount", "say"),
+    "notice": ("videoqa", "say"), "charades": ("charades", "say"), "commentary": ("commentary", "say"),
+    "look": ("look", "reply"),
+}  # fmt: skip
 OWN = ("instructions", "")  # a scene of one's own: each `say` and `reply` met, less every false utterance
 FIRST = 1 << 42  # seeds that no training draws
 SECONDS = 24.0

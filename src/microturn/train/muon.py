@@ -31,15 +31,8 @@ def orthogonal(x: Tensor, steps: int) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    def __init__(
-        self,
-        weights: Iterable[Tensor],
-        lr: float,
-        momentum: float = 0.95,
-        decay: float = 0.01,
-        steps: int = 4,
-    ) -> None:
-        super().__init__(weights, {"lr": lr, "momentum": momentum, "decay": decay, "steps": steps})
+    def __init__(self, weights: Iterable[Tensor], lr: float) -> None:
+        super().__init__(weights, {"lr": lr, "momentum": 0.95, "decay": 0.01, "steps": 4})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -67,17 +60,8 @@ class Muon(torch.optim.Optimizer):
 
 
 GATES = (
-    "sharp",
-    "nothing",
-    "no_age",
-    "no_span",
-    "no_around",
-    "certain",
-    "salient",
-    "late",
-    "beside",
-    "fresh",
-)
+    "sharp", "nothing", "no_age", "no_span", "no_around", "certain", "salient", "late", "beside", "fresh",
+)  # fmt: skip
 FASTER = 10.0  # they are scores: a step that suits a weight is nothing to them
 HIDDEN = ("backbone.blocks", "ears.", "eyes.floor", "mix.")
 

@@ -27,21 +27,8 @@ from microturn.train.voices.spoken import Spoken, finish, plain_words
 FLITE = ("awb", "slt", "kal16")
 ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-029")
 VARIANTS = (
-    "m1",
-    "m2",
-    "m3",
-    "m5",
-    "m7",
-    "f1",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "croak",
-    "whisper",
-    "klatt2",
-    "klatt4",
-)
+    "m1", "m2", "m3", "m5", "m7", "f1", "f2", "f3", "f4", "f5", "croak", "whisper", "klatt2", "klatt4",
+)  # fmt: skip
 ESPEAK_VARIANTS = tuple(f"{ACCENTS[i % len(ACCENTS)]}+{v}" for i, v in enumerate(VARIANTS * 2))
 
 
