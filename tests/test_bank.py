@@ -74,6 +74,21 @@ def test_a_script_finds_its_clips_in_order(tmp_path: Path) -> None:
     assert [clip.text for clip in bank.script_clips(0)] == ["goodbye", "not you", "hello there"]
 
 
+def test_talk_is_what_asks_for_nothing(tmp_path: Path) -> None:
+    """Or questions would be heard in plain talk, where they are not answered."""
+    for name, scene in (("talk-0", ""), ("asks-0", ""), ("scripts-0", "cue"), ("scripts-asked-0", "nothing")):
+        part = Part()
+        part.add(Request(f"{scene or name} it", "ann"), said(f"{scene or name} it"))
+        if scene:
+            lines = ((f"{scene} it", "ann"),)
+            part.scripts.append(BankScript(scene, 7, 12.0, ("ann", "bob"), lines))
+        part.write(tmp_path, f"{name}-0000")
+    bank = Bank(tmp_path)
+    assert len(bank.clips_of("ann")) == 4
+    assert {bank.request(number).text for number in bank.talk_of("ann")} == {"talk-0 it", "nothing it"}
+    assert bank.talk_of("bob") == []
+
+
 def test_a_part_that_was_not_finished_does_not_exist(tmp_path: Path) -> None:
     part = Part()
     part.add(Request("hello", "ann"), said("hello"))

@@ -200,6 +200,23 @@ def test_a_few_steps_lower_every_loss() -> None:
     assert all(last < first for first, last in zip(history[0], history[-1], strict=True))
 
 
+def test_where_questions_are_only_overheard_nothing_is_learned_of_when_to_speak() -> None:
+    torch.manual_seed(0)
+    network = Network(tiny())
+    asked = [episode("converse", seed, 6.0) for seed in range(3)]
+    quiet = replace(asked[0], says=(), undecided=True)
+
+    def decision(episodes: list[Episode]) -> float:
+        batch = stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], 0.0, Lexicon())
+        own = fed_back(batch.say, batch.hear, batch.decision)
+        studied = network.study(batch.setup, batch.setup_channel, batch.percept, own, batch.hear)
+        return float(losses(network, studied, batch.hear, batch).decision.detach())
+
+    assert decision(asked) == pytest.approx(decision([*asked, quiet]), rel=1e-4)
+    assert decision(asked) != pytest.approx(decision([*asked, replace(quiet, undecided=False)]), rel=1e-2)
+    assert decision([quiet]) == 0.0
+
+
 def test_closed_eyes_learn_nothing() -> None:
     """Nor does anything pass through them, which would take time."""
     network, batch = Network(tiny()), batch_of(2)

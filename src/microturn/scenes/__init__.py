@@ -89,8 +89,11 @@ LATER_WEIGHTS: dict[str, float] = {
     "charades": 0.12,
     "commentary": 0.1,
 }
-# a bank takes these with `--scenes asked`: in all wordings, what is asked of the model in words
-ASKED_WEIGHTS: dict[str, float] = {"time": 0.3, "cue": 0.3, "interrupt": 0.2, "converse": 0.1, "weave": 0.1}
+# a bank takes these with `--scenes asked`: in all wordings, what is asked of the model in words, and talk beside it
+ASKED_WEIGHTS: dict[str, float] = {
+    "time": 0.22, "cue": 0.22, "interrupt": 0.22, "converse": 0.12, "weave": 0.06, "listening": 0.04, "orders": 0.03,
+    "instructions": 0.02, "tone": 0.02, "hear": 0.02, "nothing": 0.02, "recall": 0.01,
+}  # fmt: skip
 
 
 def find(name: str) -> Scene:

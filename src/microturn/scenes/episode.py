@@ -148,6 +148,7 @@ class Episode:
     film: Film | None = None  # no camera
     noisy: bool | None = None  # a noisy or a quiet place; None: any
     told: bool = False  # nobody spoke: the words of the user are given to the model as what it heard
+    undecided: bool = False  # what is asked in it is not answered: it teaches hearing, and not when to speak
 
 
 class Scene(Protocol):

@@ -30,6 +30,7 @@ from microturn.train.voices.spoken import Spoken, plain_words
 
 INDEX = ".index.npz"
 PART_CLIPS = 400
+ASKING, TALK = ("asks", "scripts"), ("hear", "nothing")  # parts, so named, and scenes: asking, and never
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class Bank:
         self._scripts: list[BankScript] = []
         self._at: dict[tuple[str, str], int] = {}
         self._by_voice: dict[str, list[int]] = {}
+        self._talk: dict[str, list[int]] = {}  # by voice, what asks for nothing
         for index in sorted(self.folder.glob(f"{parts}{INDEX}")):
             self._load(index)
         if needed and not self._entries:
@@ -135,8 +137,14 @@ class Bank:
             self._entries.append(_Entry(part, start, count, first, text, voice))
             self._at.setdefault((text, voice), number)
             self._by_voice.setdefault(voice, []).append(number)
+            if not name.startswith(ASKING):
+                self._talk.setdefault(voice, []).append(number)
         with (self.folder / f"{name}.scripts.jsonl").open(encoding="utf-8") as lines:
-            self._scripts.extend(_script(line) for line in lines)
+            scripts = [_script(line) for line in lines]
+        self._scripts += scripts
+        for script in scripts:
+            for text, voice in script.lines if script.scene in TALK else ():
+                self._talk.setdefault(voice, []).append(self._at[text, voice])
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -165,6 +173,10 @@ class Bank:
 
     def clips_of(self, voice: str) -> list[int]:
         return self._by_voice.get(voice, [])
+
+    def talk_of(self, voice: str) -> list[int]:
+        """Those of its clips in which nothing is asked of anybody."""
+        return self._talk.get(voice, [])
 
     def seconds_of(self, voice: str) -> float:
         return sum(self._entries[number].frames for number in self.clips_of(voice)) / 100

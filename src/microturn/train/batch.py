@@ -36,6 +36,7 @@ class Batch:
     hear: Tensor  # [B, N, T]
     hear_known: Tensor  # [B, N]
     told: Tensor  # [B] words are given, not heard
+    undecided: Tensor  # [B] nothing is learned about when to speak
     sounds: Tensor  # [W, 3 + P] words of users: row, first 20 ms frame, frames, and numbers of sounds
     others: Tensor  # [A, P] more words that it might have been
     sight: Sight | None = None  # what films show
@@ -118,6 +119,7 @@ def stack(
         whole([m.hear for m in made]),
         whole([m.hear_known for m in made]),
         torch.tensor([e.told for e in episodes]),
+        torch.tensor([e.undecided for e in episodes]),
         _soundings([m.sounds for m in made]),
         padded(lexicon.some(rng, OTHERS) if lexicon else []),
         _sight(episodes, films, c) if lexicon and seen else None,

@@ -43,6 +43,7 @@ TOLD |= {
 HURRIED = 0.3  # share of episodes with given words in which they come twice as fast
 LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in ("reps", "notice", "look", "charades", "commentary")}
 BORROWED = 0.5  # share of an engine's voices that take on another's timbre
+OVERHEARD = 0.4  # share of plain hearing in which things are asked, and nothing is learned of when to speak
 GAPPED = 0.4  # share of them of which parts are missing
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
@@ -178,11 +179,13 @@ class Examples:
         real = self.people and (rng.random() < self.real or not self.made)
         pool = self.people if real else self.made[self._family(rng, self.made)]
         clips: list[Clip] = []
+        overheard = not real and rng.random() < OVERHEARD
         for _ in range(1 if rng.random() < 0.7 else 2):
-            own = self.bank.clips_of(rng.choice(pool))
-            if len(own):
+            voice = rng.choice(pool)
+            own = self.bank.clips_of(voice) if overheard else self.bank.talk_of(voice)
+            if own:
                 clips += [self.bank[rng.choice(own)] for _ in range(rng.randint(3, 10))]
-        return listen(self._varied(clips, warps), rng, seconds)
+        return replace(listen(self._varied(clips, warps), rng, seconds), undecided=overheard)
 
     def filmed(self, seed: int) -> bool:
         """Whether there is something to see in the batch of this seed."""

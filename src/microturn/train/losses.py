@@ -112,7 +112,8 @@ def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> L
     decision = batch.decision.flatten()
     before = F.pad(batch.decision, (1, 0), value=int(Decision.LISTEN))[:, :-1]
     changed = (batch.decision != before).float()[:, None]
-    weight = (1 + CHANGE * F.max_pool1d(changed, 2 * AROUND + 1, 1, AROUND)).flatten()
+    weight = 1 + CHANGE * F.max_pool1d(changed, 2 * AROUND + 1, 1, AROUND)[:, 0]
+    weight = weight.masked_fill(batch.undecided[:, None], 0).flatten()
     each = F.cross_entropy(network.decision(hidden).flatten(0, 1), decision, reduction="none")
     rows = hidden.flatten(0, 1)
     speaking = (decision == Decision.SPEAK).nonzero()[:, 0]
@@ -133,7 +134,7 @@ def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> L
     elif batch.sight and studied.sight and studied.sight.ticks.requires_grad:
         seen = moves_loss(network, studied.sight, batch.sight)
     return Losses(
-        (each * weight).sum() / weight.sum(),
+        (each * weight).sum() / weight.sum().clamp_min(1),
         say / say_count.clamp_min(1),
         hear / hear_count.clamp_min(1),
         sound_loss(network, studied.sound, batch.sounds) if learning else hidden.new_zeros(()),
