@@ -239,10 +239,12 @@ def run(args: argparse.Namespace) -> int:
             a, b = milliseconds(alone, share), milliseconds(added, share)
             print(f"p{share}: smallest model {a:.1f} ms, over the socket {b:.1f} ms, added {b - a:.1f} ms")
         print(f"added processor time: {1000 * spent / len(added):.2f} ms a tick of a session")
-        with duplex(load_model(args.model), max(loads, default=1)) as (_, url):
+        with duplex(load_model(args.model), max(loads, default=1)) as (engine, url):
             settle()
             full = 1
             for sessions in loads:
+                while engine.stats().sessions:  # of the load before, which hung up a moment ago
+                    time.sleep(TICK_S)
                 let_in, none, times = clients.apply(client, ("live", events_of(url), sessions, args.seconds))
                 print(f"{let_in} of {sessions} live: {spread(times)}, {none} unanswered")
                 full = max(full, let_in)
