@@ -410,6 +410,11 @@ def test_a_mean_of_two_runs_can_be_released(tmp_path: Path) -> None:
     a, b, c = (network.decision.weight for network in (old, new, mean))
     assert torch.allclose(c, 0.75 * a + 0.25 * b, atol=0.02)
     assert not torch.allclose(c, b, atol=0.02)
+    release(tmp_path / "new", "shy", tmp_path / "released", tmp_path / "old", 0.25, shy=0.5)
+    story = load_weights(shy := Network(tiny()), tmp_path / "released" / "shy")
+    less = (mean.decision.bias - shy.decision.bias).tolist()
+    assert less == pytest.approx([0.5 * (d is Decision.SPEAK) for d in Decision], abs=0.02)
+    assert story["shy"] == "0.5"
 
 
 def test_the_package_carries_nano_and_less_than_it_may() -> None:

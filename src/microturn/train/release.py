@@ -12,15 +12,24 @@ import torch
 from microturn.model.checkpoint import RELEASED, VOICED, load_weights, read_tensors, save_weights
 from microturn.model.config import ModelConfig
 from microturn.model.network import VOICE, Network
+from microturn.streams import Decision
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 LARGEST_MB = 40  # of everything in the package's weights, now and later
 
 
 def release(
-    run: Path, name: str = RELEASED, folder: Path = WEIGHTS, before: Path | None = None, share: float = 1.0
+    run: Path,
+    name: str = RELEASED,
+    folder: Path = WEIGHTS,
+    before: Path | None = None,
+    share: float = 1.0,
+    shy: float = 0.0,
 ) -> int:
-    """Size in bytes. With the weights of a run before, a `share` of the way from those to these."""
+    """Size in bytes. With the weights of a run before, a `share` of the way from those to these.
+
+    `shy` is taken off the log-odds of speaking, in the bias of the decision.
+    """
     config = ModelConfig.from_json((run / "weights.json").read_text("utf-8"))
     network = Network(config)
     story = load_weights(network, run / "weights")
@@ -32,6 +41,9 @@ def release(
                 if part in kept:
                     weight.lerp_(kept[part], 1 - share)
         story["share"] = f"{share:g}"
+    if shy:
+        network.decision.bias.data[Decision.SPEAK] -= shy
+        story["shy"] = f"{shy:g}"
     if (folder / f"{name}.safetensors").exists():
         story = _with_voice(network, story, folder / name)
     save_weights(network, folder / name, story, packed=True)
@@ -62,6 +74,7 @@ if __name__ == "__main__":
         "--before", type=Path, help="the run that the released weights came from: release a mean of both"
     )
     parser.add_argument("--share", type=float, default=0.6, help="of RUN in that mean (%(default)s)")
+    parser.add_argument("--shy", type=float, default=0.0, help="less log-odds of speaking (%(default)s)")
     args = parser.parse_args()
-    size = release(args.run, args.name, before=args.before, share=args.share)
+    size = release(args.run, args.name, before=args.before, share=args.share, shy=args.shy)
     print(f"{size / 1e6:.1f} MB in the package")
