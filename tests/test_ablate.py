@@ -64,3 +64,10 @@ def test_a_variant_is_trained_and_scored_in_a_process_of_its_own(tmp_path: Path)
     (curve,) = json.loads(out.read_text("utf-8")).values()
     assert [point["steps"] >= 1 and 0 <= point["keep"] <= 1 for point in curve] == [True] * 3
     assert f"| {name} | {curve[-1]['steps']} | " in printed
+
+
+def test_a_variant_that_is_none_is_told() -> None:
+    command = (sys.executable, "-m", "microturn.train.ablate", "tick 300")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no variant is called 'tick 300': tick 200 ms" in done.stderr

@@ -173,6 +173,9 @@ def test_a_recording_that_does_not_fit_is_told_in_one_line(tmp_path: Path) -> No
     (tmp_path / "mine/000/out.json").write_text('{"words": []}')
     with pytest.raises(ValueError, match=r"out.json: 'chunks' is not in it"):
         at.play("mine", [one])
+    write_wav(tmp_path / "mine/000/out.wav", tone(0.3, 16_000), 16_000)
+    with pytest.raises(ValueError, match=r"mine/000/out.wav ends after 0.\d s, its case after \d"):
+        at.play("mine", [one])
 
 
 def test_a_server_that_hangs_up_is_told_in_one_line() -> None:
@@ -189,7 +192,9 @@ def elsewhere(folder: Path, n: int) -> Path:
     for number in range(n):
         (folder / f"mine/{number:03d}").mkdir(parents=True)
         silence, sound = tone(1.4, 48_000, level=0.0), tone(0.5, 48_000, level=0.5 * (number == 0))
-        write_wav(folder / f"mine/{number:03d}/out.wav", np.concatenate([silence, sound]), 48_000)
+        write_wav(
+            folder / f"mine/{number:03d}/out.wav", np.concatenate([silence, sound, silence, silence]), 48_000
+        )
     return folder
 
 

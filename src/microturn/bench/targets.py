@@ -41,6 +41,7 @@ from microturn.streams import Bytes, Channel, Decision, Floats
 Ear = Callable[[Floats], tuple[Word, ...]]  # of sound at 16 kHz
 TOGETHER = 4  # conversations at once
 PIECE_MS = 40  # of sound in a message
+SHORT_S = 1.0  # that a recording may be shorter than its case
 LAST_S = 1.0  # for what is still on its way when the sound has ended
 MS = SPEAK_RATE // 1000  # samples in a millisecond
 FRAME = (120, 160)  # height, width of the pictures that are sent
@@ -113,6 +114,12 @@ class Target:
             )
         _same(folder / "case.json", case)
         sound = np.concatenate([_silent(tick) for tick in audio_ticks(examine(wav))])
+        seconds, whole = len(sound) / HEAR_RATE, case.episode.ticks * TICK_MS / 1000
+        if not case.name and seconds < whole - SHORT_S:
+            raise ValueError(
+                f"{wav} ends after {seconds:.1f} s, its case after {whole:.1f} s: what is said must lie where it "
+                "was said, silence included"
+            )
         speaker = Loudspeaker(case.episode.ticks)
         speaker.play(0, soxr.resample(sound, HEAR_RATE, SPEAK_RATE))
         words = wav.with_suffix(".json")

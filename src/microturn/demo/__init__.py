@@ -22,6 +22,7 @@ from rich.console import Console
 from microturn.clock import HEAR_RATE, SPEAK_RATE, WallClock
 from microturn.media import audio_ticks, examine
 from microturn.runner import Job, run_jobs
+from microturn.script import read_script
 from microturn.streams import Floats
 
 HERE = Path(str(files("microturn").joinpath("demo")))
@@ -34,6 +35,23 @@ class Scene:
     asks: str  # what the recording is
     watch: str  # what to look for
     told: str = ""  # instructions that it reads before it begins
+
+    def part(self, kind: str) -> Path | None:
+        """Its recording (opus), what is typed or handed to it meanwhile (jsonl) or what it sees (mp4)."""
+        path = HERE / f"{self.name}.{kind}"
+        return path if path.is_file() else None
+
+    def job(self, out: Path) -> Job:
+        text = self.part("jsonl")
+        return Job(
+            audio=HERE / f"{self.name}.opus",
+            video=self.part("mp4"),
+            script=read_script(text) if text else (),
+            out=out / f"{self.name}.wav",
+            events=out / f"{self.name}.jsonl",
+            picture=out / f"{self.name}.png",
+            instructions=self.told,
+        )
 
 
 def scenes() -> list[Scene]:
@@ -59,13 +77,7 @@ def run(args: argparse.Namespace) -> int:
     for scene in scenes():
         if args.scene and scene.name != args.scene:
             continue
-        job = Job(
-            audio=HERE / f"{scene.name}.opus",
-            out=args.out / f"{scene.name}.wav",
-            events=args.out / f"{scene.name}.jsonl",
-            picture=args.out / f"{scene.name}.png",
-            instructions=scene.told,
-        )
+        job = scene.job(args.out)
         console.rule(scene.name)
         told = f"It was told: {scene.told}\n" if scene.told else ""
         console.print(f"{told}You hear: {scene.asks}\nWatch for: {scene.watch}\n", soft_wrap=True)

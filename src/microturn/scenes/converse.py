@@ -126,11 +126,11 @@ def _always(name: str, answer: str) -> Callable[[_Questions], Ask]:
 
 _Q = _Questions
 MAKERS: tuple[tuple[Callable[[_Questions], Ask], int, int], ...] = (  # and how often they come: in talk, in a drill
-    (_always("HELLO", "hello"), 3, 6), (_always("NAME", "my name is micro"), 3, 3),
-    (_always("WELL", "i'm good, thank you"), 2, 6), (_always("THANKS", "you're welcome"), 2, 5),
-    (_always("BYE", "goodbye"), 2, 5), (_always("THERE", "yes"), 1, 4),
-    (_Q.repeat, 6, 14), (_Q.spell, 3, 14), (_Q.count, 4, 7), (_Q.down, 2, 4), (_Q.listing, 2, 2), (_Q.plus, 4, 16),
-    (_Q.minus, 2, 10), (_Q.bigger, 3, 6), (_Q.after, 4, 16), (_Q.is_a, 2, 8), (_Q.is_more, 2, 8), (_Q.first, 2, 8),
+    (_always("HELLO", "hello"), 3, 4), (_always("NAME", "my name is micro"), 3, 3),
+    (_always("WELL", "i'm good, thank you"), 2, 4), (_always("THANKS", "you're welcome"), 2, 3),
+    (_always("BYE", "goodbye"), 2, 3), (_always("THERE", "yes"), 1, 3),
+    (_Q.repeat, 6, 10), (_Q.spell, 3, 18), (_Q.count, 4, 7), (_Q.down, 2, 5), (_Q.listing, 2, 3), (_Q.plus, 4, 18),
+    (_Q.minus, 2, 14), (_Q.bigger, 3, 12), (_Q.after, 4, 18), (_Q.is_a, 2, 12), (_Q.is_more, 2, 10), (_Q.first, 2, 9),
     (_Q.told, 2, 4),
 )  # fmt: skip
 
@@ -165,7 +165,7 @@ class Manner:
 
 TALK = Manner((10, 6, 2, 4), (300, 2200), 1.0)
 # One question after the other, to be learned from given words
-DRILL = Manner((10, 0, 3, 1), (0, 200), 2.5, longest=8, drill=True)
+DRILL = Manner((10, 0, 1, 0), (0, 60), 6.0, longest=8, drill=True)
 
 
 class Converse:

@@ -94,6 +94,9 @@ def main() -> None:
         world = small_worlds.words if v.hop_ms else small_worlds.skills
         print(json.dumps(world(v, args.seconds, args.tests, args.seed)))
         return
+    for part in args.variants:
+        if not any(part in v.name for v in VARIANTS):
+            parser.error(f"no variant is called {part!r}: {', '.join(v.name for v in VARIANTS)}")
     found: dict[str, Curve] = json.loads(args.out.read_text("utf-8")) if args.out.is_file() else {}
     same = [f"--{name}={getattr(args, name)}" for name in ("seconds", "tests", "seed")]
     for v in VARIANTS:

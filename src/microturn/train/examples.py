@@ -137,7 +137,8 @@ class Examples:
         scene = rng.choices(list(shares), list(shares.values()))[0]
         split = "train" if shares is LATER else "given"  # films are those of training
         script = write(scene, rng.randrange(1 << 40, 1 << 41), split, seconds)
-        pace = rng.uniform(0.8, 1.3) * (0.5 if scene == "drill" or rng.random() < HURRIED else 1.0)
+        haste = 0.4 if scene == "drill" else 0.5 if rng.random() < HURRIED else 1.0
+        pace = rng.uniform(0.8, 1.3) * haste
         clips = [unspoken(line.text, pace) for line in script.lines]
         episode = compose(script, clips, seconds, take=rng.randrange(1 << 30))
         return replace(episode, told=True)
