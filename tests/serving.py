@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
 
 from echo_model import EchoModel
 from microturn.background.connect import NewBackground
@@ -78,3 +82,31 @@ def served(
         engine.close()
         if file:
             file.close()
+
+
+SESSION = {"model": "gpt-live-1"}
+
+
+class Client:
+    """A plain WebSocket and JSON, for what the SDK has no words for."""
+
+    def __init__(self, line: ClientConnection) -> None:
+        self.socket = line
+
+    def send(self, type: str, **fields: Any) -> None:
+        self.socket.send(json.dumps({"type": type, **fields}))
+
+    def next(self, *types: str) -> dict[str, Any]:
+        """The next event of one of these types; others are passed over."""
+        while True:
+            event: dict[str, Any] = json.loads(self.socket.recv(5))
+            if event["type"] in types:
+                return event
+
+
+@contextmanager
+def opened(server: Served, **session: Any) -> Iterator[tuple[Client, dict[str, Any]]]:
+    with connect(f"{server.ws}/v1/live/sessions") as line:
+        client = Client(line)
+        client.send("session.start", session=SESSION | session, event_id="first")
+        yield client, client.next("session.started", "error")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
-import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +17,16 @@ import torch
 from openai import APIStatusError, AsyncOpenAI, BadRequestError, OpenAI
 from openai.types.live.audio_format import AudioPCMU
 from PIL import Image
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from echo_model import EchoModel
 from microturn.background import (
-    Background,
     ContextPackage,
     Delegation,
-    Failure,
     Kind,
     Over,
     Piece,
     State,
-    open_background,
 )
 from microturn.bench.server import live as live_source
 from microturn.engine import Engine
@@ -47,11 +40,9 @@ from microturn.server.conversation import Conversation, Start
 from microturn.server.live import Live
 from microturn.server.live_start import Role
 from microturn.server.lobby import Limits, Offer
-from microturn.streams import Channel, Decision, Ints, TickInput, TickOutput
-from serving import Scripted, Served, served
-from test_background_backends import KEY, calls, options, says, serving
+from microturn.streams import Channel, Ints, TickInput, TickOutput
+from serving import SESSION, Client, Served, opened, served
 
-SESSION = {"model": "gpt-live-1"}
 PHONE = {"type": "audio/pcmu", "rate": 8000}
 TICK = base64.b64encode(bytes(9600)).decode()
 pytestmark = pytest.mark.anyio
@@ -66,31 +57,6 @@ def anyio_backend() -> str:
 def server(tmp_path: Path) -> Iterator[Served]:
     with served(journal=tmp_path / "journal.db") as running:
         yield running
-
-
-class Client:
-    """A plain WebSocket and JSON, for what the SDK has no words for."""
-
-    def __init__(self, line: ClientConnection) -> None:
-        self.socket = line
-
-    def send(self, type: str, **fields: Any) -> None:
-        self.socket.send(json.dumps({"type": type, **fields}))
-
-    def next(self, *types: str) -> dict[str, Any]:
-        """The next event of one of these types; others are passed over."""
-        while True:
-            event: dict[str, Any] = json.loads(self.socket.recv(5))
-            if event["type"] in types:
-                return event
-
-
-@contextmanager
-def opened(server: Served, **session: Any) -> Iterator[tuple[Client, dict[str, Any]]]:
-    with connect(f"{server.ws}/v1/live/sessions") as line:
-        client = Client(line)
-        client.send("session.start", session=SESSION | session, event_id="first")
-        yield client, client.next("session.started", "error")
 
 
 def test_a_session_speaks_with_the_voice_that_it_asks_for() -> None:
@@ -374,258 +340,6 @@ def test_a_bomb_of_a_picture_is_refused_by_its_header(server: Served) -> None:
         image = base64.b64encode(whole[:-2] + last * 1000 + whole[-2:]).decode()
         client.send("session.input_video.append", image=image)
         assert "scans" in client.next("error")["error"]["message"]
-
-
-def test_a_client_does_the_work_that_the_model_hands_over() -> None:
-    model = Scripted({2: Decision.DELEGATE, 15: Decision.CANCEL})
-    with served(model) as server, opened(server) as (client, _):
-        created = client.next("session.delegation.created")
-        assert created["offset_ms"] == 600
-        assert created["delegation"]["target"] == "client"
-        id = created["delegation"]["id"]
-        client.send("session.thinking.append", content="searching", delegation_id=id)
-        assert client.next("session.thinking.appended", "error")["type"] == "session.thinking.appended"
-        client.send("session.commentary.append", content="it is noon", delegation_id=id)
-        assert client.next("session.commentary.appended", "error")["type"] == "session.commentary.appended"
-        taken = client.next("info")
-        assert (taken["code"], taken["message"]) == ("delegation_cancelled", f"{id} was taken back")
-
-
-class Worker:
-    def __init__(self, ends: str) -> None:
-        self._ends = ends
-
-    async def work(self, package: object, say: Any) -> None:
-        if self._ends == "response.failed":
-            raise Failure("There is no clock.")
-        if self._ends == "response.incomplete":
-            await asyncio.sleep(60)
-        say(Piece(Kind.THINKING, "looking it up"))
-        say(Piece(Kind.FINAL, "it is noon"))
-
-
-@pytest.mark.parametrize(
-    ("between", "response"),
-    [
-        (["reasoning_summary_text.delta", "output_text.delta", "completed"], {"status": "completed"}),
-        (["output_text.delta", "failed"],
-         {"status": "failed", "error": {"code": "server_error", "message": "There is no clock."}}),
-        (["incomplete"], {"status": "cancelled"}),
-    ],
-)  # fmt: skip
-def test_the_server_does_the_work_and_streams_it_as_responses_do(
-    between: list[str], response: dict[str, Any]
-) -> None:
-    model = Scripted({2: Decision.DELEGATE, 8: Decision.CANCEL})
-    expected = [f"response.{kind}" for kind in ("created", *between)]
-    settings = {"type": "responses", "responses": {"model": "default"}}
-    with (
-        served(model, background=lambda pace: Background(pace, Worker(expected[-1]))) as server,
-        opened(server, delegation=settings) as (client, started),
-    ):
-        assert started["session"]["delegation"]["type"] == "responses"
-        created = client.next("session.delegation.created")
-        kinds: list[str] = []
-        while len(kinds) < len(expected):
-            event = client.next("response.event")
-            assert event["delegation_id"] == created["delegation"]["id"]
-            kinds.append(event["event"]["type"])
-        assert kinds == expected
-        assert event["event"]["response"] == response | {"id": created["delegation"]["response_id"]}
-
-
-async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("MICROTURN_BACKGROUND_KEY", KEY)
-    replies = calls("responses", ("weather", '{"city": "Ulm"}'), ("calculate", '{"text": "2+2"}'))
-    weather: Any = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
-    async with (
-        serving(replies, says("responses", "It is sunny.")) as (model, url),
-        open_background(options("--background", url, "--background-model", "some",
-                                "--background-api", "responses")) as new,
-    ):  # fmt: skip
-        with served(Scripted({}), background=new) as server:
-            sdk = AsyncOpenAI(api_key="any", base_url=f"{server.http}/v1")
-            async with sdk, sdk.live.connect() as live, asyncio.timeout(30):
-                work: Any = {"type": "responses", "responses": {"model": "some", "tools": [weather]}}
-                await live.session.start(session={"model": "gpt-live-1", "delegation": work})
-                await live.response.item.create(item={"role": "user", "content": "is it warm in Ulm"})
-                await live.response.create()
-                kinds: list[Any] = []
-                responses: list[Any] = []
-                while "response.output_text.delta" not in kinds or kinds[-1] != "response.completed":
-                    event = await live.recv()
-                    assert event.type != "error", event
-                    if event.type != "response.event":
-                        continue
-                    told: Any = event.event
-                    kinds.append(told["type"])
-                    if kinds[-1] == "response.created":
-                        responses.append(told["response"]["id"])
-                    if kinds[-1] == "response.output_item.done":
-                        assert (told["item"]["name"], told["item"]["arguments"]) == (
-                            "weather",
-                            '{"city": "Ulm"}',
-                        )
-                        call = told["item"]["call_id"]
-                    if kinds[-1] == "response.completed" and len(responses) == 1:
-                        await live.response.item.create(
-                            item={"type": "function_call_output", "call_id": call, "output": "29 °C"}
-                        )
-                        await live.response.create()
-                assert kinds == [
-                    *("response.created", "response.output_item.done", "response.completed"),
-                    *("response.created", "response.output_text.delta", "response.completed"),
-                ]
-                assert len(set(responses)) == 2
-                for item, param in (
-                    ({"type": "function_call_output", "call_id": call, "output": "again"}, "item.call_id"),
-                    ({"type": "reasoning"}, "item.type"),
-                    ({"role": "user", "content": ""}, "item.content"),
-                ):
-                    await live.response.item.create(item=item)  # type: ignore[arg-type]
-                    while (event := await live.recv()).type != "error":
-                        pass
-                    assert event.error.param == param
-                for tool, param in (
-                    ({"type": "web_search"}, "tools[0].type"),
-                    (weather | {"name": "calculate"}, "tools[0].name"),
-                    (weather | {"strict": True}, "tools[0].strict"),
-                ):
-                    update: Any = {"type": "responses", "responses": {"tools": [tool]}}
-                    await live.session.update(session={"delegation": update})
-                    while (event := await live.recv()).type != "error":
-                        pass
-                    assert event.error.param == f"session.delegation.responses.{param}"
-                update = {"type": "responses", "responses": {"model": "some"}}
-                where = f"{server.ws}/v1/live/sessions/{next(iter(server.lobby.open))}/attach"
-                with connect(where) as line:
-                    beside = Client(line)
-                    beside.send("session.update", session={"delegation": update})
-                    assert beside.next("session.updated", "error")["type"] == "session.updated"
-                update = {"type": "responses", "responses": {"model": "other"}}
-                await live.session.update(session={"delegation": update})
-                while (event := await live.recv()).type != "error":
-                    pass
-                assert event.error.param == "session.delegation.responses.model"
-        first, second = model.asked
-        assert "typed: is it warm in Ulm" in json.dumps(first)
-        assert "weather" in [tool["name"] for tool in first["tools"]]
-        assert [item["output"] for item in second["input"][-2:]] == ["29 °C", "It is 4."]
-
-
-def test_a_lost_connection_comes_back_to_the_same_conversation() -> None:
-    with served() as server:
-        with opened(server, audio={"format": PHONE}) as (client, started):
-            id = started["session"]["id"]
-            while client.next("session.input_transcript.delta")["end_ms"] < 600:
-                pass
-            client.socket.socket.shutdown(socket.SHUT_RDWR)
-        with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms=400") as again:
-            client = Client(again)
-            started = client.next("session.started", "error")
-            assert started["session"]["id"] == id
-            assert started["session"]["audio"]["format"] == PHONE
-            assert client.next("session.input_transcript.delta")["start_ms"] >= 400
-            assert len(base64.b64decode(client.next("session.output_audio.delta")["delta"])) == 1600
-            assert len(server.lobby.open) == 1
-
-
-def test_a_new_connection_takes_the_place_of_one_that_does_not_know_it_is_lost() -> None:
-    with served() as server, opened(server) as (old, started):
-        id = started["session"]["id"]
-        with connect(f"{server.ws}/v1/live/sessions?session_id={id}") as new:
-            with pytest.raises(ConnectionClosed, match="another connection took over"):
-                old.next("never")
-            assert Client(new).next("session.output_audio.delta")
-
-
-def test_a_connection_that_does_not_come_back_is_let_go() -> None:
-    with served(limits=Limits(grace_s=0.1)) as server, opened(server) as (client, _):
-        client.socket.socket.shutdown(socket.SHUT_RDWR)
-        while server.lobby.open or server.engine.stats().sessions:
-            pass
-
-
-def test_what_was_said_is_still_known_after_a_restart_and_in_a_fork(tmp_path: Path) -> None:
-    path, sessions = tmp_path / "journal.db", "/v1/live/sessions"
-    with (
-        served(Scripted({4: Decision.DELEGATE}), journal=path) as server,
-        opened(server, store=True) as (client, started),
-    ):
-        id = started["session"]["id"]
-        client.send("session.input_text.append", text="hello")
-        assert client.next("session.delegation.created")["offset_ms"] == 1000
-        client.socket.socket.shutdown(socket.SHUT_RDWR)
-    again = Scripted(dict.fromkeys(range(6, 99, 2), Decision.DELEGATE))
-    with served(again, journal=path) as server:
-        for where in (f"?session_id={id}", f"/{id}/fork?at_ms=1000"):
-            with connect(f"{server.ws}{sessions}{where}") as line:
-                client = Client(line)
-                if "fork" in where:
-                    client.send("session.start", session={})
-                talk = server.lobby.open[client.next("session.started")["session"]["id"]]
-                assert talk.now_ms >= 1000
-                assert "hello" in [said.text for said in talk.background.recent.lines if said.who == "typed"]
-                assert client.next("session.delegation.created")["delegation"]["id"] not in ("dlg_0", "dlg_4")
-                assert (talk.seconds > 1.0) is ("fork" not in where)
-
-
-def test_work_that_was_handed_over_meanwhile_is_told_whoever_comes_back() -> None:
-    """And that what is older than what is kept is gone."""
-    with served(Scripted({6: Decision.DELEGATE})) as server:
-        with opened(server) as (client, started):
-            id = started["session"]["id"]
-            client.next("session.output_audio.delta")
-            talk = server.lobby.open[id]
-            while talk.now_ms < 6600:  # it is read from all the while, by nobody who could tell
-                client.socket.recv()
-            client.socket.socket.shutdown(socket.SHUT_RDWR)
-        for after, gap in (("800", True), ("6000", False)):
-            with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms={after}") as line:
-                again = Client(line)
-                again.next("session.started")
-                first = again.next("info", "session.delegation.created", "session.output_audio.delta")
-                assert (first["type"] == "info") is gap
-                if gap:
-                    assert first["code"] == "gap"
-                    assert again.next("session.delegation.created")["offset_ms"] == 1400
-                line.close(1011)
-
-
-def test_a_stored_session_can_be_come_back_to_after_its_grace(tmp_path: Path) -> None:
-    path = tmp_path / "journal.db"
-    with served(limits=Limits(grace_s=0.1), journal=path) as server:
-        with opened(server, store=True) as (client, started):
-            id = started["session"]["id"]
-            client.next("session.output_audio.delta")
-            client.socket.socket.shutdown(socket.SHUT_RDWR)
-        while server.lobby.open:
-            time.sleep(0.05)
-        with connect(f"{server.ws}/v1/live/sessions?session_id={id}") as line:
-            assert Client(line).next("session.started", "error")["session"]["id"] == id
-
-
-def test_a_second_loss_is_waited_for_as_long_as_the_first() -> None:
-    with served(limits=Limits(grace_s=1.0)) as server, opened(server) as (client, started):
-        client.socket.socket.shutdown(socket.SHUT_RDWR)
-        time.sleep(0.6)
-        with connect(f"{server.ws}/v1/live/sessions?session_id={started['session']['id']}") as again:
-            assert Client(again).next("session.started")
-            again.socket.shutdown(socket.SHUT_RDWR)
-        time.sleep(0.7)
-        assert server.lobby.open
-        while server.lobby.open:
-            pass
-
-
-def test_who_hangs_up_ends_the_conversation() -> None:
-    with served() as server:
-        with opened(server):
-            pass
-        while server.lobby.open or server.engine.stats().sessions:
-            pass
 
 
 async def test_a_data_channel_may_do_and_see_what_it_was_permitted() -> None:

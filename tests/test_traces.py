@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from microturn.server.traces import NAME
 from microturn.streams import Decision
-from serving import Scripted, served
-from test_server_live import TICK, opened
+from serving import Scripted, opened, served
+from test_server_live import TICK
 
 SPOKEN, WORK, AGAIN = (2, 5), 7, (9, 11)
 

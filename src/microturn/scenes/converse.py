@@ -159,13 +159,14 @@ class Manner:
     kinds: tuple[int, int, int, int]
     rests: tuple[int, int]
     quick: float
+    waits: tuple[int, int] = (600, 3000)  # ms of a pause to think
     longest: int = 1 << 10  # words that are counted or spelled, where the episode has room for more
     drill: bool = False  # more often what is hard
 
 
 TALK = Manner((10, 6, 2, 4), (300, 2200), 1.0)
 # One question after the other, to be learned from given words
-DRILL = Manner((10, 0, 1, 0), (0, 60), 6.0, longest=8, drill=True)
+DRILL = Manner((10, 3, 1, 0), (0, 60), 6.0, waits=(400, 1600), longest=8, drill=True)
 
 
 class Converse:
@@ -198,19 +199,19 @@ class Converse:
         assert isinstance(turns, tuple)
         now = rng.randrange(100, 2000)
         for turn in turns:
-            now = _place(stage, rng, turn, now, self.manner.rests)
+            now = _place(stage, rng, turn, now, self.manner)
         if not stage.says:
             stage.expect(quiet(0, stage.ms))
         return stage.episode()
 
 
-def _place(stage: Stage, rng: random.Random, turn: Turn, now: int, rests: tuple[int, int]) -> int:
+def _place(stage: Stage, rng: random.Random, turn: Turn, now: int, manner: Manner) -> int:
     """Place a turn with its answer, if both fit; when (ms) the next one may begin."""
     if turn.typed:
-        return _typed(stage, rng, turn, now, rests)
+        return _typed(stage, rng, turn, now, manner.rests)
     placed = [stage.at(turn.lines[0], now)]
     for line in turn.lines[1:]:
-        placed.append(stage.at(line, heard_end(placed[-1]) + rng.randrange(600, 3000)))
+        placed.append(stage.at(line, heard_end(placed[-1]) + rng.randrange(*manner.waits)))
     heard = heard_end(placed[-1])
     if not stage.fits(placed[-1]):
         return now
@@ -225,7 +226,7 @@ def _place(stage: Stage, rng: random.Random, turn: Turn, now: int, rests: tuple[
     stage.answer(say, heard)
     for first, second in pairwise(placed):
         stage.expect(Expected("pause", heard_end(first), second.word_start(0)))
-    return said_end(say) + rng.randrange(*rests)
+    return said_end(say) + rng.randrange(*manner.rests)
 
 
 def _typed(stage: Stage, rng: random.Random, turn: Turn, now: int, rests: tuple[int, int]) -> int:

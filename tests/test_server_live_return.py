@@ -1,0 +1,131 @@
+"""A Live session whose connection is lost, and what whoever comes back is told."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from microturn.server.lobby import Limits
+from microturn.streams import Decision
+from serving import Client, Scripted, opened, served
+
+PHONE = {"type": "audio/pcmu", "rate": 8000}
+
+
+def test_a_lost_connection_comes_back_to_the_same_conversation() -> None:
+    with served() as server:
+        with opened(server, audio={"format": PHONE}) as (client, started):
+            id = started["session"]["id"]
+            while client.next("session.input_transcript.delta")["end_ms"] < 600:
+                pass
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
+        with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms=400") as again:
+            client = Client(again)
+            started = client.next("session.started", "error")
+            assert started["session"]["id"] == id
+            assert started["session"]["audio"]["format"] == PHONE
+            assert client.next("session.input_transcript.delta")["start_ms"] >= 400
+            assert len(base64.b64decode(client.next("session.output_audio.delta")["delta"])) == 1600
+            assert len(server.lobby.open) == 1
+
+
+def test_a_new_connection_takes_the_place_of_one_that_does_not_know_it_is_lost() -> None:
+    with served() as server, opened(server) as (old, started):
+        id = started["session"]["id"]
+        with connect(f"{server.ws}/v1/live/sessions?session_id={id}") as new:
+            with pytest.raises(ConnectionClosed, match="another connection took over"):
+                old.next("never")
+            assert Client(new).next("session.output_audio.delta")
+
+
+def test_a_connection_that_does_not_come_back_is_let_go() -> None:
+    with served(limits=Limits(grace_s=0.1)) as server, opened(server) as (client, _):
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+        while server.lobby.open or server.engine.stats().sessions:
+            pass
+
+
+def test_what_was_said_is_still_known_after_a_restart_and_in_a_fork(tmp_path: Path) -> None:
+    path, sessions = tmp_path / "journal.db", "/v1/live/sessions"
+    with (
+        served(Scripted({4: Decision.DELEGATE}), journal=path) as server,
+        opened(server, store=True) as (client, started),
+    ):
+        id = started["session"]["id"]
+        client.send("session.input_text.append", text="hello")
+        assert client.next("session.delegation.created")["offset_ms"] == 1000
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+    again = Scripted(dict.fromkeys(range(6, 99, 2), Decision.DELEGATE))
+    with served(again, journal=path) as server:
+        for where in (f"?session_id={id}", f"/{id}/fork?at_ms=1000"):
+            with connect(f"{server.ws}{sessions}{where}") as line:
+                client = Client(line)
+                if "fork" in where:
+                    client.send("session.start", session={})
+                talk = server.lobby.open[client.next("session.started")["session"]["id"]]
+                assert talk.now_ms >= 1000
+                assert "hello" in [said.text for said in talk.background.recent.lines if said.who == "typed"]
+                assert client.next("session.delegation.created")["delegation"]["id"] not in ("dlg_0", "dlg_4")
+                assert (talk.seconds > 1.0) is ("fork" not in where)
+
+
+def test_work_that_was_handed_over_meanwhile_is_told_whoever_comes_back() -> None:
+    """And that what is older than what is kept is gone."""
+    with served(Scripted({6: Decision.DELEGATE})) as server:
+        with opened(server) as (client, started):
+            id = started["session"]["id"]
+            client.next("session.output_audio.delta")
+            talk = server.lobby.open[id]
+            while talk.now_ms < 6600:  # it is read from all the while, by nobody who could tell
+                client.socket.recv()
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
+        for after, gap in (("800", True), ("6000", False)):
+            with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms={after}") as line:
+                again = Client(line)
+                again.next("session.started")
+                first = again.next("info", "session.delegation.created", "session.output_audio.delta")
+                assert (first["type"] == "info") is gap
+                if gap:
+                    assert first["code"] == "gap"
+                    assert again.next("session.delegation.created")["offset_ms"] == 1400
+                line.close(1011)
+
+
+def test_a_stored_session_can_be_come_back_to_after_its_grace(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with served(limits=Limits(grace_s=0.1), journal=path) as server:
+        with opened(server, store=True) as (client, started):
+            id = started["session"]["id"]
+            client.next("session.output_audio.delta")
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
+        while server.lobby.open:
+            time.sleep(0.05)
+        with connect(f"{server.ws}/v1/live/sessions?session_id={id}") as line:
+            assert Client(line).next("session.started", "error")["session"]["id"] == id
+
+
+def test_a_second_loss_is_waited_for_as_long_as_the_first() -> None:
+    with served(limits=Limits(grace_s=1.0)) as server, opened(server) as (client, started):
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.6)
+        with connect(f"{server.ws}/v1/live/sessions?session_id={started['session']['id']}") as again:
+            assert Client(again).next("session.started")
+            again.socket.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.7)
+        assert server.lobby.open
+        while server.lobby.open:
+            pass
+
+
+def test_who_hangs_up_ends_the_conversation() -> None:
+    with served() as server:
+        with opened(server):
+            pass
+        while server.lobby.open or server.engine.stats().sessions:
+            pass
