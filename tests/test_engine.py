@@ -350,7 +350,6 @@ def test_a_session_can_be_closed_by_its_own_listener_and_ends_once() -> None:
         (lambda s: s.push_audio(np.zeros((2, 5), np.float32)), "one row"),
         (lambda s: s.push_frame(np.zeros((3, 3, 3), np.uint8)), "a frame must be"),
         (lambda s: s.push(Perception(audio=np.zeros(5, np.float32))), "3200 samples"),
-        (lambda s: s.set_eagerness(float("inf")), "finite"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(push, says: str) -> None:  # type: ignore[no-untyped-def]

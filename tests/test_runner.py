@@ -184,7 +184,7 @@ def test_a_folder_keeps_its_shape_and_answers_input_as_output(tmp_path: Path) ->
     for name in ("1/input.wav", "2/input.flac", "2/output.wav", "talk.wav", "talk.mp3", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    jobs = folder_jobs(tmp_path, tmp_path / "out", events=tmp_path / "ev")
+    jobs = folder_jobs(tmp_path, tmp_path / "out", events=tmp_path / "ev", told="be kind", eager=1.5)
     names = {str(j.audio.relative_to(tmp_path)): str(j.out.relative_to(tmp_path / "out")) for j in jobs}
     assert names == {
         "1/input.wav": "1/output.wav",
@@ -193,7 +193,7 @@ def test_a_folder_keeps_its_shape_and_answers_input_as_output(tmp_path: Path) ->
         "talk.mp3": "talk.mp3.wav",
     }
     assert {str(j.events) for j in jobs} >= {f"{tmp_path}/ev/1/output.jsonl", f"{tmp_path}/ev/talk.mp3.jsonl"}
-    assert all(j.picture is None for j in jobs)
+    assert {(j.instructions, j.eagerness, j.picture) for j in jobs} == {("be kind", 1.5, None)}
 
 
 # ---- events ----

@@ -155,5 +155,5 @@ def folder_jobs(
         )
         assert wav is not None
         film = path if path.suffix.lower() in FILM and has_video(path) else None
-        jobs.append(Job(path, wav, film, events=jsonl, picture=png))
+        jobs.append(Job(path, wav, film, (), told, eager, jsonl, png))
     return jobs

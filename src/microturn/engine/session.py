@@ -139,14 +139,6 @@ class Session:
             self._check_open()
             self._slots.cancelled[self._slots.cell(self.slot, int(self._slots.head[self.slot]))] = True
 
-    def set_eagerness(self, eagerness: float) -> None:
-        """Added to the log-odds of speaking, from the next tick on."""
-        if not np.isfinite(eagerness):
-            raise ValueError(f"eagerness must be a finite number, not {eagerness}")
-        with self._slots.lock:
-            self._check_open()
-            self._slots.eagerness[self.slot] = eagerness
-
     def took(self) -> None:
         """The last action is on its way: the session may go on."""
         with self._slots.lock:
