@@ -108,6 +108,21 @@ def test_a_roll_out_is_what_the_network_does_when_it_is_fed_that_roll_out() -> N
     assert torch.equal(spelled.view_as(done.hear), done.hear)
 
 
+def test_a_quick_roll_out_does_nearly_the_same_and_changes_no_weight() -> None:
+    network = Network(NANO)
+    warm_start(network, "nano")
+    episodes = [replace(episode("converse", seed, 6.0), told=True) for seed in range(3)]
+    batch = stack(episodes, np.random.default_rng(0), NANO, PIECES, [], [], 0, quiet=True)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    done, quick = roll_out(network, batch), roll_out(network, batch, quick=True)
+    assert {name: torch.equal(before[name], w) for name, w in network.state_dict().items()} == dict.fromkeys(
+        before, True
+    )
+    assert (done.decision == Decision.SPEAK).any()
+    for exact, near in zip(vars(done).values(), vars(quick).values(), strict=True):
+        assert (exact == near).float().mean() > 0.95
+
+
 def test_words_are_recalled_alike_in_a_whole_episode_and_tick_by_tick() -> None:
     """Also when more words came than are kept, and with instructions read before."""
     torch.manual_seed(0)

@@ -13,7 +13,8 @@ from torch import Tensor
 from microturn.bench import drive
 from microturn.bench.metrics import Played
 from microturn.model.backbone import Backbone
-from microturn.model.network import NO_DECISION, Live, Network, Own
+from microturn.model.network import LESSONS, NO_DECISION, VOICE, Live, Network, Own
+from microturn.model.packed import can_pack, packed
 from microturn.streams import Action, Decision, Tokenizer
 from microturn.train.batch import Batch
 from microturn.train.half import half
@@ -37,6 +38,23 @@ def _fitted(network: Network, ticks: int, setup: int) -> Backbone:
     return fitted
 
 
+CROWDED = 2  # pieces a tick, on average, for which a quick roll-out has room
+WHOLE = ("ears", "eyes", *(part.rstrip(".") for part in (VOICE, *LESSONS)))  # not needed tick by tick
+
+
+def _packed(network: Network, ticks: int, setup: int) -> Network:
+    """The same with packed weights, as it is served, and room for the words of just this many ticks."""
+    twin = copy.copy(network)
+    twin.__dict__["_modules"] = {n: c if n in WHOLE else packed(c) for n, c in network.named_children()}
+    twin.say.pack_table()
+    twin.hear.pack_table()
+    for words in (twin.associations, twin.recall):
+        if words is not None:
+            words.pinned = min(words.pinned, max(setup, 1) * network.c.read_pieces)
+            words.ring = min(words.ring, max(64, CROWDED * ticks))
+    return twin
+
+
 @torch.no_grad()
 def roll_out(network: Network, batch: Batch, quick: bool = False) -> Rollout:
     """Also right with the network in training mode: nothing here differs between the two. `quick`: nearly exact."""
@@ -44,6 +62,8 @@ def roll_out(network: Network, batch: Batch, quick: bool = False) -> Rollout:
     b, n = p.has_audio.shape
     with half(p.levels.device) if quick else nullcontext():
         sensed = network.sense_all(p)[0].float()
+    if quick and sensed.device.type == "cpu" and can_pack():
+        network = _packed(network, n, batch.setup.shape[1])
     keep = p.keep()
     backbone = _fitted(network, n, batch.setup.shape[1])
     state = backbone.allocate(b)
