@@ -325,17 +325,22 @@ def test_a_peer_hears_speaks_shows_and_types() -> None:
     engine.close()
 
 
-def test_a_session_that_is_held_to_its_data_channel_is_not_come_back_to() -> None:
+def test_a_session_that_is_held_to_its_data_channel_is_not_come_back_to(tmp_path: Path) -> None:
+    """Neither while it waits for its peer nor, if it is stored, when it has been let go."""
+
     async def call(server: Served) -> None:
         transport = {"type": "webrtc", "sdp": await Caller().offer()}
         permits = {"data_channel": {"allowed_client_events": ["session.input_text.append"]}}
-        wanted = {"session": {"model": "actor", "client": permits}, "transport": transport}
+        wanted = {"session": {"model": "actor", "client": permits, "store": True}, "transport": transport}
         url = f"{server.http}/v1/live/sessions"
         id = (await asyncio.to_thread(httpx2.post, url, json=wanted)).json()["session"]["id"]
-        async with websocket(f"{server.ws}/v1/live/sessions?session_id={id}") as line:
-            assert json.loads(await line.recv())["error"]["code"] == "not_permitted"
+        for _ in range(2):
+            async with websocket(f"{server.ws}/v1/live/sessions?session_id={id}") as line:
+                assert json.loads(await line.recv())["error"]["code"] == "not_permitted"
+            server.lobby.close()
+        assert not server.lobby.open
 
-    with served(Actor()) as server:
+    with served(Actor(), journal=tmp_path / "journal.db") as server:
         asyncio.run(call(server))
 
 

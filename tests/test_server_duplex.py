@@ -123,7 +123,7 @@ async def test_what_cannot_be_had_is_refused_before_the_handshake(path: str, sta
         assert word in (refused.response.body or b"").decode()
 
 
-@pytest.mark.parametrize("name", ["rate", "pace", "eagerness", "colour"])
+@pytest.mark.parametrize("name", ["rate", "pace", "eagerness", "voice", "colour"])
 async def test_a_refusal_names_its_parameter(name: str) -> None:
     with served() as server:
         refused = await refusal(server, f"/v1/echo/duplex?{name}=bold")

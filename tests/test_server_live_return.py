@@ -11,6 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from actor_model import Actor
 from microturn.server.lobby import Limits
 from microturn.streams import Decision
 from serving import Client, Scripted, opened, served
@@ -33,6 +34,17 @@ def test_a_lost_connection_comes_back_to_the_same_conversation() -> None:
             assert client.next("session.input_transcript.delta")["start_ms"] >= 400
             assert len(base64.b64decode(client.next("session.output_audio.delta")["delta"])) == 1600
             assert len(server.lobby.open) == 1
+
+
+def test_what_was_asked_for_at_the_start_holds_for_whoever_comes_back() -> None:
+    with served() as server:
+        with opened(server, microturn={"ticks": True}) as (client, started):
+            client.next("session.tick")
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
+        with connect(f"{server.ws}/v1/live/sessions?session_id={started['session']['id']}") as line:
+            again = Client(line)
+            sounds = iter(lambda: again.next("session.output_audio.delta", "session.tick")["type"], None)
+            assert "session.tick" in [next(sounds) for _ in range(3)]
 
 
 def test_a_new_connection_takes_the_place_of_one_that_does_not_know_it_is_lost() -> None:
@@ -95,6 +107,41 @@ def test_work_that_was_handed_over_meanwhile_is_told_whoever_comes_back() -> Non
                     assert first["code"] == "gap"
                     assert again.next("session.delegation.created")["offset_ms"] == 1400
                 line.close(1011)
+
+
+def test_work_that_was_handed_over_before_a_restart_is_told_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with (
+        served(Scripted({6: Decision.DELEGATE}), journal=path) as server,
+        opened(server, store=True) as (client, started),
+    ):
+        handed = client.next("session.delegation.created")
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+    id = started["session"]["id"]
+    with served(journal=path) as server:
+        for after, again in ((handed["offset_ms"] - 200, True), (handed["offset_ms"], False)):
+            with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms={after}") as line:
+                told = Client(line).next("session.delegation.created", "session.output_audio.delta")
+                assert (told.get("delegation") == handed["delegation"]) is again
+                line.close(1011)
+
+
+def test_a_session_of_another_model_is_not_come_back_to_nor_forked(tmp_path: Path) -> None:
+    """However short it was."""
+    path = tmp_path / "journal.db"
+    with served(journal=path) as server, opened(server, store=True) as (client, started):
+        client.next("session.output_audio.delta")
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+    id = started["session"]["id"]
+    with served(Actor(), journal=path) as server:
+        for where in (f"?session_id={id}", f"/{id}/fork"):
+            with connect(f"{server.ws}/v1/live/sessions{where}") as line:
+                client = Client(line)
+                if "fork" in where:
+                    client.send("session.start", session={})
+                refused = client.next("session.started", "error")
+                assert "was held with echo, this is actor" in refused.get("error", {}).get("message", "")
+        assert not server.lobby.open
 
 
 def test_a_stored_session_can_be_come_back_to_after_its_grace(tmp_path: Path) -> None:

@@ -127,7 +127,6 @@ class Routes:
         fork = request.path_params.get("id")
         at_ms = options(request.query_params, *(["at_ms"] if fork else ())).get("at_ms")
         live = await begin_live(self._lobby, key, wanted.session, Role.CHANNEL, fork, at_ms)
-        live.conversation.restricted = wanted.session.client is not None
         try:
             rtc = importlib.import_module("microturn.server.rtc")
             sdp: str = await rtc.answer(self._lobby, live.conversation, live, wanted.transport.sdp)

@@ -50,6 +50,7 @@ class Start:
     responses: bool = False  # the server's background model does what is delegated, else the application
     owner: str = ""  # name of the key it was opened with
     format: Format = ("audio/pcm", 24_000)  # of the Live dialect's sound
+    restricted: bool = False  # to what its data channel permits
 
     @property
     def read(self) -> tuple[TextIn, ...]:
@@ -121,7 +122,6 @@ class Conversation:
     ) -> None:
         self.id, self.start = id, start
         self.muted = False
-        self.restricted = False  # to what its data channel permits
         self.connection: asyncio.Task[object] | None = None  # the task that plays it
         self.grace: asyncio.TimerHandle | None = None  # until which it waits for another one
         self.closed: Closed | None = None
@@ -196,6 +196,7 @@ class Conversation:
             self.session.push_text(text.text, text.channel)
         if self._journal is not None and restore is not None:
             self.background.restore(self._journal.delegations(self.id), results)
+            self.works.extend((work.at_ms, work) for work in self.background.open)
 
     @property
     def connected(self) -> bool:

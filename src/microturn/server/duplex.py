@@ -7,6 +7,7 @@ Query: `rate` (8000, 16000, 24000, 48000; default 24000), `pace` (`live`, or `dr
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from starlette.datastructures import QueryParams
@@ -25,7 +26,7 @@ CLOSE_S = 1.0
 KNOWN = {"rate", "pace", "instructions", "eagerness", "voice"}
 
 
-def options(query: QueryParams) -> tuple[Start, int]:
+def options(query: QueryParams, voices: Sequence[str]) -> tuple[Start, int]:
     """Raises LiveError, naming the parameter."""
     if unknown := sorted(set(query) - KNOWN):
         reason = f"unknown parameter {unknown[0][:120]}: known are {', '.join(sorted(KNOWN))}"
@@ -42,8 +43,10 @@ def options(query: QueryParams) -> tuple[Start, int]:
     if not -EAGEREST <= eagerness <= EAGEREST:
         raise _wrong("eagerness", f"from {-EAGEREST} to {EAGEREST}", given)
     rate, pace = int(given["rate"]), Pace(given["pace"])
+    if (voice := query.get("voice", "")) and voice not in voices:
+        known = ", ".join(voices) or "none"
+        raise LiveError("invalid_value", f"no voice {voice[:120]!r}: known are {known}", "voice")
     # nobody at the other end of this socket could do delegated work
-    voice = query.get("voice", "")
     start = Start(query.get("instructions", ""), eagerness=eagerness, voice=voice, pace=pace, responses=True)
     return start, rate
 
@@ -54,7 +57,7 @@ def _wrong(name: str, right: str, given: dict[str, str]) -> LiveError:
 
 async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:
     """Refusals (LiveError, ValueError, EngineFull, Denied) come before the handshake, as plain HTTP."""
-    start, rate = options(socket.query_params)
+    start, rate = options(socket.query_params, lobby.offer.voices)
     conversation = await lobby.begin(start, key)
     conversation.connection = asyncio.current_task()
     code, reason = 1000, ""

@@ -96,7 +96,9 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
         number = options(query, *known)
         if came_back:
             conversation = await lobby.resume(came_back, key)
-            config = structs.replace(config_of(conversation), microturn=wire.Extras(ticks="ticks" in query))
+            config = config_of(conversation)
+            if "ticks" in query:
+                config = structs.replace(config, microturn=wire.Extras(ticks=True))
             live = Live(conversation, config, lobby.offer, Role.PRIMARY)
         else:
             async with asyncio.timeout(FIRST_S):

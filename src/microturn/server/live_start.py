@@ -52,6 +52,7 @@ def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
         store=bool(config.store),
         responses=config.delegation is not None and config.delegation.type == "responses",
         format=asked_format(config) or Start.format,
+        restricted=config.client is not None,
     )
 
 
@@ -79,7 +80,7 @@ def check_fork(config: wire.SessionConfig, start: Start) -> dict[str, Any]:
     ):
         if changed:
             raise LiveError("unsupported_parameter", "a fork has that of its session", f"session.{param}")
-    changes = {"store": config.store, "format": asked_format(config)}
+    changes = {"store": config.store, "format": asked_format(config), "restricted": config.client is not None}
     return {name: value for name, value in changes.items() if value is not None}
 
 

@@ -106,10 +106,11 @@ class Lobby:
     async def resume(self, id: str, key: Key) -> Conversation:
         """A conversation that lost its connection, or, if it was stored, its server."""
         async with self._waking:
-            conversation = self.find(id, key) or await self._wake(id, key)
-        if conversation.restricted:
-            raise Denied(403, "not_permitted", f"session {id} may only be held over its data channel")
-        return conversation
+            conversation = self.find(id, key)
+            start = conversation.start if conversation else self.stored(id, key)[1].start
+            if start.restricted:
+                raise Denied(403, "not_permitted", f"session {id} may only be held over its data channel")
+            return conversation or await self._wake(id, key)
 
     async def _wake(self, id: str, key: Key) -> Conversation:
         journal, stored = self.stored(id, key)

@@ -82,8 +82,6 @@ def emptied(state: bytes) -> bytes:
 def compare(engine: Engine, journal: Journal, id: str) -> Iterator[tuple[int, bool]]:
     """Each stored tick, and whether the session does the same again."""
     stored = journal.session(id)
-    if stored.model != engine.spec.name:
-        raise ValueError(f"session {id} was held with {stored.model}, this is {engine.spec.name}")
     begun = journal.snapshot(id, stored.born - 1) if stored.parent else None
     actions: list[Action] = []
     session = _open(engine, stored, None if begun is None else begun[1], actions.append)
@@ -100,6 +98,8 @@ def _open(engine: Engine, stored: Stored, state: bytes | None, see: Callable[[Ac
         see(action)
         return True
 
+    if stored.model != engine.spec.name:
+        raise ValueError(f"session {stored.id} was held with {stored.model}, this is {engine.spec.name}")
     start = stored.start
     return engine.open(
         pace=Pace.DRIVEN,
