@@ -294,6 +294,26 @@ def test_a_document_cannot_become_an_instruction(text: str, tmp_path: Path) -> N
     asyncio.run(main())
 
 
+def test_however_many_timers_a_background_model_sets_each_begins_at_once() -> None:
+    begun: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        begun.append(seconds)
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        timer = next(skill for skill in agent(sleep=sleep).skills if skill.name == "timer").tool()
+        asked = [f'{{"text": "set a timer for {n} minutes"}}' for n in range(1, 10)]
+        calls = [asyncio.create_task(timer.run(text, lambda progress: None)) for text in asked]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert begun == [60.0 * n for n in range(1, 10)]
+        for call in calls:
+            call.cancel()
+
+    asyncio.run(main())
+
+
 def test_the_skills_are_tools_for_background_models() -> None:
     tools = {skill.name: skill.tool() for skill in agent().skills}
 

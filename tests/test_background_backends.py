@@ -510,11 +510,22 @@ def test_an_mcp_server_that_never_answers_is_left_out(
     run(main())
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"mcpServers": {"a": {"tools": 3}}}'])
-def test_a_bad_mcp_file_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "."),
+        ("[]", "."),
+        ('{"mcpServers": {"a": {"tools": 3}}}', "tools"),
+        ('{"mcpServers": {"a": {"command": "x", "disabled": true}}}', "disabled"),
+        ('{"mcpServers": {"a": {"command": "x", "tools": {"delete_*": {"alow": false}}}}}', "alow"),
+        ('{"mcpServers": {"a": {"tools": {}}}}', "a needs a command or a url"),
+        ('{"mcpServers": {"a": {"command": "x", "url": "http://localhost"}}}', "a needs a command or a url"),
+    ],
+)
+def test_a_bad_mcp_file_is_refused_in_one_line(text: str, says: str, tmp_path: Path) -> None:
     async def main() -> None:
         (tmp_path / "mcp.json").write_text(text)
-        with pytest.raises(ValueError, match=r"mcp\.json: .+"):
+        with pytest.raises(ValueError, match=rf"mcp\.json: .*{says}"):
             async with mcp_tools(tmp_path / "mcp.json"):
                 pass
 
@@ -565,6 +576,12 @@ def options(*argv: str) -> Settings:
         (["--background", "local", "--mcp", "mcp.json"], "cannot call tools; serve a larger one at a URL"),
         (["--background-words", "whisper"], "whisper: is not a folder"),
         (["--documents", "/no/such/folder"], "/no/such/folder: is not a folder"),
+        (["--background-model", "some"], "--background-model needs --background"),
+        (["--background-hears"], "--background-hears is for a model at a URL"),
+        (["--background", "local", "--background-sees"], "--background-sees is for a model at a URL"),
+        (["--background", "local", "--background-api", "responses"], "--background-api is for a model at a"),
+        (["--background", "local", "--documents", "."], "--documents: models small enough for `local` cannot"),
+        (["--background", "local", "--notes", "notes.txt"], "--notes: models small enough for `local` cannot"),
     ],
 )
 def test_options_that_cannot_be_used_are_refused_in_one_line(argv: list[str], says: str) -> None:

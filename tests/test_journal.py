@@ -168,6 +168,17 @@ def test_what_is_taken_out_is_in_its_place(journal: Journal) -> None:
     assert "".join(captions(journal, stored)).startswith("WEBVTT\n\n00:00:00.000 --> ")
 
 
+def test_captions_of_a_fork_go_with_its_recording(journal: Journal) -> None:
+    journal.begin("sess_f", START, "echo", "sess_a", 50, None)
+    quiet = Perception(np.zeros(3200, np.float32))
+    for tick in (50, 51):
+        journal.append("sess_f", quiet, Action(tick, Decision.LISTEN, hear=(" oh",)), None, lambda: None)
+    journal.flush()
+    stored = journal.session("sess_f")
+    assert len(b"".join(stereo(journal, stored))) == 44 + 2 * 4800 * 4
+    assert "00:00:00.000 --> 00:00:00.400" in "".join(captions(journal, stored))
+
+
 def test_sessions_are_listed_shown_replayed_exported_and_deleted(
     journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,6 +195,24 @@ def test_sessions_are_listed_shown_replayed_exported_and_deleted(
     assert main(["replay", "sess_b", *file]) == 2
     assert main(["sessions", "delete", "sess_a", *file]) == 0
     assert journal.sessions() == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["list", "sess_a"], "sessions list takes no ID"),
+        (["list", "--package", "1"], "--package is for sessions show"),
+        (["show", "sess_a", "--out", "a.vtt"], "--out is for sessions export"),
+        (["delete", "sess_a", "--out", "a.wav"], "--out is for sessions export"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(
+    argv: list[str], says: str, journal: Journal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(EchoModel(), journal, "sess_a", talk(4, 2, (4, 6)))
+    assert main(["sessions", *argv, "--journal", str(journal.path)]) == 2
+    assert says in capsys.readouterr().err
+    assert journal.sessions()
 
 
 def test_what_was_delegated_is_kept_with_its_package_and_shown(

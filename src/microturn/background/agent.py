@@ -19,12 +19,13 @@ from microturn.background.delegations import Say
 from microturn.background.figures import WORDS, asks, calculate, convert, date, figures, length, spell
 from microturn.background.inbox import Kind, Piece, When, clean
 from microturn.background.package import ContextPackage
-from microturn.background.tools import Json, Permission, Progress, Tool
+from microturn.background.tools import USUAL, Json, Permission, Progress, Tool
 
 CANNOT = (
     "I cannot do that here. I can calculate, convert units, tell time and date, set timers and keep notes"
 )
 LONGEST_S = 86_400  # of a timer
+TIMERS = 100  # that a background model may have at once
 ENOUGH = 2 / 3  # of the words of a question that an answering document must have
 LARGEST = 1_000_000  # bytes of a document; larger files are not searched
 SUFFIXES = (".txt", ".md", ".rst", ".org", ".csv", ".html", ".json")
@@ -84,10 +85,9 @@ class Skill:
                 raise ValueError(f"not understood; it {self.description}")
             return answer
 
-        limit_s = LONGEST_S + 60 if self.name == "timer" else 30
-        return Tool(
-            self.name, self.description, TEXT, call, Permission(limit_s=limit_s), self.name == "timer"
-        )
+        waits = self.name == "timer"
+        permission = Permission(limit_s=LONGEST_S + 60, at_once=TIMERS) if waits else USUAL
+        return Tool(self.name, self.description, TEXT, call, permission, waits)
 
 
 @dataclass

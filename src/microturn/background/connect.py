@@ -68,9 +68,16 @@ def settings(args: argparse.Namespace) -> Settings:
         raise ValueError(f"--background {given.url}: neither an http(s) address nor `local`")
     if remote and not given.model:
         raise ValueError("--background needs --background-model: the name of a model at that server")
-    if given.mcp and given.url == "local":
+    if given.model and not given.url:
+        raise ValueError("--background-model needs --background: the URL of a server, or `local`")
+    asks = {"--background-hears": given.hears, "--background-sees": given.sees}
+    asks["--background-api"] = given.api != "chat"
+    for option in (option for option, asked in asks.items() if asked and not remote):
+        raise ValueError(f"{option} is for a model at a URL")
+    skills = {"--mcp": given.mcp, "--documents": given.documents, "--notes": given.notes}
+    for option in (option for option, asked in skills.items() if asked and given.url == "local"):
         raise ValueError(
-            "--mcp: models small enough for `local` cannot call tools; serve a larger one at a URL"
+            f"{option}: models small enough for `local` cannot call tools; serve a larger one at a URL"
         )
     if given.mcp and not remote:
         raise ValueError("--mcp needs the --background of a model that can call tools")

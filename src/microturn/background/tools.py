@@ -39,12 +39,14 @@ Json = dict[str, Any]  # at the edge: what tools and servers take and give
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Permission:
+class Permission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow: bool = True
     limit_s: float = 30.0
     longest: int = 4_000  # characters of a result
     at_once: int = 4  # calls of one tool
+
+
+USUAL = Permission()
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Function:
     parameters: Json  # JSON schema of the arguments
 
 
-def shown(result: str, longest: int = Permission.longest) -> str:
+def shown(result: str, longest: int = USUAL.longest) -> str:
     """What the model gets to see of a result."""
     return cut("\n".join(clean(line, longest) for line in result[: 4 * longest].splitlines()), longest)
 
@@ -62,7 +64,7 @@ def shown(result: str, longest: int = Permission.longest) -> str:
 @dataclass(frozen=True)
 class Tool(Function):
     call: Callable[[Json, Progress], Awaitable[str]]  # Raises ValueError for what it cannot do
-    permission: Permission = Permission()
+    permission: Permission = USUAL
     waits: bool = False  # its calls end when their time has come
     places: asyncio.Semaphore = field(init=False, repr=False)
 
@@ -85,14 +87,16 @@ class Tool(Function):
             return f"{self.name} failed"
 
 
-@dataclass(frozen=True)
-class McpServer:
+class McpServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: str = ""
     args: tuple[str, ...] = ()
-    env: dict[str, str] = field(default_factory=dict, repr=False)
+    env: dict[str, str] = {}
     url: str = ""
-    headers: dict[str, str] = field(default_factory=dict, repr=False)
-    tools: dict[str, Permission] = field(default_factory=dict)
+    headers: dict[str, str] = {}
+    tools: dict[str, Permission] = {}
+
+    def __repr__(self) -> str:  # without secrets
+        return self.command or self.url
 
     def permission(self, tool: str) -> Permission:
         fits = (given for pattern, given in self.tools.items() if fnmatchcase(tool, pattern))
@@ -114,6 +118,9 @@ async def mcp_tools(path: Path) -> AsyncIterator[Sequence[Tool]]:
         servers = msgspec.json.decode(path.read_bytes(), type=McpServers).mcpServers
     except msgspec.DecodeError as error:
         raise ValueError(f"{path}: {error}") from None
+    for name, server in servers.items():
+        if bool(server.command) is bool(server.url):
+            raise ValueError(f"{path}: {name} needs a command or a url")
     tools: list[Tool] = []
     lines = {name: _Line(server) for name, server in servers.items()}
     try:

@@ -52,19 +52,20 @@ def events(journal: Journal, stored: Stored) -> Iterator[Event]:
 
 
 def captions(journal: Journal, stored: Stored) -> Iterator[str]:
-    """WebVTT, both sides."""
+    """WebVTT, both sides, in the time of the recording: that of a fork begins with the fork."""
     yield "WEBVTT\n"
     open_lines: dict[str, tuple[int, int, str]] = {}  # who → from, to, text
     for event in events(journal, stored):
         if event.type not in ("hear", "say"):
             continue
-        who, begins = "user" if event.type == "hear" else "model", start_ms(event.tick)
+        who, tick = "user" if event.type == "hear" else "model", event.tick - stored.born
+        begins = start_ms(tick)
         line = open_lines.get(who)
         if line and (begins - line[1] >= PAUSE_MS or begins - line[0] >= LONGEST_MS):
             yield _cue(who, *line)
             line = None
         since, _, before = line or (begins, 0, "")
-        open_lines[who] = since, end_ms(event.tick), before + (event.text or "")
+        open_lines[who] = since, end_ms(tick), before + (event.text or "")
     for who, line in sorted(open_lines.items(), key=lambda item: item[1]):
         yield _cue(who, *line)
 
@@ -91,15 +92,19 @@ def run(args: argparse.Namespace) -> int:
     if not args.journal.exists():
         raise ValueError(f"{args.journal}: there is no journal")
     journal = Journal(args.journal)
+    if args.package is not None and args.what != "show":
+        raise ValueError("--package is for sessions show")
+    if args.out is not None and args.what != "export":
+        raise ValueError("--out is for sessions export")
     if args.what == "list":
+        if args.id is not None:
+            raise ValueError("sessions list takes no ID: it shows all")
         for stored in journal.sessions():
             print(_line(stored))
         return 0
     if args.id is None:
         raise ValueError(f"sessions {args.what} needs the ID of a session")
     stored = journal.session(args.id)
-    if args.package is not None and args.what != "show":
-        raise ValueError("--package is for sessions show")
     if args.package is not None:
         print(_package(journal, stored, args.package))
     elif args.what == "show":
