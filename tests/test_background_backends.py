@@ -580,8 +580,14 @@ def options(*argv: str) -> Settings:
         (["--background-hears"], "--background-hears is for a model at a URL"),
         (["--background", "local", "--background-sees"], "--background-sees is for a model at a URL"),
         (["--background", "local", "--background-api", "responses"], "--background-api is for a model at a"),
-        (["--background", "local", "--documents", "."], "--documents: models small enough for `local` cannot"),
-        (["--background", "local", "--notes", "notes.txt"], "--notes: models small enough for `local` cannot"),
+        (
+            ["--background", "local", "--documents", "."],
+            "--documents: models small enough for `local` cannot",
+        ),
+        (
+            ["--background", "local", "--notes", "notes.txt"],
+            "--notes: models small enough for `local` cannot",
+        ),
     ],
 )
 def test_options_that_cannot_be_used_are_refused_in_one_line(argv: list[str], says: str) -> None:
