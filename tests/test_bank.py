@@ -212,6 +212,22 @@ class TestVoices:
         assert [bank.request(n) for n in range(len(bank))] == wanted
 
 
+def test_a_script_of_another_length_is_another_script(tmp_path: Path) -> None:
+    from microturn.train.build import Builder
+
+    def script(seconds: float) -> BankScript:
+        return BankScript("nothing", 7, seconds, ("ann", "bob"), ())
+
+    first = Builder(tmp_path, "scripts-0")
+    first.take(Request("hello", "ann"), said("hello"))
+    first.add_script(script(12.0))
+    first.finish()
+    again = Builder(tmp_path, "scripts-0")
+    for seconds in (12.0, 40.0, 40.0):
+        again.add_script(script(seconds))
+    assert [s.seconds for s in again.part.scripts] == [40.0]
+
+
 def test_what_is_asked_has_its_slots_filled_and_no_reserved_wording() -> None:
     from microturn.scenes.wording import WORDED, fill, said_in, whole
     from microturn.train.build import SLOT, asked

@@ -241,6 +241,8 @@ def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path
     [
         (["turns", "--voices", "bob"], "no reserved voice bob: use "),
         (["turns", "--real", "x"], "--real is for repcount"),
+        (["repcount", "--real", "x", "--import", "fdb:y"], "--real and --import: one or the other"),
+        (["turns", "--target", "wav:x", "--model", "nano"], "--target and --model: one or the other"),
         ([], "name a suite, or all, or data with --import"),
         (["turns", "--target", "phone:1"], "a target is one of"),
         (["turns", "--n", "0"], "must be 1 or more"),

@@ -14,7 +14,7 @@ from microturn.bench import baselines, command, scores, whisper
 from microturn.bench.baselines import ALWAYS, NEVER, ORACLE, RANDOM
 from microturn.bench.cast import Cast
 from microturn.bench.drive import drive, played
-from microturn.bench.evaluate import LOSS_SUITES, evaluate
+from microturn.bench.evaluate import BY_WORDS, LOSS_SUITES, evaluate
 from microturn.bench.metrics import Heard, Played, Run
 from microturn.bench.report import to_json
 from microturn.bench.suites import LOSS, SUITES, Suite, make_cases
@@ -219,7 +219,8 @@ def test_evaluate_puts_the_model_beside_its_baselines(cast: Cast) -> None:
 
 
 def test_loss_is_a_ratio_and_nothing_is_left_of_nothing(cast: Cast) -> None:
-    result = evaluate(random_model(tiny(), 1), LOSS, 1, 2, cast=cast)
+    result = evaluate(random_model(tiny(), 1), LOSS, 1, 2, cast=cast, sound=True)
+    assert BY_WORDS in result.notes  # what was asked for and cannot be had is said
     assert result.score == 0
     assert [m.name for m in result.rows[0].measures] == ["score", *LOSS_SUITES, "1%_lost"]
 

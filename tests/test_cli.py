@@ -94,6 +94,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, model: str, capsys: C
     assert "no model named" in complaint(capsys, "run", "--audio", audio, "--out", out, "--model", "nix")
     assert "is a file where a folder" in complaint(capsys, *run, audio / "out.wav", "--audio", audio)
     assert not out.exists()
+    assert "belong together" in complaint(capsys, "bench", "background", "--backend-model", "some")
 
 
 def test_help_is_quick_because_it_loads_no_torch() -> None:

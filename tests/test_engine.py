@@ -233,6 +233,8 @@ def test_wrong_bytes_are_refused_in_one_line_and_leave_the_slot_free(data: st.Da
     with pytest.raises(ValueError, match="snapshot") as caught:
         engine.open(restore=bad)
     assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="in the voice that it had"):
+        engine.open(restore=good, voice="another")
     engine.open(restore=good)
 
 

@@ -21,6 +21,7 @@ from microturn.model.vocoder import DELAY, FRAME, MEL_STEP, PITCH, Vocoder
 from microturn.streams import Floats
 from microturn.train.mouth import head as heads
 from microturn.train.mouth import sound, teacher
+from microturn.train.mouth.__main__ import main
 from microturn.train.mouth.bank import Builder, Utterance, VoiceBank, heard, timed, utterance
 from microturn.train.mouth.course import WARM_STEPS, Course, descend, part_of
 from microturn.train.mouth.minds import ticks_of
@@ -281,6 +282,15 @@ def test_words_take_as_long_as_the_mouth_does() -> None:
     assert spoken_ms("seven") == _PACES["seven"] != spoken_ms("sevne")
     known = [word for text in sentences.scene_says(60) for word in text.split()[:-1]]
     assert sum(word.rstrip(",.") in _PACES for word in known) > 0.97 * len(known)
+
+
+@pytest.mark.parametrize("part", ["join", "look"])
+def test_what_needs_a_voice_file_says_so(
+    part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([part, "--out", str(tmp_path / "made")])
+    assert f"{part} needs --voice" in capsys.readouterr().err
 
 
 def test_the_loss_of_the_vocoder_falls_and_a_course_goes_on(tmp_path: Path) -> None:

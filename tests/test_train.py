@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 from microturn.bench import scores
 from microturn.bench.metrics import Run
 from microturn.bench.suites import SUITES as BENCH
+from microturn.cli import main
 from microturn.model.checkpoint import (
     load_model,
     load_weights,
@@ -391,6 +394,16 @@ def test_a_recipe_with_an_unknown_field_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="speed"):
         Recipe.load(tmp_path / "r.json")
     assert replace(Recipe(), seed=2).seed == 2
+
+
+def test_what_would_be_passed_over_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.json").write_text(json.dumps({"model": "nano", "told": 1}), "utf-8")
+    assert main(["train", str(tmp_path / "r.json"), "--out", str(tmp_path / "run"), "--minutes", "0"]) == 2
+    assert "--minutes must be more than 0" in capsys.readouterr().err
+    share = (sys.executable, "-m", "microturn.train.release", str(tmp_path), "--share", "0.4")
+    done = subprocess.run(share, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "name the other with --before" in done.stderr
 
 
 def test_released_weights_are_read_back_by_name(tmp_path: Path) -> None:

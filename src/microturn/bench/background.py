@@ -222,8 +222,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.sessions < 1 or not 0 < args.each <= AT_ONCE or args.seconds <= 0 or args.scale <= 0:
         raise ValueError(f"--sessions, --seconds and --scale must be more than 0, and --each 1 to {AT_ONCE}")
-    if args.backend and not args.backend_model:
-        raise ValueError("--backend needs --backend-model: the name of a model at that server")
+    if bool(args.backend) != bool(args.backend_model):
+        raise ValueError(
+            "--backend and --backend-model belong together: a server, and a model at that server"
+        )
     cast = cast_of(RESERVED) or test_cast()
     talks = episodes("weave", args.sessions, args.seed, cast, has("delegate"), args.seconds)
     users = [make_case(episode, args.seed + i) for i, episode in enumerate(talks)]

@@ -177,6 +177,12 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
         raise ValueError(f"no harness {unknown[0]!r}: there are {', '.join(BEST)}")
     if args.real and args.suite != "repcount":
         raise ValueError("--real is for repcount")
+    twice = {
+        "--real and --import": args.real and args.data,
+        "--target and --model": args.target and args.model,
+    }
+    if both := [names for names, given in twice.items() if given]:
+        raise ValueError(f"{both[0]}: one or the other")
     data = f"quva:{args.real}" if args.real else args.data
     if (data is None) == (args.suite is None) and not args.real:
         raise ValueError("name a suite, or all, or data with --import")

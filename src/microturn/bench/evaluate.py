@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MINUTE = 60 * TICKS_PER_SECOND
 LOSS_SUITES = ("timespeak", "cuespeak", "interrupt", "turns", "hear")
 BY_EAR = " by ear"  # after a player's name: scored from its sound
+BY_WORDS = "by words alone: what was lost is not scored by ear"
 PATIENCE = {RANDOM: 6, "harness": 2}  # minutes of the longest case: an hour of chance tells nothing more
 Play = Callable[[Sequence[Case]], list[Played]]
 Progress = Callable[[int], None]
@@ -105,7 +106,8 @@ def evaluate(
         raise ValueError(f"no suite {suite!r}: use {', '.join((*SUITES, LOSS))} or all")
     players = Players(interaction, target, harnesses, baselines, seed, progress, keep, before)
     if suite == LOSS:
-        return _loss(n, seed, cast, players)
+        found = _loss(n, seed, cast, players)
+        return replace(found, notes=(BY_WORDS, *found.notes)) if sound else found
     chosen = SUITES[suite] if isinstance(suite, str) else suite
     cases = make_cases(chosen, n, seed, cast)
     rows: list[Row] = []

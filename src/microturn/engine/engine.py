@@ -219,6 +219,8 @@ class Engine:
         """
         if restore is not None and read:
             raise ValueError("a restored session has read its instructions already; push what is new")
+        if restore is not None and voice:
+            raise ValueError("a restored session goes on in the voice that it had")
         if voice and voice not in self.spec.voices:
             raise ValueError(f"no voice {voice!r}: known are {', '.join(self.spec.voices) or 'none'}")
         if self._inside and (self._thread is None or threading.current_thread() is self._thread):

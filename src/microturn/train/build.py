@@ -50,11 +50,11 @@ class Builder:
         earlier = sorted(folder.glob(f"{name}-[0-9]*{INDEX}"))
         self.number = 1 + int(earlier[-1].name.removesuffix(INDEX).rsplit("-", 1)[1]) if earlier else 0
         self.have: set[Request] = set()
-        self.have_scripts: set[tuple[str, int]] = set()
+        self.have_scripts: set[tuple[str, int, float]] = set()
         if earlier:
             bank = Bank(folder, f"{name}-[0-9]*")
             self.have = {bank.request(number) for number in range(len(bank))}
-            self.have_scripts = {(script.scene, script.seed) for script in bank.scripts()}
+            self.have_scripts = {(s.scene, s.seed, s.seconds) for s in bank.scripts()}
         self.part = Part()
         self.made_s = 0.0
         self._began = time.monotonic()
@@ -79,12 +79,13 @@ class Builder:
         self.made_s += len(spoken.samples) / HEAR_RATE
 
     def add_script(self, script: BankScript) -> None:
-        if (script.scene, script.seed) in self.have_scripts:
+        known = (script.scene, script.seed, script.seconds)
+        if known in self.have_scripts:
             return
         failed = [line for line in script.lines if not self.add(Request(*line))]
         if not failed:
             self.part.scripts.append(script)
-            self.have_scripts.add((script.scene, script.seed))
+            self.have_scripts.add(known)
 
     def write_when_full(self, full: int | None = None) -> None:
         if len(self.part) < (self.part_clips if full is None else full):

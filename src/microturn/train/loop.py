@@ -226,7 +226,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     recipe = Recipe.load(args.config)
-    if args.minutes:
+    if args.minutes is not None:
+        if not args.minutes > 0:
+            raise ValueError("--minutes must be more than 0")
         recipe = replace(recipe, minutes=args.minutes)
     PieceTokenizer.load()
     Run(recipe, args.out or Path("runs/out") / args.config.stem).go()

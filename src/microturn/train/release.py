@@ -73,8 +73,11 @@ if __name__ == "__main__":
     parser.add_argument(
         "--before", type=Path, help="the run that the released weights came from: release a mean of both"
     )
-    parser.add_argument("--share", type=float, default=0.6, help="of RUN in that mean (%(default)s)")
+    parser.add_argument("--share", type=float, help="of RUN in that mean (0.6)")
     parser.add_argument("--shy", type=float, default=0.0, help="less log-odds of speaking (%(default)s)")
     args = parser.parse_args()
-    size = release(args.run, args.name, before=args.before, share=args.share, shy=args.shy)
+    if args.share is not None and args.before is None:
+        parser.error("--share is of a mean of two runs: name the other with --before")
+    share = 0.6 if args.share is None else args.share
+    size = release(args.run, args.name, before=args.before, share=share, shy=args.shy)
     print(f"{size / 1e6:.1f} MB in the package")

@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--vocoder", type=Path, help="voice, vocoder: the vocoder's run folder to take")
     parser.add_argument("--head", type=Path, help="voice, vocoder: the head's run folder to take")
-    parser.add_argument("--voice", type=Path, help="join: the voice file")
+    parser.add_argument("--voice", type=Path, help="join, look: the voice file")
     parser.add_argument(
         "--packed", action="store_true", help="join: a byte a number, as released weights are"
     )
@@ -133,6 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     if args.part not in ("bank", "minds", "lexicon", "paces") and args.out is None:
         parser.error(f"{args.part} needs --out")
+    if args.part in ("join", "look") and args.voice is None:
+        parser.error(f"{args.part} needs --voice")
     if args.part == "bank":
         bank(args)
     elif args.part == "lexicon":
