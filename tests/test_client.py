@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,10 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actor_model import Actor
-from microturn.background import Background
+from microturn.background import Background, ContextPackage, Kind, Piece
 from microturn.client import (
     Audio,
     Closed,
+    Delegated,
     Event,
     Failed,
     Heard,
@@ -31,6 +33,7 @@ from microturn.client import (
     Session,
     Started,
     Tick,
+    Working,
     duplex,
     live,
     open_sound,
@@ -41,7 +44,8 @@ from microturn.client.sound import CUSHION_MS, LATE_MS, MS, EchoControl, Playout
 from microturn.clock import TICK_MS
 from microturn.server import live_events as wire
 from microturn.server.access import Access, Key, digest
-from serving import Served, served
+from microturn.streams import Decision
+from serving import Scripted, Served, served
 
 pytestmark = pytest.mark.anyio
 TICK = bytes(6400)  # 200 ms at 16 kHz
@@ -164,6 +168,34 @@ async def test_a_lost_connection_comes_back_and_no_text_is_lost_or_told_twice(
             assert back == 1
             assert heard == {start: text for start, text in expected.items() if start <= max(heard)}
         await gone(server)
+
+
+@pytest.mark.parametrize("server_works", [False, True])
+async def test_work_is_told_once_though_the_connection_is_lost_right_after(server_works: bool) -> None:
+    class Worker:
+        async def work(self, package: ContextPackage, say: Callable[[Piece], None]) -> None:
+            for n in range(3):
+                say(Piece(Kind.COMMENTARY, f"sentence {n}"))
+            say(Piece(Kind.FINAL, "done"))
+
+    def worker(pace: Callable[[str], int]) -> Background:
+        return Background(pace, Worker())
+
+    with served(Scripted({6: Decision.DELEGATE}), background=worker) as server:
+        async with live(server.ws, delegation="responses" if server_works else "client") as session:
+            told: list[str] = []
+            back = False
+            async for event in session:
+                back |= isinstance(event, Started)
+                if isinstance(event, Delegated | Working):
+                    told.append(event.event.type if isinstance(event, Working) else event.delegation.id)
+                if told and not back and (told[-1] == "response.completed" or not server_works):
+                    session._socket.transport.abort()
+                if isinstance(event, Heard) and event.start_ms >= 2400:
+                    break
+            assert back
+            steps = ["created", *["output_text.delta"] * 4, "completed"]
+            assert told == ["dlg_6", *([f"response.{step}" for step in steps] if server_works else [])]
 
 
 async def gone(server: Served) -> None:

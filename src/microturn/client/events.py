@@ -78,6 +78,7 @@ class Working(Struct, frozen=True, tag="response.event"):
 
     event: Step
     delegation_id: str | None = None
+    event_id: str = ""
 
 
 class Problem(Struct, frozen=True):

@@ -7,6 +7,7 @@ Sound and pictures that are sent meanwhile are not heard or seen; everything els
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,13 +15,14 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 
-from microturn.client.events import Details, Event, Failed, Started, Timed, read
+from microturn.client.events import Delegated, Details, Event, Failed, Started, Timed, Working, read
 from microturn.client.line import Refused, address, open_socket
 from microturn.clock import SPEAK_RATE, TICK_MS, WallClock
 
 SILENT_S = 3.0  # without a tick, and the connection is lost; the server tells 5 s of texts again
 PATIENCE_S = 30.0  # how long the server waits for a connection to come back
 SHORTEST_S, LONGEST_S = 0.1, 2.0  # between two tries
+TOLD = 512  # more than a server tells again
 POLICY = 1008  # close code: the server does not want this connection any more
 MOMENTARY = {"session.input_audio.append", "session.input_video.append", "session.playback.dropped"}
 
@@ -32,6 +34,7 @@ class Session:
         self._socket, self._where, self._key, self._ticks = socket, where, key, ticks
         self._back, self._over = asyncio.Event(), False
         self._seen: dict[type[Timed], int] = {}  # up to where (ms) each kind has arrived
+        self._told: deque[str] = deque(maxlen=TOLD)  # ids of what happened to delegated work
         self.details: Details
 
     # ---- what the model perceives ----
@@ -101,7 +104,12 @@ class Session:
                     yield await self._come_back()
                     continue
                 event = read(message)
-                if isinstance(event, Timed):  # the server tells again what may have been lost
+                if isinstance(event, Delegated | Working):  # the server tells again what may have been lost
+                    id = event.event_id if isinstance(event, Working) else event.delegation.id
+                    if id in self._told:
+                        continue
+                    self._told.append(id)
+                if isinstance(event, Timed):
                     if event.end_ms <= self._seen.get(type(event), 0):
                         continue
                     self._seen[type(event)] = event.end_ms

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -89,6 +89,15 @@ class Closed:
     error: Exception | None = None
 
 
+@dataclass
+class Work:
+    """Something that happened to delegated work."""
+
+    ms: int
+    note: object
+    told: Sequence[Any] | None = None  # the events that it was told as, which it is told again as
+
+
 @dataclass(frozen=True)
 class Added:
     """What a client gave after a tick: to the background model alone, or to be read when the model comes to it."""
@@ -126,9 +135,7 @@ class Conversation:
         self.grace: asyncio.TimerHandle | None = None  # until which it waits for another one
         self.closed: Closed | None = None
         self.beats: deque[Beat] = deque(maxlen=RESENT_TICKS)
-        self.works: deque[tuple[int, object]] = deque(
-            maxlen=RESENT_TICKS
-        )  # ms, what happened to delegated work
+        self.works: deque[Work] = deque(maxlen=RESENT_TICKS)
         self.expires_at = 0  # seconds since 1970
         self.before_s = 0.0  # of conversation, until the server was started anew
         self.config: object = None  # what the Live dialect was asked for; not known after a restart
@@ -196,7 +203,7 @@ class Conversation:
             self.session.push_text(text.text, text.channel)
         if self._journal is not None and restore is not None:
             self.background.restore(self._journal.delegations(self.id), results)
-            self.works.extend((work.at_ms, work) for work in self.background.open)
+            self.works.extend(Work(work.at_ms, work) for work in self.background.open)
 
     @property
     def connected(self) -> bool:
@@ -311,7 +318,7 @@ class Conversation:
 
     def publish(self, note: object) -> None:
         if isinstance(note, Delegation | Piece | Calls | Continued | Over):
-            self.works.append((self.now_ms, note))
+            self.works.append(Work(self.now_ms, note))
         for watcher in tuple(self._watchers):
             watcher(note)
 

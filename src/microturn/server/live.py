@@ -228,7 +228,7 @@ class Live:
             case Heard():
                 return (wire.InputAudio(pcm16(self._reflect(note.audio))),)
             case Delegation() | Piece() | Over() | Calls() | Continued():
-                return live_work.told(self.conversation, note)
+                return self._told(note)
             case Closed():
                 usage = wire.Usage(self.conversation.seconds)
                 reason = note.reason if note.reason != "error" else "connection_lost"
@@ -253,13 +253,20 @@ class Live:
     def tell_again(self, after_ms: int) -> None:
         """What happened lately, for a client that came back and had not got it. Its sound is not sent again."""
         talk = self.conversation
+        works = [(work.ms, work.note) for work in talk.works]
         lately: list[tuple[int, object]] = [(end_ms(b.tick), b) for b in talk.beats if b is not talk.waiting]
         if lately and (kept := start_ms(talk.beats[0].tick)) > after_ms:
             self.send(wire.Info(code="gap", message=f"what came before {kept} ms is not told again"))
-        for ms, note in sorted([*lately, *talk.works], key=lambda when: when[0]):
+        for ms, note in sorted([*lately, *works], key=lambda when: when[0]):
             for event in self.tell(note) if ms > after_ms else ():
                 if not isinstance(event, wire.OutputAudio):
                     self.send(event)
+
+    def _told(self, note: live_work.Note) -> Sequence[Struct]:
+        work = next(work for work in reversed(self.conversation.works) if work.note is note)
+        if work.told is None:
+            work.told = live_work.told(self.conversation, note)
+        return work.told
 
     def _beat(self, beat: Beat) -> Sequence[Struct]:
         begins, ends = start_ms(beat.tick), end_ms(beat.tick)

@@ -7,6 +7,7 @@ that name the field.
 from __future__ import annotations
 
 import re
+import secrets
 from itertools import count
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -16,7 +17,7 @@ from msgspec import Meta, Struct, field
 CONTENT = 2_000  # characters of a text that is appended (500 tokens)
 INSTRUCTIONS = 65_536  # characters (16,384 tokens)
 EAGEREST = 100  # either way
-_numbers = count(1)
+_RUN, _numbers = secrets.token_hex(3), count(1)  # no two events have the same id
 T = TypeVar("T")
 
 
@@ -240,7 +241,7 @@ UNSUPPORTED = {
 
 
 class ServerEvent(Struct, tag_field="type", omit_defaults=True, kw_only=True):
-    event_id: str = field(default_factory=lambda: f"event_{next(_numbers)}")
+    event_id: str = field(default_factory=lambda: f"event_{_RUN}_{next(_numbers)}")
     client_event_id: str | None = None
 
 
