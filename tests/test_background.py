@@ -495,6 +495,27 @@ def test_what_was_kept_is_taken_up_again() -> None:
     asyncio.run(main())
 
 
+def test_all_sentences_of_a_result_that_were_not_read_are_taken_up_again() -> None:
+    async def main() -> None:
+        async def work(package: ContextPackage, say: Say) -> None:
+            for n, kind in enumerate((Kind.COMMENTARY, Kind.COMMENTARY, Kind.FINAL), 1):
+                say(Piece(kind, f"{package.delegation} {n}."))
+
+        before = Background(lambda text: 1, Scripted(work))
+        for id in ("a", "b"):
+            before.delegate(id)
+            await ended(before)
+        line = before.inbox.take()
+        assert line is not None
+        assert line.text == 'commentary: "a 1. a 2."'
+
+        after = Background(lambda text: 1, Scripted(work))
+        after.restore([replace(work, task=None) for work in before.all.values()], [line.text])
+        assert read_all(after.inbox) == ['final: "a 3."', 'commentary: "b 1. b 2."', 'final: "b 3."']
+
+    asyncio.run(main())
+
+
 # ---- with an engine ----
 
 

@@ -122,7 +122,9 @@ class Background:
         for delegation in kept:
             self.all[delegation.id] = delegation
             if delegation.state in (State.DONE, State.FAILED) and not self.inbox.of(delegation.id):
-                self.inbox.put(Piece(Kind.FINAL, delegation.results[-1], delegation=delegation.id), quotes)
+                *first, last = (Piece(Kind.COMMENTARY, text) for text in delegation.results)
+                for piece in (*first, replace(last, kind=Kind.FINAL)):
+                    self.inbox.put(replace(piece, delegation=delegation.id), quotes)
             elif delegation.state is State.OPEN and self.backend is not None:
                 self._begin(self.backend, delegation, lambda package: package)
 

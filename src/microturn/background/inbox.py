@@ -90,7 +90,11 @@ class Inbox:
         if piece.when is When.INTERRUPT:
             at = next((i for i, p in enumerate(self._unread) if p.when is not piece.when), at)
         sips = re.findall(rf"\S(?:.{{0,{SIP - 2}}}\S)?(?=\s|$)|\S{{{SIP}}}", piece.text)
-        self._unread[at:at] = [replace(piece, text=sip) for sip in sips if sip not in read]
+        if piece.kind is Kind.FINAL:
+            sips = [sip for sip in sips if sip not in read]
+        else:  # it may have been read together with others
+            sips = [sip for sip in sips if not any(sip in line for line in read)]
+        self._unread[at:at] = [replace(piece, text=sip) for sip in sips]
         mine = [] if apart else self.of(piece.delegation)
         spare = sorted(
             (p for p in mine if p.kind is not Kind.FINAL), key=lambda p: p.kind is not Kind.THINKING
