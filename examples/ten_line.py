@@ -28,7 +28,7 @@ async def receive_and_play_audio(socket: websockets.ClientConnection, sound: Sou
 
 async def main(uri: str = "ws://localhost:8000/v1/microturn/duplex", recording: str | None = None) -> None:
     with open_sound(recording) as sound:
-        async with websockets.connect(f"{uri}?rate={sound.rate}") as socket:
+        async with websockets.connect(f"{uri}{'&' if '?' in uri else '?'}rate={sound.rate}") as socket:
             await asyncio.gather(
                 capture_and_stream_audio(socket, sound), receive_and_play_audio(socket, sound)
             )
