@@ -198,6 +198,9 @@ def test_it_listens_to_other_machines_only_with_keys(capsys: pytest.CaptureFixtu
     assert main(["serve", "--host", "0.0.0.0"]) == 2
     assert "--new-key NAME" in capsys.readouterr().err
     assert main(["serve", "--cert", "a.pem"]) == 2
+    for option, value in (("--keep-days", "-1"), ("--grace", "nan")):  # -1 days would forget everything
+        assert main(["serve", "--port", "0", option, value]) == 2
+        assert "from 0 on" in capsys.readouterr().err
     assert main(["serve", "--keys", "/nowhere/keys"]) == 2
 
 

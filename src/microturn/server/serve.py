@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     access = Access(_keys(args), args.origin)
     if (args.cert is None) is not (args.key is None):
         raise ValueError("--cert and --key go together")
+    if not (args.keep_days >= 0 and args.grace >= 0):
+        raise ValueError("--keep-days and --grace are numbers from 0 on")
     background = connect.settings(args)
     ice = tuple(Ice.of(given, os.environ.get(TURN_SECRET, "")) for given in args.ice)
     if len({one.url[:4] for one in ice}) < len(ice):
