@@ -145,11 +145,17 @@ class TestWindows:
         assert value(got, "recall") == pytest.approx(3 / 4)
         assert value(got, "timing_error_p50") == 0
 
-    def test_stop_is_obeyed_when_nothing_unexpected_follows(self) -> None:
+    def test_stop_is_obeyed_when_it_is_not_said_again(self) -> None:
         stop = episode(due("tea", 4000), Expected("halt", 6000, 20_000, "tea"))
         assert value(scores.timespeak([Run(stop, Played(said(("tea", 4000))))]), "stop_obeyed") == 1
         going_on = Played(said(("tea", 4000), ("tea", 8000)))
         assert value(scores.timespeak([Run(stop, going_on)]), "stop_obeyed") == 0
+        assent = Played(said(("tea", 4000), ("okay", 8000)))
+        assert value(scores.timespeak([Run(stop, assent)]), "stop_obeyed") == 1
+
+    def test_windows_of_replies_have_one_width(self) -> None:
+        asked = Run(episode(Expected("reply", 4000, 6000, "tea")), Played(said(("tea", 5500))))
+        assert [len(asked.match(scale, cues=True).hits) for scale in (0.5, 1.0, 2.0)] == [1, 1, 1]
 
 
 class TestFloor:
@@ -205,7 +211,7 @@ class TestFloor:
         assert (value(got, "halted"), value(got, "answered"), value(got, "score")) == (1, 0, 0)
 
     def test_carrying_on_is_unbroken_and_in_order(self) -> None:
-        window, whole = Expected("carry_on", 2000, 4000), " ".join(self.COUNT)
+        window, whole = Expected("carry_on", 2000, 4000), Say(" ".join(self.COUNT), 1000)
         steady = said(*((w, 1000 + 500 * i) for i, w in enumerate(self.COUNT)))
         assert carried_on(window, steady, whole)
         assert not carried_on(window, steady[:4], whole)  # fell silent
@@ -215,14 +221,23 @@ class TestFloor:
         again = said(*((self.COUNT[i % 3], 1000 + 500 * i) for i in range(8)))
         assert not carried_on(window, again, whole)  # started over
 
+    def test_starting_over_when_asked_is_not_breaking_off(self) -> None:
+        window, words = (
+            Expected("carry_on", 2000, 3000),
+            said(("four", 1000), ("one", 1500), ("two", 2000), ("three", 2500)),
+        )
+        again = Say("one two three", 1500)
+        assert carried_on(window, words, again)
+        assert not carried_on(window, words[:1] + words[2:], Say("four one two three", 1000))
+
     def test_carrying_on_may_end_where_the_text_ends(self) -> None:
         window, words = Expected("carry_on", 2000, 6000), said(("one", 1400), ("two", 1900), ("three", 2400))
-        assert carried_on(window, words, "one two three")
-        assert not carried_on(window, words, "one two three four")
+        assert carried_on(window, words, Say("one two three", 1400))
+        assert not carried_on(window, words, Say("one two three four", 1400))
 
     def test_stopping_at_a_word_like_the_last_is_not_the_end(self) -> None:
         window, words = Expected("carry_on", 2000, 6000), said(("one", 1400), ("two", 1900), ("five", 2400))
-        assert not carried_on(window, words, "one two five six seven twenty five")
+        assert not carried_on(window, words, Say("one two five six seven twenty five", 1400))
 
     def test_going_on_ahead_of_its_time_is_not_halting(self) -> None:
         later = [("forty", self.AT + 200), ("fifty", self.AT + 600)]

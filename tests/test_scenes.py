@@ -13,13 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from microturn import scenes
-from microturn.clock import TICK_MS
+from microturn.clock import TICK_MS, start_ms
+from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import (
     LATER_WEIGHTS,
     SCENES,
     TRAIN_WEIGHTS,
     compose,
+    converse,
     cue,
+    instructions,
     talk,
     words,
     write,
@@ -28,7 +31,7 @@ from microturn.scenes.episode import LAST_MS, Clip, Episode, Expected, Line, Wor
 from microturn.scenes.orders import Order
 from microturn.scenes.stage import said_end
 from microturn.scenes.wording import mark, parts, said_in, table, tidy, whole, wordings
-from microturn.streams import Channel
+from microturn.streams import LEAD_TICKS, Channel
 
 LENGTHS = (12.0, 20.0, 32.0)
 SPLITS = ("train", "test")
@@ -226,6 +229,65 @@ def test_reserved_wordings_and_pairs_never_train() -> None:
         assert all(words.is_reserved(*pair) == (split == "test") for pair in pairs)
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_rules_for_kinds_and_manners_are_held_out_too(split: str) -> None:
+    kinds = {cues: name for name, cues in words.CLASSES.items()}
+    rules = [
+        (kinds[move.rule.cues], move.rule.reply)
+        for seed in range(400)
+        for move in write("cue", seed, split, 20.0).facts["moves"]
+        if move.kind == "rule" and len(move.rule.cues) > 1
+    ]
+    assert len(rules) > 20
+    assert all(words.is_reserved(*rule) == (split == "test") for rule in rules)
+
+
+def test_nobody_is_asked_what_people_would_not_agree_about() -> None:
+    rng, asked = random.Random(2), set()
+    for _ in range(3000):
+        question = converse._Questions(rng, "train", 8).is_a()
+        asked |= {(kind, question.answer) for kind in converse.KINDS if converse.KINDS[kind] in question.text}
+        doubtful = {
+            w for kind, some in words.DOUBTFUL.items() if converse.KINDS[kind] in question.text for w in some
+        }
+        assert question.answer == "yes" or not doubtful & set(question.text.split()), question
+    assert len(asked) == 2 * len(converse.KINDS)
+
+
+def test_a_typed_question_is_answered_when_all_of_it_has_been_read() -> None:
+    pieces = PieceTokenizer.load()
+    typed = 0
+    for scene in ("converse", "drill"):
+        for seed in range(60):
+            script = write(scene, seed, "test", 24.0)
+            rng = random.Random(seed)
+            episode = compose(script, [timed(line, rng) for line in script.lines], 24.0)
+            for read in episode.reads:
+                ticks = len(pieces.pack(read.text, 4))
+                answers = [say.at_ms for say in episode.says if say.at_ms > start_ms(max(read.tick, 0))]
+                typed += 1
+                assert not answers or answers[0] >= start_ms(read.tick + ticks - 1 + LEAD_TICKS), read
+    assert typed > 20
+
+
+def test_who_is_to_answer_only_to_a_name_is_not_eager() -> None:
+    def says(key: str, text: str) -> bool:
+        known = wordings(instructions.SAID[key].train)
+        return any(re.fullmatch(pattern.replace("{x}", r"\w+"), text) for pattern in known)
+
+    both = 0
+    for seed in range(400):
+        rules = dict.fromkeys(("ONLY", "EAGER"), False)
+        for move in write("instructions", seed, "train", 24.0).facts["moves"]:
+            if move.kind == "read":
+                calm = says("CALM", move.text)
+                rules = {key: not calm and (told or says(key, move.text)) for key, told in rules.items()}
+            elif move.kind == "talk" and all(rules.values()):
+                both += 1
+                assert not move.answer
+    assert both > 10
+
+
 def test_there_is_enough_to_say() -> None:
     rng = random.Random(0)
     assert len(words.ALL) >= 400
@@ -235,7 +297,7 @@ def test_there_is_enough_to_say() -> None:
 
 
 def test_every_scene_trains() -> None:
-    drills = {"drill", "readout"}  # learned from given words only
+    drills = {"drill", "gaze", "readout"}  # learned from given words only
     assert {*TRAIN_WEIGHTS, *LATER_WEIGHTS, *drills} == set(SCENES)
     assert not set(TRAIN_WEIGHTS) & set(LATER_WEIGHTS)
     assert sum(TRAIN_WEIGHTS.values()) == pytest.approx(1)

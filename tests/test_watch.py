@@ -18,7 +18,7 @@ from microturn.bench.imports import suite
 from microturn.bench.metrics import Played, Run
 from microturn.bench.suites import make_cases
 from microturn.bench.watching import between, final_count, judged, numbers, overlap, pauc
-from microturn.clock import end_ms
+from microturn.clock import end_ms, tick_of
 from microturn.drawing import (
     EXERCISES,
     MOTIONS,
@@ -42,7 +42,7 @@ from microturn.streams import LEAD_TICKS, Bytes
 from microturn.train.batch import stack
 from test_scenes import timed
 
-CAMERA = ("reps", "charades", "notice", "look", "commentary")
+CAMERA = ("reps", "charades", "notice", "look", "gaze", "commentary")
 SIZE = (48, 64)
 seeds = st.integers(0, 1 << 31)
 names = st.sampled_from(CAMERA)
@@ -101,6 +101,20 @@ class TestFilms:
         assert shown == [2, 3, 4, 5, 6]
         assert middle[3][2] > middle[3][0]
         assert middle[4][0] > middle[4][2]
+
+    def test_whoever_is_told_of_can_be_seen(self) -> None:
+        comers = (
+            (e, a)
+            for e in (episode("notice", seed) for seed in range(200))
+            for a in (e.film.actors if isinstance(e.film, Film) else ())
+            if isinstance(a, Body) and a.path and any(x.text == "somebody is here" for x in e.expected)
+        )
+        for some, (lived, walker) in enumerate(comers, 1):
+            due = next(x.start_ms for x in lived.expected if x.text == "somebody is here")
+            times = np.array([end_ms(k) for k in range(lived.ticks)], np.float32)
+            here = walker.joints(times).a[tick_of(due), :, 0]
+            assert abs(here.mean()) < 1.2, some  # half the stage
+        assert some > 5
 
     def test_what_is_reserved_appears_in_tests_only(self) -> None:
         def drawn_in(split: str) -> set[str]:

@@ -30,6 +30,7 @@ GOING_ON_MS = 1500  # after a word of something long, it is still going on
 UNBROKEN_MS = 800  # between a word's end and the next one's start; a breath and a slip of a tick
 GARBLED = 0.2  # of the words that go on may be wrong
 ENDING = 3  # words by which something is known to be over
+EARLY_MS = 400  # by which something long may begin before its time
 CONTEXT = 2  # words before a window that must fit what goes on in it, so that starting over shows
 FLOOR_WORDS, FLOOR_MS = 4, 1200  # a backchannel is shorter than this
 AUDIBLE = 0.003  # −50 dB
@@ -157,16 +158,13 @@ def spoken(episode: Episode) -> list[Heard]:
 
 
 def from_user(run: Run) -> list[Heard]:
-    """The transcript without what was written while somebody else spoke: that may or may not be there."""
-    others = {
-        tick
-        for placed in run.episode.placed
-        if placed.who != 0
-        for word in placed.clip.words
-        for tick in range(
-            tick_of(placed.at_ms + word.start_ms), tick_of(placed.at_ms + word.end_ms + HEARD_MS) + 1
-        )
-    }
+    """The transcript without what was written while somebody else spoke: that may or may not be there. Nobody's
+    word is written in the tick in which it begins, if it does not end there."""
+    others: set[int] = set()
+    for placed in (p for p in run.episode.placed if p.who != 0):
+        for word in placed.clip.words:
+            last = tick_of(placed.at_ms + word.end_ms + HEARD_MS)
+            others |= {last, *range(tick_of(placed.at_ms + word.start_ms) + 1, last)}
     heard = [h for h in run.played.heard if h.tick not in others]
     return [Heard(text, h.tick) for h in heard for text in normalise(h.text)]
 
@@ -183,7 +181,9 @@ def window(expected: Expected, scale: float = 1.0) -> tuple[float, float]:
 
 
 def cue_window(expected: Expected, scale: float = 1.0) -> tuple[float, float]:
-    """The window made `scale` times as long, from the end of the cue."""
+    """The window made `scale` times as long, from the end of the cue; that of a reply is never another."""
+    if expected.kind == "reply":
+        return expected.start_ms, expected.end_ms
     return expected.start_ms, expected.start_ms + (expected.end_ms - expected.start_ms) * scale
 
 
@@ -318,7 +318,7 @@ def stopped(run: Run, halt: Expected, stray: Sequence[Word]) -> Stop:
 
     What was being said before may be part of a matched reply, so `going` looks at everything that was said.
     """
-    old = {*normalise(halt.text), *normalise(content(run.episode, halt))}
+    old = {*normalise(halt.text), *normalise(content(run.episode, halt).text)}
     cause = cause_end(run.episode, halt.start_ms)
     before = [w for w in run.played.said if w.start_ms < halt.start_ms]
     going = bool(before) and cause - before[-1].end_ms < GOING_ON_MS
@@ -338,14 +338,16 @@ def last_heard(speech: Sequence[Floats | None], after_ms: float, until_ms: float
     return float((loud[-1] + 1) * TICK_MS / size) if len(loud) else 0.0
 
 
-def content(episode: Episode, window: Expected) -> str:
+def content(episode: Episode, window: Expected) -> Say:
     """All of what should be going on in a window; what the record holds where nothing is."""
     begun = [say for say in episode.says if say.at_ms <= window.start_ms]
-    return begun[-1].text if begun else window.text
+    return begun[-1] if begun else Say(window.text, 0)
 
 
-def carried_on(window: Expected, said: Sequence[Word], whole: str) -> bool:
-    """Words of `whole` go on through the window, in their order, with no gap longer than a breath."""
+def carried_on(window: Expected, said: Sequence[Word], say: Say) -> bool:
+    """Words of `say` go on through the window, in their order, with no gap longer than a breath. What was said
+    before it was to begin is part of something else."""
+    said, whole = [w for w in said if w.start_ms >= say.at_ms - EARLY_MS], say.text
     inside = [w for w in said if w.end_ms > window.start_ms and w.start_ms < window.end_ms]
     before = [w for w in said if w.end_ms <= window.start_ms]
     after = [w for w in said if w.start_ms >= window.end_ms]

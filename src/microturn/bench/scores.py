@@ -56,7 +56,7 @@ def _timed(runs: Sequence[Run], cues: bool, names: tuple[str, str], seed: int) -
     false = [false_count(m.stray) for m in plain]
     wide = [h for m in double for h in m.hits if h.expected.kind == "say"]
     spoke = [(r, m) for r, m in zip(runs, plain, strict=True) if r.played.said]
-    stops = [not within(m.stray, e) for r, m in spoke for e in r.of("halt")]
+    stops = [stopped(r, e, m.stray).halted for r, m in spoke for e in r.of("halt")]
     measures = [
         mean("score", [m.accuracy("say") for m in plain], seed=seed),
         ratio("precision", counts, [c + f for c, f in zip(counts, false, strict=True)], seed=seed),

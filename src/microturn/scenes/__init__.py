@@ -20,7 +20,7 @@ How the suites are scored from `Episode.expected`, the model's words being timed
 - pause, turns (converse): any word that begins within a `pause` is a takeover; a `reply` gives latency at
   true ends.
 - listening (listening): soft words per minute, the share of them that begin within a `clause_end`, and none
-  in a `pause`; nothing longer than two words after the first `reply`.
+  in a `pause`; nothing longer than three words after the first `reply`.
 - translate (translate): every word is a `say` of its own from its end on, counted by words; codeswitch
   (codeswitch) as cuespeak.
 - orders (orders; the suite has real people): the last read-back that `Order.parse` finds in what was said
@@ -46,7 +46,7 @@ from microturn.scenes.hear import Hear, Nothing
 from microturn.scenes.instructions import Instructions
 from microturn.scenes.interrupt import Interrupt
 from microturn.scenes.listening import Listening
-from microturn.scenes.notice import Look, Notice
+from microturn.scenes.notice import Gaze, Look, Notice
 from microturn.scenes.orders import Orders
 from microturn.scenes.readout import Readout
 from microturn.scenes.recall import Recall
@@ -61,7 +61,7 @@ SCENES: dict[str, Scene] = {
         *(Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits()),
         *(Translate(), Translate("codeswitch", SWITCH), Orders(), Tone(), Delegate()),
         *(Instructions(), Recall(), Readout(), Converse("drill", DRILL)),
-        *(Reps(), Charades(), Notice(), Look(), Commentary()),
+        *(Reps(), Charades(), Notice(), Look(), Gaze(), Commentary()),
     )
 }
 TRAIN_WEIGHTS: dict[str, float] = {

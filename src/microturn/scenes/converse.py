@@ -17,7 +17,7 @@ from microturn.scenes.episode import Clip, Episode, Expected, Line, Read, Say, S
 from microturn.scenes.stage import Stage, answer_read, heard_end, quiet, read_ms, said_end, say_ms
 from microturn.scenes.talk import sentence
 from microturn.scenes.wording import Wordings, parts, said_in, whole
-from microturn.scenes.words import ALL, CLASSES, DAYS, LETTERS, MONTHS, NAMES, number
+from microturn.scenes.words import ALL, CLASSES, DAYS, DOUBTFUL, LETTERS, MONTHS, NAMES, number
 from microturn.streams import Channel
 
 KINDS = {"animal": "an animal", "food": "something to eat", "colour": "a colour", "place": "a place"}
@@ -103,7 +103,10 @@ class _Questions:
     def is_a(self) -> Ask:
         kind = self.rng.choice(tuple(KINDS))
         of = kind if self.rng.random() < 0.5 else self.rng.choice([k for k in KINDS if k != kind])
-        word = self.rng.choice([w for w in CLASSES[of] if of == kind or w not in CLASSES[kind]])
+        some = [w for w in CLASSES[of] if of == kind or w not in CLASSES[kind]]
+        word = self.rng.choice(some)
+        while of != kind and word in DOUBTFUL.get(kind, ()):
+            word = self.rng.choice(some)
         return Ask(self.draw("IS_A", x=word, kind=KINDS[kind]), "yes" if of == kind else "no")
 
     def is_more(self) -> Ask:

@@ -14,7 +14,7 @@ from microturn.scenes.episode import Clip, Episode, Expected, Line, Placed, Say,
 from microturn.scenes.stage import Stage, heard_end, read_ms, say_ms
 from microturn.scenes.talk import sentence, sentence_with
 from microturn.scenes.wording import Wordings, said_in, tidy
-from microturn.scenes.words import CLASSES, near, pair
+from microturn.scenes.words import CLASSES, is_reserved, near, pair
 from microturn.streams import Channel
 
 SAID = said_in("cue")
@@ -94,6 +94,8 @@ class _Writer:
     def _kind_rule(self) -> Rule:
         kind = self.rng.choice(tuple(KINDS))
         _, reply = pair(self.rng, self.split, CLASSES[kind])
+        while is_reserved(kind, reply) != (self.split == "test"):
+            _, reply = pair(self.rng, self.split, CLASSES[kind])
         self.cues += reply.split()
         self._add(
             Move("rule", rule=Rule(CLASSES[kind], reply)),

@@ -64,7 +64,8 @@ class Instructions:
         def speak() -> None:
             nonlocal left
             if rng.random() < (0.5 if "eager" in rules else 0.15):
-                text, answer, kind = sentence(rng), rules.get("eager", ""), "talk"
+                answer = "" if "only" in rules else rules.get("eager", "")
+                text, kind = sentence(rng), "talk"
             else:
                 asked = ask(rng, split, 6)
                 text, answer, kind = whole(asked.text), under(rules, asked.answer), "ask"

@@ -60,9 +60,10 @@ class Notice(Watch):
             here = moments[0]
             if rng.random() < 0.85 and self._tells(stage, r.w[0], here, SEEN_MS):
                 steps = [
-                    Rep(here - 900 + 450 * i, here - 450 + 450 * i, mirrored=bool(i % 2)) for i in range(5)
+                    Rep(here - 1500 + 450 * i, here - 1050 + 450 * i, mirrored=bool(i % 2)) for i in range(5)
                 ]
-                walk = ((here - 900, 3.2 * rng.choice((-1, 1))), (here + 1350, rng.uniform(-0.5, 0.5)))
+                side = rng.choice((-1, 1))
+                walk = ((here - 1500, 3.2 * side), (here, 0.95 * side), (here + 750, rng.uniform(-0.5, 0.5)))
                 walker = body(rng, (("knee raises", steps),), path=walk)
                 actors.append(replace(walker, facing=90.0 if walk[0][1] < 0 else -90.0))
         return Film(rng.getrandbits(31), tuple(actors), r.split, stage=(1.2, 1.5))
@@ -111,6 +112,10 @@ class Notice(Watch):
             )
 
 
+def many(shape: str) -> str:
+    return {"box": "boxes", "leaf": "leaves"}.get(shape, shape + "s")
+
+
 class Look(Watch):
     """“What colour is the ball?”"""
 
@@ -132,10 +137,9 @@ class Look(Watch):
             if n == 0
             else rng.sample(["colour", "side", "many"], rng.randint(1, 3))
         )
-        plural = {"box": "boxes", "leaf": "leaves"}.get(y, y + "s")
         lines, said = [], []
         for kind in kinds:
-            lines.append(SAID[f"asks-{kind}"].draw(rng, split, x=plural if kind == "many" else x))
+            lines.append(SAID[f"asks-{kind}"].draw(rng, split, x=many(y) if kind == "many" else x))
             said.append(EXERCISES[x].doing if kind == "doing" else answers[kind])
         r = Request("doing" if doing else "things", split, x=x, c=c, n=n, w=(side, y, *said), asked=0)
         lines += lines_for(rng, seconds * 0.4, sentences(rng)) if rng.random() < 0.5 else []
@@ -165,16 +169,78 @@ class Look(Watch):
         if r.kind == "doing":
             reps = repetitions(rng, rng.uniform(0, 400), stage.ms, EXERCISES[r.x].quick, lambda n: 0)
             return Film(rng.getrandbits(31), (body(rng, ((r.x, reps),)), *others(rng, ())), r.split)
-        places = [(x, up) for x in (-1.0, -0.5, 0.5, 1.0) for up in (0.3, 0.95)]
-        rng.shuffle(places)
+        places = spots_of(rng)
         mine = next(p for p in places if (p[0] < 0) == (side == "left"))
         places.remove(mine)
-        spots = [(*mine, r.x, r.c)]
-        spots += [(*p, y, rng.choice([c for c in COLOURS if c != r.c])) for p in places[: r.n]]
-        things = tuple(
-            Thing(
-                rng.getrandbits(31), shape, colour, (x, up, rng.uniform(-0.1, 0.1)), rng.uniform(0.17, 0.24)
-            )
-            for x, up, shape, colour in spots
-        )
-        return Film(rng.getrandbits(31), things, r.split, stage=(1.2, 1.3))
+        spots: list[Spot] = [(mine, r.x, r.c)]
+        spots += [(p, y, rng.choice([c for c in COLOURS if c != r.c])) for p in places[: r.n]]
+        return still(rng, spots, r.split)
+
+
+Spot = tuple[tuple[float, float], str, str]  # where, which shape, of which colour
+
+
+def spots_of(rng: random.Random) -> list[tuple[float, float]]:
+    places = [(x, up) for x in (-1.0, -0.5, 0.5, 1.0) for up in (0.3, 0.95)]
+    rng.shuffle(places)
+    return places
+
+
+def still(rng: random.Random, spots: Sequence[Spot], split: str) -> Film:
+    """Things that stand there."""
+    things = tuple(
+        Thing(rng.getrandbits(31), shape, colour, (x, up, rng.uniform(-0.1, 0.1)), rng.uniform(0.17, 0.24))
+        for (x, up), shape, colour in spots
+    )
+    return Film(rng.getrandbits(31), things, split, stage=(1.2, 1.3))
+
+
+class Gaze(Look):
+    """Question after question about what is seen: a drill."""
+
+    name = "gaze"
+
+    def script(self, rng: random.Random, split: str, seconds: float) -> Script:
+        count = max(2, round(seconds / 2.2))
+        spots: list[Spot] = []
+        asked: list[tuple[str, str, str]] = []
+        if doing := rng.random() < 0.3:
+            names = [own(rng, split, dict(EXERCISES), TEST_EXERCISES) for _ in range(count)]
+            asked = [("doing", name, EXERCISES[name].doing) for name in names]
+        else:
+            places, shapes = spots_of(rng), rng.sample([s for s in SHAPES if s not in TEST_SHAPES], 4)
+            for shape in shapes[: rng.randint(1, 4)]:
+                here = places[: rng.choice((1, 1, 1, 2, 3, 4))]
+                spots += [(place, shape, rng.choice(tuple(COLOURS))) for place in here]
+                places = places[len(here) :]
+            for _ in range(count):
+                where, x, c = rng.choice(spots)
+                n = sum(shape == x for _, shape, _ in spots)
+                side = "left" if where[0] < 0 else "right"
+                kinds = [("colour", x, c), ("colour", x, c), ("side", x, side)] if n == 1 else []
+                kinds += [("what", x, f"{c} {x}")] if len(spots) == 1 else [("many", many(x), number(n))]
+                asked.append(rng.choice(kinds))
+        lines = tuple(Line(SAID[f"asks-{kind}"].draw(rng, split, x=x)) for kind, x, _ in asked)
+        facts = {"said": tuple(said for *_, said in asked), "spots": tuple(spots), "split": split}
+        return Script(self.name, 0, lines, facts | {"acts": tuple(x for _, x, _ in asked) if doing else ()})
+
+    def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
+        stage, facts = Stage(script, tuple(clips), seconds), script.facts
+        acts: list[tuple[str, list[Rep]]] = []
+        began, now = 0, rng.randrange(1200, 2500)
+        for i, said in enumerate(facts["said"]):
+            ends = stage.turn(i, now, said)
+            last = ends is None or i + 1 == len(clips)
+            if facts["acts"]:
+                until = stage.ms if last or ends is None else ends
+                name = facts["acts"][i]
+                acts.append((name, repetitions(rng, began, until, EXERCISES[name].quick, lambda n: 0)))
+                began = until
+            if last or ends is None:
+                break
+            now = ends + (rng.randrange(1500, 2500) if facts["acts"] else rng.randrange(300, 900))
+        if facts["acts"]:
+            film = Film(rng.getrandbits(31), (body(rng, acts), *others(rng, ())), facts["split"])
+        else:
+            film = still(rng, facts["spots"], facts["split"])
+        return replace(stage.episode(), film=film)

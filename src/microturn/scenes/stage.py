@@ -22,7 +22,7 @@ from microturn.scenes.episode import (
 )
 from microturn.streams import LEAD_TICKS, Channel, Decision
 
-READ_CHARACTERS = 16  # at least so many characters of a text are read in a tick
+READ_CHARACTERS = 8  # at least so many characters of a text are read in a tick: four pieces
 REPLY_MS = 2000  # an answer that begins later than this after its question is no answer
 WINDOW_MS = 400  # half the window of a timed utterance
 CUE_MS = 800  # a cue's answer begins within this after the cue's end

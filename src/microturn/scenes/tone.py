@@ -13,7 +13,7 @@ from microturn.scenes.episode import Clip, Episode, Line, Script
 from microturn.scenes.stage import Stage, read_ms, say_ms
 from microturn.scenes.talk import aside, sentence
 from microturn.scenes.wording import said_in
-from microturn.scenes.words import pair
+from microturn.scenes.words import is_reserved, pair
 from microturn.streams import Channel
 
 MANNERS = {
@@ -55,6 +55,8 @@ class Tone:
             left -= say_ms(text) + 700 + (say_ms(answer) + 800 if answer else 0)
 
         other, reply = rng.choice(tuple(DOING)), pair(rng, split)[1]
+        while is_reserved(other, reply) != (split == "test"):
+            reply = pair(rng, split)[1]
         if kind == "rule":
             text = SAID["RULE"].draw(rng, split, x=DOING[other], y=reply)
             if rng.random() < 0.25:

@@ -13,6 +13,9 @@ _TABLE = table("words")
 CLASSES: dict[str, tuple[str, ...]] = {
     name: tuple(words.split()) for name, words in _TABLE["classes"].items()
 }
+DOUBTFUL: dict[str, tuple[str, ...]] = {
+    name: tuple(words.split()) for name, words in _TABLE["doubtful"].items()
+}
 ANIMALS, FOODS, COLOURS, OBJECTS = (CLASSES[name] for name in ("animal", "food", "colour", "object"))
 PLACES, NAMES, JOBS, VERBS, NUMBERS = (CLASSES[name] for name in ("place", "name", "job", "verb", "number"))
 ALL = tuple(sorted({word for words in CLASSES.values() for word in words}))

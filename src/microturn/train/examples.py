@@ -94,9 +94,10 @@ class Examples:
         aside: float = 0.0,
         later: float = 0.0,
         scenes: dict[str, float] | None = None,
+        films: dict[str, float] | None = None,
     ) -> None:
         self.bank, self.plain, self.real, self.told, self.aside = bank, plain, real, told, aside
-        self.later, self.scenes = later, scenes or TOLD
+        self.later, self.scenes, self.films = later, scenes or TOLD, films or LATER
         self.scripts = bank.scripts()
         voices = bank.voices()
         known = {family for family in FAMILIES if any(family_of(v) == family for v in voices)}
@@ -135,9 +136,9 @@ class Examples:
     def _told(self, rng: random.Random, seconds: float, shares: dict[str, float]) -> Episode:
         """A new script, its words given."""
         scene = rng.choices(list(shares), list(shares.values()))[0]
-        split = "train" if shares is LATER else "given"  # films are those of training
+        split = "train" if shares is self.films else "given"  # films are those of training
         script = write(scene, rng.randrange(1 << 40, 1 << 41), split, seconds)
-        haste = 0.4 if scene == "drill" else 0.5 if rng.random() < HURRIED else 1.0
+        haste = 0.4 if scene in ("drill", "gaze") else 0.5 if rng.random() < HURRIED else 1.0
         pace = rng.uniform(0.8, 1.3) * haste
         clips = [unspoken(line.text, pace) for line in script.lines]
         episode = compose(script, clips, seconds, take=rng.randrange(1 << 30))
@@ -200,7 +201,7 @@ class Examples:
         seconds = float(rng.choice(list(lengths), p=list(lengths.values())))
         seeds = [seed * 1_000_003 + i for i in range(round(seconds_in_all / seconds))]
         if quiet:
-            shares = LATER if filmed else self.scenes
+            shares = self.films if filmed else self.scenes
             episodes = [self._told(random.Random(s), seconds, shares) for s in seeds]
         else:
             episodes = [self.episode(s, seconds) for s in seeds]
@@ -226,7 +227,7 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch | Sig
             if examples is None or step % REREAD == 0:  # it may be growing
                 r = recipe
                 bank = Bank(r.bank, needed=r.told < 1)
-                examples = Examples(bank, r.plain, r.real, r.told, r.aside, r.later, r.scenes)
+                examples = Examples(bank, r.plain, r.real, r.told, r.aside, r.later, r.scenes, r.films)
             make = partial(examples.batch, seed, recipe.seconds, c, pieces)
             batch = (
                 reel.batch(random.Random(f"reel {seed}"), make) if reel and examples.filmed(seed) else make()
