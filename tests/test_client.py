@@ -17,11 +17,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.asyncio.client import ClientConnection
 
 from actor_model import Actor
 from microturn.background import Background, ContextPackage, Kind, Piece
 from microturn.client import (
     Audio,
+    Busy,
     Closed,
     Delegated,
     Event,
@@ -39,7 +41,7 @@ from microturn.client import (
     open_sound,
 )
 from microturn.client.events import read
-from microturn.client.line import address
+from microturn.client.line import address, open_socket
 from microturn.client.sound import CUSHION_MS, LATE_MS, MS, EchoControl, Playout
 from microturn.clock import TICK_MS
 from microturn.server import live_events as wire
@@ -203,6 +205,25 @@ async def gone(server: Served) -> None:
     async with asyncio.timeout(5):
         while server.lobby.open:
             await asyncio.sleep(0.01)
+
+
+async def test_whoever_finds_a_full_server_on_the_way_back_tries_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with served(slots=1) as server:
+        async with live(server.ws) as session:
+            await until(session, Audio)
+            with pytest.raises(Busy):
+                await live(server.ws).__aenter__()
+            full = [f"{server.ws}/v1/live/sessions"]  # where there is no room; the way back comes after it
+
+            async def crowded(where: str, key: str) -> ClientConnection:
+                return await open_socket(full.pop() if full else where, key)
+
+            monkeypatch.setattr(sys.modules["microturn.client.live"], "open_socket", crowded)
+            session._socket.transport.abort()
+            assert isinstance((await until(session, Started))[-1], Started)
+            assert not full
 
 
 async def test_what_does_not_come_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,12 @@ from microturn.client.events import (
     Tick,
     Working,
 )
-from microturn.client.line import Line, Refused, duplex
+from microturn.client.line import Busy, Line, Refused, duplex
 from microturn.client.live import Session, live
 from microturn.client.sound import NoSound, Silence, Sound, open_sound
 
 __all__ = [
-    "Audio", "Closed", "Delegated", "Event", "Failed", "Heard", "Line", "NoSound", "Notice", "Refused", "Said",
-    "Session", "Silence", "Sound", "Started", "Tick", "Working", "converse", "duplex", "live", "open_sound",
+    "Audio", "Busy", "Closed", "Delegated", "Event", "Failed", "Heard", "Line", "NoSound", "Notice", "Refused",
+    "Said", "Session", "Silence", "Sound", "Started", "Tick", "Working", "converse", "duplex", "live", "open_sound",
     "typed_lines",
 ]  # fmt: skip

@@ -12,11 +12,16 @@ from websockets.exceptions import ConnectionClosedError, InvalidHandshake, Inval
 
 from microturn.clock import SPEAK_RATE
 
+BUSY = 503
 LOST_S = 5.0  # between pings, and until one must have been answered
 
 
 class Refused(ValueError):
     """The server does not want this. One line that says why."""
+
+
+class Busy(Refused):
+    """The server does not want this now."""
 
 
 def address(url: str, path: str, **query: object) -> str:
@@ -41,7 +46,7 @@ async def open_socket(where: str, key: str) -> ClientConnection:
         reason = f"HTTP {refused.response.status_code}"
         with suppress(ValueError, KeyError, TypeError):
             reason = json.loads(refused.response.body or b"")["error"]["message"]
-        raise Refused(reason) from None
+        raise (Busy if refused.response.status_code == BUSY else Refused)(reason) from None
     except (OSError, InvalidHandshake):
         host = urlsplit(where).netloc
         raise ConnectionError(f"{host}: nobody answers; is `microturn serve` running there?") from None

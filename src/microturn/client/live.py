@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 
 from microturn.client.events import Delegated, Details, Event, Failed, Started, Timed, Working, read
-from microturn.client.line import Refused, address, open_socket
+from microturn.client.line import Busy, Refused, address, open_socket
 from microturn.clock import SPEAK_RATE, TICK_MS, WallClock
 
 SILENT_S = 3.0  # without a tick, and the connection is lost; the server tells 5 s of texts again
@@ -134,9 +134,9 @@ class Session:
                 started = await self.begin()
                 self._back.set()
                 return started
-            except ConnectionError:
+            except (ConnectionError, Busy) as not_yet:
                 if clock.now() + wait > until:
-                    raise
+                    raise ConnectionError(str(not_yet)) from None
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_S)
 
@@ -147,7 +147,7 @@ class Session:
         except ConnectionClosed as lost:
             raise ConnectionError(f"the connection was lost: {lost}") from None
         if isinstance(event, Failed):
-            raise Refused(event.error.message)
+            raise (Busy if event.error.code == "busy" else Refused)(event.error.message)
         if not isinstance(event, Started):
             raise Refused(f"{self._where}: this server does not speak the Live API")
         self.details = event.session
