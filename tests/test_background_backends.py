@@ -155,6 +155,29 @@ def test_an_answer_comes_sentence_by_sentence_and_the_last_is_final(api: str) ->
     run(main())
 
 
+@pytest.mark.parametrize("api", DIALECTS)
+def test_what_it_thinks_is_told_to_the_last_sentence_and_never_as_the_answer(api: str) -> None:
+    def thinks(text: str) -> Any:
+        if api == "chat":
+            return {"choices": [{"delta": {"reasoning_content": text}}]}
+        return {"type": "response.reasoning_summary_text.delta", "delta": text}
+
+    async def main() -> None:
+        thought = [thinks("The user is in Os"), thinks("lo. I need"), thinks(" the forecast")]
+        answer = stream(*thought, {"choices": [{"delta": {"content": "Rain"}}]}, "[DONE]")
+        if api == "responses":
+            done = {"type": "response.completed", "response": {"status": "completed"}}
+            answer = stream(*thought, {"type": "response.output_text.delta", "delta": "Rain"}, done)
+        async with serving(answer) as (_, url):
+            assert [(p.kind, p.text) for p in await work(url, api)] == [
+                (Kind.THINKING, "The user is in Oslo."),
+                (Kind.THINKING, "I need the forecast"),
+                (Kind.FINAL, "Rain"),
+            ]
+
+    run(main())
+
+
 def test_certificates_are_read_before_any_work_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes 40 ms, in which no tick would move."""
     reader = Mock(side_effect=httpcore2.default_ssl_context)

@@ -108,6 +108,7 @@ class Round:
             self._tell(kind, sentence)
 
     def finish(self) -> None:
+        self._tell(Kind.THINKING, self._begun[Kind.THINKING])
         rest = self._begun[Kind.COMMENTARY]
         if self.calls:
             self._tell(Kind.COMMENTARY, rest)
