@@ -44,6 +44,7 @@ HURRIED = 0.3  # share of episodes with given words in which they come twice as 
 LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in ("reps", "notice", "look", "charades", "commentary")}
 BORROWED = 0.5  # share of an engine's voices that take on another's timbre
 OVERHEARD = 0.4  # share of plain hearing in which things are asked, and nothing is learned of when to speak
+STRANGE = 0.25  # share of the rest of it that is nothing to the model
 GAPPED = 0.4  # share of them of which parts are missing
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
@@ -62,15 +63,20 @@ def family_of(voice: str) -> str:
     return voice.split("-")[0]
 
 
-def listen(clips: list[Clip], rng: random.Random, seconds: float, scene: str = "hear") -> Episode:
-    """People talk one after another; nothing is to be said."""
+def listen(
+    clips: list[Clip], rng: random.Random, seconds: float, scene: str = "hear", strangers: bool = False
+) -> Episode:
+    """People talk one after another; nothing is to be said. Strangers stand farther off, and often say nothing."""
     placed: list[Placed] = []
     now = rng.uniform(0, 1000)
+    far = rng.uniform(-18, -2) if strangers else 0.0
     for clip in clips:
         if now + clip.ms > seconds * 1000:
             break
-        placed.append(Placed(clip, round(now)))
+        placed.append(Placed(clip, round(now), int(strangers), far))
         now = placed[-1].end_ms + rng.choice((rng.uniform(60, 500), rng.uniform(100, 1500)))
+        if strangers and rng.random() < 0.3:
+            now += rng.uniform(1000, 8000)
     ticks = round(seconds * TICKS_PER_SECOND)
     return Episode(scene, 0, ticks, tuple(placed), expected=(Expected("quiet", 0, round(seconds * 1000)),))
 
@@ -187,7 +193,9 @@ class Examples:
             own = self.bank.clips_of(voice) if overheard else self.bank.talk_of(voice)
             if own:
                 clips += [self.bank[rng.choice(own)] for _ in range(rng.randint(3, 10))]
-        return replace(listen(self._varied(clips, warps), rng, seconds), undecided=overheard)
+        strangers = not overheard and rng.random() < STRANGE
+        heard = listen(self._varied(clips, warps), rng, seconds, strangers=strangers)
+        return replace(heard, undecided=overheard)
 
     def filmed(self, seed: int) -> bool:
         """Whether there is something to see in the batch of this seed."""
