@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from microturn.bench.imports import suite
 from microturn.bench.metrics import Played, Run
 from microturn.bench.suites import make_cases
 from microturn.bench.watching import between, final_count, judged, numbers, overlap, pauc
-from microturn.clock import end_ms, tick_of
+from microturn.clock import TICK_MS, end_ms, tick_of
 from microturn.drawing import (
     EXERCISES,
     MOTIONS,
@@ -34,7 +35,7 @@ from microturn.drawing import (
 from microturn.model.config import tiny
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import compose, write
-from microturn.scenes.episode import Episode, Expected, Word
+from microturn.scenes.episode import LAST_MS, Episode, Expected, Word, pace
 from microturn.scenes.stage import CUE_MS
 from microturn.scenes.watch import SEEN_MS, SETTLED_MS, Request, seen
 from microturn.scenes.wording import Wordings, said_in, wordings
@@ -92,6 +93,17 @@ class TestFilms:
         assert phase((Rep(1000, 3000, peak=0.3),), times).far.max() == pytest.approx(1, abs=0.01)
         assert phase((Rep(1000, 3000, depth=0.4, hold=0.3),), times).far.max() == pytest.approx(0.4, abs=0.01)
         assert not phase((Rep(1000, 3000),), times).far[times >= 3000].any()
+
+    @pytest.mark.parametrize("motion", MOTIONS)
+    def test_half_a_repetition_of_a_thing_is_not_a_whole_one(self, motion: str) -> None:
+        times = np.arange(1000, 3000, 20, dtype=np.float32)
+
+        def way(depth: float) -> float:
+            looks = Thing(3, "star", "red", (0, 1, 0), 0.3, motion, (Rep(1000, 3000, depth),)).looks(times)
+            seen = [looks.at, looks.size, looks.turn, looks.width, looks.colour]
+            return sum(float(np.abs(np.diff(x, axis=0)).sum()) for x in seen)
+
+        assert way(0.4) < 0.9 * way(1.0)
 
     def test_colours_and_coming_and_going_are_drawn_in_the_tick_in_which_they_can_be_seen(self) -> None:
         thing = Thing(1, "box", "blue", (0, 1, 0), 0.4, colours=((1000, "red"),), shown=((600, 1600),))
@@ -169,13 +181,67 @@ class TestScenes:
         lengths = {CUE_MS, SEEN_MS, SETTLED_MS + CUE_MS}
         assert {e.end_ms - e.start_ms for e in made.expected if e.kind == "say"} <= lengths
 
-    def test_the_model_breaks_off_its_own_words_to_tell_what_happens(self) -> None:
+    def test_the_model_breaks_off_its_own_words_only_to_tell_what_happens(self) -> None:
         cut = 0
         for seed in range(240):
             made = episode("notice", seed, seconds=32.0)
-            long = [s for s in made.says if len(s.text.split()) > 6]
-            cut += bool(long and made.says[-1] is not long[-1])
-        assert cut > 5
+            request = write("notice", seed, "train", 32.0).facts["request"]
+            long = next((s for s in made.says if request.long[:3] == tuple(s.text.split()[:3])), None)
+            if long is None or len(long.text.split()) == len(request.long):
+                continue
+            after = [s for s in made.says if s.at_ms > long.at_ms]
+            last = pace(long)[-1]
+            assert after or last.end_ms > made.ticks * TICK_MS - 1000
+            if after:
+                assert 0 <= after[0].at_ms - (last.end_ms - LAST_MS) < TICK_MS
+                cut += 1
+        assert cut > 10
+
+    def test_nobody_is_there_who_is_still_to_come(self) -> None:
+        for seed in range(300):
+            request = write("notice", seed, "train", 20.0).facts["request"]
+            film = episode("notice", seed).film
+            assert isinstance(film, Film)
+            if request.kind == "comes":
+                assert all(not isinstance(a, Body) or a.path for a in film.actors), seed
+
+    def test_what_is_gone_cannot_be_seen(self) -> None:
+        for seed in range(200):
+            made = episode("notice", seed)
+            for end in (e.start_ms for e in made.expected if e.text == "it is gone"):
+                assert isinstance(made.film, Film)
+                thing = next(a for a in made.film.actors if isinstance(a, Thing) and a.path)
+                times = np.array([end_ms(k) for k in range(made.ticks)], np.float32)
+                there = thing.looks(times).there
+                assert there[: tick_of(end - 1)].all()
+                assert not there[tick_of(end) :].any()
+
+    def test_only_what_was_named_is_counted_apart_from_what_else_is_done(self) -> None:
+        mixed = 0
+        for seed in range(400):
+            script = write("reps", seed, "train", 20.0)
+            request: Request = script.facts["request"]
+            body = episode("reps", seed).film.actors[0]  # type: ignore[union-attr]
+            if (
+                request.kind != "nothing"
+                and isinstance(body, Body)
+                and {name for name, _ in body.acts} - {request.x}
+            ):
+                assert any(request.x in t for t in (request.read, *(line.text for line in script.lines)))
+                mixed += 1
+        assert mixed > 5
+
+    def test_things_that_stand_there_hide_none_of_each_other(self) -> None:
+        for seed in range(150):
+            film = episode("look", seed).film
+            assert isinstance(film, Film)
+            wide = [(a.at, a.size * max(1, SHAPES[a.shape][1])) for a in film.actors if isinstance(a, Thing)]
+            if len(wide) == len(film.actors) and film.stage == (1.2, 1.3):
+                assert all(
+                    abs(p[0] - q[0]) >= a + b or abs(p[1] - q[1]) >= 0.6
+                    for i, (p, a) in enumerate(wide)
+                    for q, b in wide[:i]
+                ), seed
 
     def test_there_are_many_ways_to_ask(self) -> None:
         skills = (
@@ -246,10 +312,13 @@ class TestProactive:
         assert pauc([self.SPAN], [word("it is red", 1000)]) == 100.0
         assert pauc([self.SPAN], [word("it is red", 2000)]) == pytest.approx(81.25)
         assert pauc([self.SPAN], [word("hello", 2000)]) == pytest.approx(6.25)
-        assert pauc([self.SPAN], [word("it is blue", 2000)]) == pytest.approx(43.75)
+        assert pauc([self.SPAN], [word("it is blue", 2000)]) == pytest.approx(6.25)
+        assert pauc([replace(self.SPAN, text="red star")], [word("blue star", 2000)]) == pytest.approx(43.75)
 
     def test_answers_are_right_half_right_or_wrong(self) -> None:
         assert [judged("red star", said) for said in ("a red star", "a star", "the moon")] == [2, 1, 0]
+        assert [judged("it is gone", said) for said in ("it is gone", "gone", "it is red")] == [2, 1, 0]
+        assert [judged("there it is", said) for said in ("there it is", "it is gone")] == [2, 0]
 
 
 class TestOverlap:

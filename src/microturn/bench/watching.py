@@ -14,6 +14,7 @@ from microturn.scenes.episode import Expected, Word
 from microturn.scenes.words import DIGITS, TENS, number
 
 _VALUES = {number(n): n for n in range(100)}
+LITTLE = ("a", "an", "the", "it", "is", "are", "was", "there", "here", "and", "of", "in", "on")
 
 
 def numbers(said: Sequence[Word]) -> list[tuple[float, int]]:
@@ -41,11 +42,12 @@ def final_count(reps: Sequence[float], said: Sequence[Word]) -> int | None:
 
 
 def judged(wanted: str, said: str) -> int:
-    """2: what was wanted was said; 1: at least half of its words; 0: something else."""
+    """2: what was wanted was said; 1: at least half of the words in it that tell something; 0: something else."""
     want, got = normalise(wanted), normalise(said)
     if any(got[i : i + len(want)] == want for i in range(len(got))):
         return 2
-    return int(2 * sum(word in got for word in want) >= len(want))
+    telling = [word for word in want if word not in LITTLE]
+    return int(bool(telling) and 2 * sum(word in got for word in telling) >= len(telling))
 
 
 def pauc(expected: Sequence[Expected], said: Sequence[Word], omega: float = 0.5) -> float:

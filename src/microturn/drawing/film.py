@@ -209,6 +209,10 @@ def _lumps(thing: Thing, look: Looks, shot: Shot) -> Iterator[Stroke]:
     stripes = rng.choice([0.0, 0.0, 3.0, 5.0])
     colour = (look.colour * 255).astype(np.float32)
     other = np.clip(colour * np.float32(rng.uniform(0.5, 1.4)), 0, 255)
+    if (
+        thing.motion == "turn"
+    ):  # one half of it is darker, or lighter: else a box is back after a quarter of a turn
+        stripes, other = 3.0, np.where(colour.mean(1, keepdims=True) > 100, 0.4 * colour, colour + 120)
     turn = np.conj(look.turn) if shot.mirrored else look.turn
 
     def draw(canvas: Canvas, k: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from microturn.drawing.canvas import Points
-from microturn.drawing.motion import Numbers, Rep, phase
+from microturn.drawing.motion import COUNTED, Numbers, Rep, phase
 from microturn.streams import Flags
 
 _TABLE = tomllib.loads(Path(__file__).with_name("things.toml").read_text("utf-8"))
@@ -62,7 +62,7 @@ class Thing:
         string = None
         wide = rng.uniform(0.5, 1.1)
         if self.motion in ("bounce", "jump"):  # a bounce ends on the floor, where it began
-            hop = 4 * p.cycle * (1 - p.cycle) * np.array([r.depth for r in self.reps] or [1.0]).max()
+            hop = 4 * p.cycle * (1 - p.cycle) * p.depth
             at[:, 1] = self.size + hop * wide if self.motion == "bounce" else at[:, 1] + hop * 0.6 * wide
         elif self.motion == "swing":
             string = at[0] + np.array([0, 1.3, 0])
@@ -70,7 +70,8 @@ class Thing:
             at = string + 1.3 * np.stack([np.sin(bent), -np.cos(bent), np.zeros(n)], 1)
             angle = angle + bent
         elif self.motion in ("turn", "circle"):
-            way = 2 * np.pi * p.cycle * (1 if rng.random() < 0.5 else -1)
+            gone = np.where(p.depth < COUNTED, p.far, p.cycle)  # half of one goes back the way it came
+            way = 2 * np.pi * gone * (1 if rng.random() < 0.5 else -1)
             angle = angle + way if self.motion == "turn" else angle
             if self.motion == "circle":
                 at[:, :2] += 0.5 * wide * np.stack([np.sin(way), 1 - np.cos(way)], 1)
@@ -83,7 +84,8 @@ class Thing:
         elif self.motion == "nod":
             angle = angle + p.far * wide * 1.2
         elif self.motion == "flip":
-            width = np.abs(np.cos(np.pi * p.cycle)) * 0.92 + 0.08
+            tilt = np.where(p.depth < COUNTED, p.far / 2, p.cycle)
+            width = np.abs(np.cos(np.pi * tilt)) * 0.92 + 0.08
         elif self.motion == "flash":
             colour = colour * (0.3 + 0.7 * p.far[:, None]) + 0.25 * p.far[:, None]
         if self.path:

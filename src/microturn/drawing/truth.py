@@ -12,7 +12,7 @@ import numpy as np
 from microturn.clock import TICK_MS
 from microturn.drawing.bodies import EXERCISES
 from microturn.drawing.film import Film
-from microturn.drawing.motion import Numbers, Rep, phase
+from microturn.drawing.motion import COUNTED, Numbers, Rep, phase
 from microturn.drawing.things import COLOURS, MOTIONS, SHAPES
 from microturn.streams import Flags
 
@@ -20,7 +20,6 @@ ACTS = ("", *EXERCISES, *MOTIONS)
 # where limbs end
 PARTS = ("neck", "hips", "shoulders", *2 * ("elbow", "hand", "knee", "ankle", "toe"), "head")
 MOST = 5  # of one shape
-COUNTED = 0.6  # depth of a repetition that counts
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ def truth(film: Film, size: tuple[int, int], ticks: int) -> Truth:
         number = names[thing.shape]
         count[there, number] += 1
         place[there, number] = at[there]
-        colour[there, number] = _colours(thing.colour, thing.colours, ends)[there]
+        if thing.motion not in ("flash", "turn"):  # it is dark at times, or half of it
+            colour[there, number] = _colours(thing.colour, thing.colours, ends)[there]
     colour[count != 1] = -1
     return Truth(body, act, far, ended, count.clip(max=MOST), colour, place)
 

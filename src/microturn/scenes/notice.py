@@ -55,9 +55,13 @@ class Notice(Watch):
             side = rng.choice((-1, 1)) * 2.6
             path = ((0, x, up), (gone - 900, rng.uniform(-0.7, 0.7), up), (gone, side, up))
             late = rng.random() < 0.15 or (told and not self._tells(stage, r.w[0], gone, SEEN_MS))
-            actors.append(main if late else replace(main, path=path, rolls=r.x == "ball"))
+            away = replace(
+                main, path=path, rolls=r.x == "ball", shown=((-1.0, gone),)
+            )  # however wide the view
+            actors.append(main if late else away)
         elif kind == "comes" and moments:
             here = moments[0]
+            actors = [a for a in actors if isinstance(a, Thing)]  # nobody was here before
             if rng.random() < 0.85 and self._tells(stage, r.w[0], here, SEEN_MS):
                 steps = [
                     Rep(here - 1500 + 450 * i, here - 1050 + 450 * i, mirrored=bool(i % 2)) for i in range(5)
@@ -189,7 +193,13 @@ def spots_of(rng: random.Random) -> list[tuple[float, float]]:
 def still(rng: random.Random, spots: Sequence[Spot], split: str) -> Film:
     """Things that stand there."""
     things = tuple(
-        Thing(rng.getrandbits(31), shape, colour, (x, up, rng.uniform(-0.1, 0.1)), rng.uniform(0.17, 0.24))
+        Thing(
+            rng.getrandbits(31),
+            shape,
+            colour,
+            (x, up, rng.uniform(-0.1, 0.1)),
+            rng.uniform(0.17, 0.24) / max(1, SHAPES[shape][1]),  # none reaches before its neighbour
+        )
         for (x, up), shape, colour in spots
     )
     return Film(rng.getrandbits(31), things, split, stage=(1.2, 1.3))

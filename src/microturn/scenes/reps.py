@@ -66,7 +66,10 @@ class Reps(Watch):
             rng, begin, until, quick, (lambda n: spoken_number(n - 1) + 260) if aloud else lambda n: 0
         )
         acts = [(r.x, reps)]
-        if r.x in EXERCISES and rng.random() < 0.2 and (other := like(rng, r.x)) and len(reps) > 3:
+        asked = (r.read, *(line.text for line in stage.script.lines))
+        named = r.kind == "nothing" or any(r.x in text for text in asked)  # or all that is done is meant
+        mixed = r.x in EXERCISES and rng.random() < 0.2
+        if mixed and named and (other := like(rng, r.x)) and len(reps) > 3:
             at = rng.randrange(1, len(reps))  # something else in between, which does not count
             pause = reps[at].start_ms - reps[at - 1].end_ms
             more = repetitions(

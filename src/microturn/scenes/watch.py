@@ -23,6 +23,7 @@ from microturn.streams import LEAD_TICKS, Channel
 
 SAID = said_in("watch")
 SEEN_MS = 2000  # what happened can be told for so long
+FASTEST_MS = 500  # of a repetition: with two frames or less of each nobody can count them
 SURE_MS = 200  # until it is certain that a repetition is over and that it is not resting on its way
 SETTLED_MS = 400  # without moving, until something has stopped; of moving, until it has started
 
@@ -138,20 +139,24 @@ class Watch:
     def _tells(self, stage: Stage, text: str, ms: float, long_ms: int = CUE_MS, sure_ms: int = 0) -> bool:
         """Say it once it is seen for sure, into the model's own words if it must be; False: no room."""
         say = Say(text, seen(ms + sure_ms))
-        if stage.says and said_end(stage.says[-1]) > say.at_ms:
-            own = stage.says[-1]
-            kept = [w for w in pace(own) if w.start_ms < say.at_ms]
+        own = stage.says[-1] if stage.says and said_end(stage.says[-1]) > say.at_ms else None
+        kept = [w for w in pace(own) if w.start_ms < say.at_ms] if own else []
+        if own:
             if len(own.text.split()) < 4 or not kept:
                 return False
             say = Say(text, -(-kept[-1].end_ms // TICK_MS) * TICK_MS)
             if say.at_ms > ms + long_ms:
                 return False
-            stage.says[-1] = Say(" ".join(own.text.split()[: len(kept)]), own.at_ms)
+            stage.says.pop()  # the last of its words is not held when something follows
+        room = stage.free(say)
+        if own:
+            stage.says.append(Say(" ".join(own.text.split()[: len(kept)]), own.at_ms) if room else own)
+        if not room:
+            return False
+        if own:
             stage.expected = [
                 reply_to(stage.says[-1], e.start_ms) if e.kind == "reply" else e for e in stage.expected
             ]
-        if not stage.free(say):
-            return False
         stage.cued(say, ms, long_ms)
         return True
 
@@ -190,7 +195,7 @@ def repetitions(
         if rng.random() < 0.06:
             period = min(4000, max(quick * 900, period * rng.choice((0.65, 0.8, 1.25, 1.5))))
         half = rng.random() < halves
-        ms = max(quick * 750, period * rng.gauss(1, uneven)) * (0.7 if half else 1)
+        ms = max(quick * 750, FASTEST_MS, period * rng.gauss(1, uneven)) * (0.7 if half else 1)
         if not half:
             ms = max(ms, least(done + 1))
         if now + ms > until:
