@@ -63,9 +63,17 @@ CASES = {
         ("LLLLL", ".....", "LSSSL", ".99..", None),
         ("LLLLL", "....."),
     ),
+    "said late, it is not the next one too early": (
+        ("LSSLLLSSL", ".1....1..", "LLLLSLSSL", "....1.1..", None),
+        ("LSSSSSSSL", ".1111.1.."),
+    ),
     "other decisions stay": (
         ("LDLSL", "...1.", "LLLSL", "...1.", None),
         ("LDLSL", "...1."),
+    ),
+    "other decisions stay when something is said so late": (
+        ("LSSLDLLL", ".12.....", "LLLSSSLL", "...12...", None),
+        ("LSSSDLLL", ".111...."),
     ),
 }
 

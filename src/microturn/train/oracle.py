@@ -50,8 +50,10 @@ def spoken(
     """Targets of one episode, given what was decided and said in it."""
     n, room = len(decision), len(say[0]) if say else 0
     choice = [d if d not in (Decision.LISTEN, Decision.SPEAK) else int(Decision.LISTEN) for d in decision]
+    other = [c != Decision.LISTEN for c in choice]  # these stay, whatever is said late
     words: Row = [[0] * room for _ in range(n)]
     ahead = deque(spans(decision, say, cut))
+    taken = -1  # the last tick whose words were those of a span: they are not also the next one's, early
     while ahead:
         span = ahead.popleft()
         limit = ahead[0].first if ahead else n
@@ -59,7 +61,12 @@ def spoken(
         for tick in range(max(0, span.first - EARLY), min(n, limit)):
             uttered = [p for p in said[tick] if p] if did[tick] == Decision.SPEAK else []
             if tick < span.first:
-                if done < len(span.groups) and uttered and uttered[0] == span.groups[done][1][0]:
+                if (
+                    done < len(span.groups)
+                    and uttered
+                    and uttered[0] == span.groups[done][1][0]
+                    and tick > taken
+                ):
                     done, when = done + 1, tick
                 continue
             if done < len(span.groups):
@@ -68,7 +75,8 @@ def spoken(
                     due = max(due, when + due - span.groups[done - 1][0])
                 if (not done and tick > span.groups[0][0] + LATE) or (span.cut and tick > span.last):
                     break
-                choice[tick] = int(Decision.SPEAK)
+                if not other[tick]:
+                    choice[tick] = int(Decision.SPEAK)
                 if tick >= due:
                     words[tick] = span.groups[done][1] + [0] * (room - len(span.groups[done][1]))
                     if uttered:
@@ -80,7 +88,11 @@ def spoken(
                 end = when + tail if span.groups else span.last
                 if tick > (min(end, span.last) if span.cut else end):
                     break
-                choice[tick] = int(Decision.SPEAK)
+                if not other[tick]:
+                    choice[tick] = int(Decision.SPEAK)
+        taken = when if done else taken
+    for tick in (tick for tick in range(n) if other[tick]):
+        words[tick] = [0] * room
     return choice, words
 
 
