@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import re
 import shlex
@@ -21,6 +22,8 @@ from actor_model import Actor
 from microturn import cli
 from microturn.background import Background
 from microturn.background.agent import Agent
+from microturn.server import serve
+from microturn.server.duplex import KNOWN
 from recordings import tone, write_wav
 from serving import served
 
@@ -116,6 +119,25 @@ def test_an_example_says_of_nano_what_the_page_says() -> None:
     assert len(rows) == len([*(ROOT / "examples").glob("*.py")])
     for name, today in rows:
         assert f"nano today: {today}." in " ".join((ROOT / "examples" / name).read_text("utf-8").split())
+
+
+def test_the_wire_page_names_every_code_and_every_parameter() -> None:
+    """And none that the server does not know."""
+    page = (ROOT / "docs/wire.md").read_text("utf-8")
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "src/microturn/server").glob("*.py"))
+    codes = set(re.findall(r'(?:LiveError\(|Denied\(\d+,|Info\(code=)\s*"(\w+)"', source))
+    told = page.partition("Codes: ")[2].partition("### Added")[0]
+    assert set(re.findall(r"`(\w+)`", told)) - {"info"} == codes
+    duplex = page.partition("## Duplex socket")[2].partition("## Live API")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", duplex, re.M)) == KNOWN
+
+
+def test_some_page_names_every_option_of_the_server() -> None:
+    text = "".join(page.read_text("utf-8") for page in PAGES if page.name != "log.md")
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser)
+    options = re.findall(r"--[a-z][a-z-]+", parser.format_usage())
+    assert [option for option in options if not re.search(rf"{option}\b(?!-)", text)] == []
 
 
 def test_no_page_names_a_place_on_somebodys_machine() -> None:
