@@ -49,6 +49,27 @@ class TestTruth:
         assert (told.colour[:, [star, box]] == -1).all()
         assert told.place[0, ball, 0] > 0.1
 
+    def test_what_flashes_or_turns_teaches_no_colour(self) -> None:
+        for motion in ("flash", "turn"):
+            told = truth(Film(1, (Thing(1, "box", "white", motion=motion, reps=REPS),)), SIZE, 10)
+            assert (told.colour == -1).all()
+
+    def test_behind_black_bars_nothing_is_seen(self) -> None:
+        actors = (
+            Body(3, (("jumping jacks", REPS),)),
+            *(Thing(i, "box", "red", (x, 1, 0)) for i, x in enumerate((-1, 1))),
+        )
+        films = [Film(seed, actors, stage=(0.6, 1.0)) for seed in range(60)]
+        barred = 0
+        for film in films:
+            finish = film.staged(SIZE, 10).finish
+            bars = np.array([finish.side / SIZE[1], finish.top / SIZE[0]])
+            told = truth(film, SIZE, 10)
+            known = told.body[np.isfinite(told.body).all(-1)]
+            assert (np.abs(known) <= 1 - 2 * bars).all()
+            barred += bool(bars.any() and (np.isnan(told.body).any() or told.count.max() < 2))
+        assert barred > 5
+
     def test_a_few_frames_of_a_film_are_those_of_the_whole(self) -> None:
         film = Film(5, (Body(5, (("bows", REPS),)),), flaws=0.0)
         whole, some = film.frames(SIZE, 20), film.frames(SIZE, 20, (3, 11))

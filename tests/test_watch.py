@@ -82,6 +82,13 @@ class TestFilms:
         moved = max(difference(frames[3], frame) for frame in frames[7:12])
         assert moved > 1.2 * difference(frames[3], frames[14])
 
+    @pytest.mark.parametrize("name", EXERCISES)
+    def test_one_repetition_begins_where_the_last_one_ended(self, name: str) -> None:
+        reps = (Rep(1000, 3000), Rep(3000, 5000, mirrored=True), Rep(5000, 7000))
+        times = np.arange(2960, 3041, 20, dtype=np.float32)
+        hands = Body(3, ((name, reps),)).joints(times).b
+        assert np.abs(np.diff(hands, axis=0)).max() < 0.1  # m in 20 ms
+
     @pytest.mark.parametrize("motion", MOTIONS)
     def test_a_thing_moves_while_it_repeats_itself(self, motion: str) -> None:
         thing = Thing(3, "star", "red", (0, 1, 0), 0.3, motion, (Rep(1000, 3000),))

@@ -95,7 +95,7 @@ class Body:
                 low = np.clip(at.astype(int), 0, len(keys) - 2)
                 posed = keys[low] + (keys[low + 1] - keys[low]) * (at - low)[:, None]
                 out[now, side] = posed[now]
-            if e.other:
+            if e.other and e.other[0] == e.poses[0]:  # else one side alone is held ready
                 swap = p.mirrored > 0.5
                 out[swap] = out[swap][:, ::-1]
         out += amble

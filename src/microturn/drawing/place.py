@@ -72,7 +72,10 @@ def _photographed(rng: np.random.Generator, photographs: tuple[Image.Image, ...]
 def furnish(
     rng: np.random.Generator, size: tuple[int, int], floor: float, split: str, bare: bool
 ) -> Image.Image:
-    """Wall, floor from row `floor` of the picture on, and what stands about; MARGIN times the picture's size."""
+    """Wall, floor from row `floor` of the picture on, and what stands about; MARGIN times the picture's size.
+
+    `bare`: things are named and counted in it, so only frames hang there: a cupboard would be one more box.
+    """
     height, width = (round(x * MARGIN) for x in size)
     edge = int(np.clip(floor + (height - size[0]) / 2, 1, height - 1))
     checks = split == "test" and rng.random() < 0.6  # reserved for tests
@@ -98,7 +101,7 @@ def furnish(
         tone = rng.uniform(0, 255, 3) if rng.random() < 0.3 else rng.uniform(20, 240) + rng.normal(0, 10, 3)
         fill, rim = (tuple(int(np.clip(v, 0, 255)) for v in tone * f) for f in (1, rng.uniform(0.4, 1.3)))
         shape = pen.ellipse if rng.random() < (0.6 if checks else 0.2) else pen.rectangle
-        shape((x, y, x + w, y + h), fill=fill, outline=rim, width=int(rng.integers(1, 4)))
+        shape((x, y, x + w, y + h), fill=None if bare else fill, outline=rim, width=int(rng.integers(1, 4)))
     return image
 
 

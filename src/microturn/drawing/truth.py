@@ -24,7 +24,7 @@ MOST = 5  # of one shape
 
 @dataclass(frozen=True)
 class Truth:
-    body: Numbers  # [T, P, 2] of who acts, not a number where nobody does
+    body: Numbers  # [T, P, 2] of who acts, not a number where nobody does or it is out of the picture
     act: Numbers  # [T] number among ACTS of what is being done
     far: Numbers  # [T] 0 at rest … 1 furthest
     ended: Flags  # [T] a whole repetition came to its end in this tick
@@ -36,6 +36,7 @@ class Truth:
 def truth(film: Film, size: tuple[int, int], ticks: int) -> Truth:
     staged = film.staged(size, ticks)
     half = np.array([size[1] / 2, size[0] / 2])
+    edge = 1 - np.array([staged.finish.side, staged.finish.top]) / half  # black bars hide what is behind them
     ends = TICK_MS * np.arange(1, ticks + 1, dtype=float)
     body = np.full((ticks, len(PARTS), 2), np.nan)
     act, far, ended = np.zeros(ticks, int), np.zeros(ticks), np.zeros(ticks, bool)
@@ -44,6 +45,7 @@ def truth(film: Film, size: tuple[int, int], ticks: int) -> Truth:
             continue
         centre = staged.shot.view(joints.b).centre
         body = (np.stack([centre.real, centre.imag], -1) / half - 1)[:, : len(PARTS)]
+        body[(np.abs(body) > edge).any(-1)] = np.nan
         for name, reps in who.acts:
             _act(name, reps, ends, act, far, ended)
     count = np.zeros((ticks, len(SHAPES)), int)
@@ -53,7 +55,7 @@ def truth(film: Film, size: tuple[int, int], ticks: int) -> Truth:
         _act(thing.motion, thing.reps, ends, act, far, ended)
         centre = staged.shot.view(looks.at).centre
         at = np.stack([centre.real, centre.imag], -1) / half - 1
-        there = looks.there & (np.abs(at) < 1).all(1)
+        there = looks.there & (np.abs(at) < edge).all(1)
         number = names[thing.shape]
         count[there, number] += 1
         place[there, number] = at[there]
