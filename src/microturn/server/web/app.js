@@ -27,7 +27,6 @@ const film = new Film(element('frame', HTMLCanvasElement));
 const talk = new Talk(element('talk', HTMLElement), element('work', HTMLElement));
 const RETRY_S = [0.5, 1, 2, 4, 8];
 const NOTE_MS = 6000;
-const MANY = 4; // tries to come back to a conversation before another is begun
 
 /** @type {Wire | undefined} */ let wire;
 /** @type {Sound | undefined} */ let sound;
@@ -97,7 +96,7 @@ async function join() {
       return climb(RUNGS[0]);
     } catch (error) {
       if (error instanceof Denied) return end(error.message);
-      if (error instanceof Refused && (error.code !== 'session_connected' || tries > MANY)) conversation = '';
+      if (error instanceof Refused) conversation = '';
       show('reconnecting', error instanceof Busy ? error.message : 'No connection. Trying again.');
       const wait = error instanceof Busy ? error.retryS : RETRY_S[Math.min(tries, RETRY_S.length - 1)];
       await new Promise((done) => setTimeout(done, wait * 1000));
