@@ -55,10 +55,8 @@ class TestTruth:
             assert (told.colour == -1).all()
 
     def test_behind_black_bars_nothing_is_seen(self) -> None:
-        actors = (
-            Body(3, (("jumping jacks", REPS),)),
-            *(Thing(i, "box", "red", (x, 1, 0)) for i, x in enumerate((-1, 1))),
-        )
+        boxes = [Thing(i, "box", "red", (x, 1, 0)) for i, x in enumerate((-1, 1))]
+        actors: tuple[Body | Thing, ...] = (Body(3, (("jumping jacks", REPS),)), *boxes)
         films = [Film(seed, actors, stage=(0.6, 1.0)) for seed in range(60)]
         barred = 0
         for film in films:

@@ -36,6 +36,7 @@ from microturn.model.config import tiny
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import compose, write
 from microturn.scenes.episode import LAST_MS, Episode, Expected, Word, pace
+from microturn.scenes.notice import SOON_MS
 from microturn.scenes.stage import CUE_MS
 from microturn.scenes.watch import SEEN_MS, SETTLED_MS, Request, seen
 from microturn.scenes.wording import Wordings, said_in, wordings
@@ -129,10 +130,14 @@ class TestFilms:
             if isinstance(a, Body) and a.path and any(x.text == "somebody is here" for x in e.expected)
         )
         for some, (lived, walker) in enumerate(comers, 1):
-            due = next(x.start_ms for x in lived.expected if x.text == "somebody is here")
+            (due,) = (s.at_ms - TICK_MS * LEAD_TICKS for s in lived.says if s.text == "somebody is here")
             times = np.array([end_ms(k) for k in range(lived.ticks)], np.float32)
             here = walker.joints(times).a[tick_of(due), :, 0]
             assert abs(here.mean()) < 1.2, some  # half the stage
+            (when,) = (x.start_ms for x in lived.expected if x.text == "somebody is here")
+            request = write("notice", lived.seed, "train", 20.0).facts["request"]
+            asked = lived.placed[0].word_end(-1) if request.spoken else 0
+            assert asked < walker.path[0][0] < when, "asked, then on its way, then to be told of"
         assert some > 5
 
     def test_what_is_reserved_appears_in_tests_only(self) -> None:
@@ -185,7 +190,7 @@ class TestScenes:
     @given(names, seeds)
     def test_moments_are_told_within_their_windows(self, name: str, seed: int) -> None:
         made = episode(name, seed)
-        lengths = {CUE_MS, SEEN_MS, SETTLED_MS + CUE_MS}
+        lengths = {CUE_MS, SEEN_MS, SOON_MS + SEEN_MS, SETTLED_MS + CUE_MS}
         assert {e.end_ms - e.start_ms for e in made.expected if e.kind == "say"} <= lengths
 
     def test_the_model_breaks_off_its_own_words_only_to_tell_what_happens(self) -> None:

@@ -11,6 +11,9 @@ from microturn.scenes.talk import sentences
 from microturn.scenes.watch import SAID, SEEN_MS, Request, Watch, body, others, own, repetitions
 from microturn.scenes.words import ALL, REPLIES, number
 
+WALK_MS = 1500  # from out of sight until somebody is certainly here …
+SOON_MS = 1000  # … and before that, telling it is right where the view is wide
+
 
 class Notice(Watch):
     """“Tell me when the light turns red.”"""
@@ -60,14 +63,14 @@ class Notice(Watch):
             )  # however wide the view
             actors.append(main if late else away)
         elif kind == "comes" and moments:
-            here = moments[0]
+            here = max(moments[0], now + WALK_MS + 200)
             actors = [a for a in actors if isinstance(a, Thing)]  # nobody was here before
             if rng.random() < 0.85 and self._tells(stage, r.w[0], here, SEEN_MS):
-                steps = [
-                    Rep(here - 1500 + 450 * i, here - 1050 + 450 * i, mirrored=bool(i % 2)) for i in range(5)
-                ]
+                stage.expected[-1] = replace(stage.expected[-1], start_ms=here - SOON_MS)
+                begin = here - WALK_MS
+                steps = [Rep(begin + 450 * i, begin + 450 * (i + 1), mirrored=bool(i % 2)) for i in range(5)]
                 side = rng.choice((-1, 1))
-                walk = ((here - 1500, 3.2 * side), (here, 0.95 * side), (here + 750, rng.uniform(-0.5, 0.5)))
+                walk = ((begin, 3.2 * side), (here, 0.95 * side), (here + 750, rng.uniform(-0.5, 0.5)))
                 walker = body(rng, (("knee raises", steps),), path=walk)
                 actors.append(replace(walker, facing=90.0 if walk[0][1] < 0 else -90.0))
         return Film(rng.getrandbits(31), tuple(actors), r.split, stage=(1.2, 1.5))
