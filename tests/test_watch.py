@@ -32,6 +32,7 @@ from microturn.drawing import (
     Thing,
     phase,
 )
+from microturn.drawing.place import furnish
 from microturn.model.config import tiny
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes import compose, write
@@ -121,6 +122,19 @@ class TestFilms:
         assert shown == [2, 3, 4, 5, 6]
         assert middle[3][2] > middle[3][0]
         assert middle[4][0] > middle[4][2]
+
+    def test_what_is_named_and_counted_stands_before_frames_alone(self) -> None:
+        def solid(bare: bool) -> int:
+            """Places with a patch of one colour."""
+            found = 0
+            for seed in range(60):
+                place = np.asarray(furnish(np.random.default_rng(seed), (60, 80), 40.0, "given", bare), int)
+                down, right = (np.abs(np.diff(place, axis=axis)).sum(-1) == 0 for axis in (0, 1))
+                same = down[:, :-1] & right[:-1]
+                found += bool(np.lib.stride_tricks.sliding_window_view(same, (6, 6)).all((2, 3)).any())
+            return found
+
+        assert solid(bare=True) < 10 < 40 < solid(bare=False)
 
     def test_whoever_is_told_of_can_be_seen(self) -> None:
         comers = (
