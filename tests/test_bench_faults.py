@@ -337,7 +337,7 @@ def sees_nothing_when_asked(case: Case, played: Played) -> Played:
 
 
 FAULTS: dict[Fault, str] = {
-    shifted_ticks: "timespeak cuespeak interrupt backchannel echo listening translate charades commentary "
+    shifted_ticks: "timespeak cuespeak interrupt listening translate charades commentary "
     "codeswitch recall loss",
     dropped_speech: "timespeak cuespeak backchannel echo translate videoqa charades commentary codeswitch recall",
     after_the_window: "pause turns listening false weave",
