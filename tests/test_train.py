@@ -31,7 +31,9 @@ from microturn.scenes import compose, write
 from microturn.scenes.episode import Clip, Episode, Placed, Read, Say, Word
 from microturn.streams import Channel, Decision
 from microturn.train import given, sound
+from microturn.train.bank import Bank, BankScript, Part, Request
 from microturn.train.batch import Batch, fed_back, stack
+from microturn.train.examples import Examples, _chance
 from microturn.train.lexicon import Lexicon
 from microturn.train.loop import Run as TrainingRun
 from microturn.train.loop import feedback, learn, slips
@@ -43,6 +45,7 @@ from microturn.train.release import LARGEST_MB, WEIGHTS, release
 from microturn.train.renamed import passed_on, rename
 from microturn.train.rollout import Rollout, played, roll_out
 from microturn.train.targets import targets
+from test_bank import said
 from test_scenes import timed
 
 torch.set_num_threads(1)
@@ -569,3 +572,26 @@ def test_films_are_looked_at_once_and_shown_again(tmp_path: Path) -> None:
             network.study(b.setup, b.setup_channel, b.percept, past, b.hear) for b in (batch, shown[-1])
         )
     assert torch.allclose(whole.hidden, again.hidden, atol=1e-5)
+
+
+def test_what_is_asked_before_a_camera_is_heard(tmp_path: Path) -> None:
+    """Scripts of films are spoken in batches of their own, in which there is something to see."""
+    part = Part()
+    for seed, scene in enumerate(("reps", "reps", "charades", "cue")):
+        script = write(scene, seed, "train", 12.0)
+        lines = tuple((line.text, "ann") for line in script.lines)
+        for text, voice in lines:
+            part.add(Request(text, voice), said(text))
+        part.scripts.append(BankScript(scene, seed, 12.0, ("ann", "ann"), lines))
+    part.write(tmp_path, "scripts-0-0000")
+    examples = Examples(Bank(tmp_path), 0.0, 0.0, told=0.3, later=0.5, seen=0.4)
+    kinds = [(seed, examples.filmed(seed), _chance(seed) < 0.3) for seed in range(2000)]
+    assert sum(film for _, film, quiet in kinds if quiet) / 2000 == pytest.approx(0.15, abs=0.02)
+    assert sum(film for _, film, quiet in kinds if not quiet) / 2000 == pytest.approx(0.28, abs=0.03)
+    watching = [seed for seed, film, quiet in kinds if film and not quiet]
+    batch = examples.batch(watching[0], 40.0, tiny(), PIECES)
+    assert bool(batch.percept.has_frame.any())
+    assert not bool(batch.told.any())
+    assert int((batch.percept.levels > 0).sum()) > 0
+    assert {examples.watched(seed, 16.0).scene for seed in range(20)} == {"reps", "charades"}
+    assert {examples.episode(seed, 12.0).scene for seed in range(5)} == {"cue"}

@@ -83,11 +83,15 @@ LATER_WEIGHTS: dict[str, float] = {
     "weave": 0.2,
     "instructions": 0.14,
     "recall": 0.08,
-    "reps": 0.3,
-    "notice": 0.22,
-    "look": 0.14,
-    "charades": 0.12,
-    "commentary": 0.1,
+}
+# what is asked and said before a camera; a bank takes it with `--scenes seen`
+SEEN_WEIGHTS: dict[str, float] = {
+    "reps": 0.34,
+    "notice": 0.24,
+    "look": 0.1,
+    "charades": 0.18,
+    "commentary": 0.08,
+    "gaze": 0.06,
 }
 # a bank takes these with `--scenes asked`: in all wordings, what is asked of the model in words, and talk beside it
 ASKED_WEIGHTS: dict[str, float] = {
@@ -123,4 +127,6 @@ def compose(script: Script, clips: Sequence[Clip], seconds: float, take: int = 0
     return find(script.scene).compose(script, clips, rng, seconds)
 
 
-__all__ = ["ASKED_WEIGHTS", "LATER_WEIGHTS", "SCENES", "TRAIN_WEIGHTS", "compose", "find", "write"]
+__all__ = [
+    "ASKED_WEIGHTS", "LATER_WEIGHTS", "SCENES", "SEEN_WEIGHTS", "TRAIN_WEIGHTS", "compose", "find", "write",
+]  # fmt: skip

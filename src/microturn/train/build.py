@@ -36,6 +36,7 @@ from microturn.train.voices.foreign import ENGLISH_ONLY, speaks
 PHONES = "phones.pt"
 FAMILY_SHARES = {"tape-": 0.6, "hibari-": 0.3, "espeak-": 0.06, "flite-": 0.04}
 LENGTHS = {12.0: 0.5, 20.0: 0.3, 32.0: 0.2}  # seconds of a script, share
+FILM_LENGTHS = {16.0: 0.4, 25.0: 0.4, 40.0: 0.2}
 LISTED = 20_000  # lines of words
 ASKED = 3  # lines of each wording
 SLOT = re.compile(r"\{(\w+)\}")
@@ -196,9 +197,10 @@ def scripts(
     lengths: dict[float, float] = LENGTHS,
 ) -> Iterator[BankScript]:
     """A training script for each seed: scene, length and voices are drawn from it."""
-    from microturn.scenes import ASKED_WEIGHTS, LATER_WEIGHTS, TRAIN_WEIGHTS, write
+    from microturn.scenes import ASKED_WEIGHTS, LATER_WEIGHTS, SEEN_WEIGHTS, TRAIN_WEIGHTS, write
 
-    weights = {"first": TRAIN_WEIGHTS, "later": LATER_WEIGHTS, "asked": ASKED_WEIGHTS}[which]
+    kinds = {"first": TRAIN_WEIGHTS, "later": LATER_WEIGHTS, "asked": ASKED_WEIGHTS, "seen": SEEN_WEIGHTS}
+    weights = kinds[which]
     split = "given" if which == "asked" else "train"
     for seed in seeds:
         rng = random.Random(f"script-{seed}")
@@ -254,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--family", default="", help="one voice, or those whose names begin so, e.g. kokoro-")
     parser.add_argument(
-        "--scenes", choices=("first", "later", "asked"), default="first", help="scripts: which"
+        "--scenes", choices=("first", "later", "asked", "seen"), default="first", help="scripts: which"
     )
     parser.add_argument("--seconds", type=float, default=0.0, help="scripts: all of this length")
     parser.add_argument("--folder", type=Path, help="real: a folder of your own recordings")
@@ -277,7 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.source == "real":
         real(builder, args.folder, args.family)
     elif args.source == "scripts":
-        lengths = {args.seconds: 1.0} if args.seconds else LENGTHS
+        usual = FILM_LENGTHS if args.scenes == "seen" else LENGTHS
+        lengths = {args.seconds: 1.0} if args.seconds else usual
         for script in scripts(seeds, shares, args.scenes, lengths):
             builder.add_script(script)
             builder.write_when_full()

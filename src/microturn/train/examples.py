@@ -20,7 +20,7 @@ import torch
 from microturn.clock import TICKS_PER_SECOND
 from microturn.model.config import ModelConfig
 from microturn.model.tokenizer import PieceTokenizer
-from microturn.scenes import LATER_WEIGHTS, TRAIN_WEIGHTS, compose, write
+from microturn.scenes import SEEN_WEIGHTS, TRAIN_WEIGHTS, compose, write
 from microturn.scenes.episode import Clip, Episode, Expected, Placed
 from microturn.train import sound
 from microturn.train.bank import Bank
@@ -41,11 +41,11 @@ TOLD |= {
     "translate": 0.08, "codeswitch": 0.06,
 }  # fmt: skip
 HURRIED = 0.3  # share of episodes with given words in which they come twice as fast
-LATER = {s: w for s, w in LATER_WEIGHTS.items() if s in ("reps", "notice", "look", "charades", "commentary")}
 BORROWED = 0.5  # share of an engine's voices that take on another's timbre
 OVERHEARD = 0.4  # share of plain hearing in which things are asked, and nothing is learned of when to speak
 STRANGE = 0.25  # share of the rest of it that is nothing to the model
 GAPPED = 0.4  # share of them of which parts are missing
+TRIES = 100  # of scripts whose scene may have changed
 REREAD = 64  # steps after which the bank is read again
 FAMILIES = {  # share of drawn voices
     "tape": 0.11, "hibari": 0.16, "kokoro": 0.22, "flite": 0.12, "espeak": 0.06, "pico": 0.11, "festival": 0.08,
@@ -86,9 +86,9 @@ class Examples:
 
     `told` is the share of batches in which nobody has to be heard: any words can be used there, so that skills are
     learned from more scripts than a bank can hold, and hearing from what it holds; in a share `later` of them there
-    is something to see. In a share `aside` of the other batches' episodes other people talk while words are given:
-    what is given counts. `plain` is the share of the rest that is only hearing, `real` the share of those by
-    recorded people.
+    is something to see, and in a share `seen` of the other batches, in which what is asked about it is heard. In a
+    share `aside` of the other batches' episodes other people talk while words are given: what is given counts.
+    `plain` is the share of the rest that is only hearing, `real` the share of those by recorded people.
     """
 
     def __init__(
@@ -101,9 +101,10 @@ class Examples:
         later: float = 0.0,
         scenes: dict[str, float] | None = None,
         films: dict[str, float] | None = None,
+        seen: float = 0.0,
     ) -> None:
         self.bank, self.plain, self.real, self.told, self.aside = bank, plain, real, told, aside
-        self.later, self.scenes, self.films = later, scenes or TOLD, films or LATER
+        self.later, self.scenes, self.films = later, scenes or TOLD, films or SEEN_WEIGHTS
         self.scripts = bank.scripts()
         voices = bank.voices()
         known = {family for family in FAMILIES if any(family_of(v) == family for v in voices)}
@@ -115,10 +116,21 @@ class Examples:
         self.made = {f: [v for v in voices if family_of(v) == f] for f in self.families}
         # a script made for 45 s has most of its matter cut away in 12: prefer those that fit
         self.fitting: dict[float, dict[str, list[int]]] = {s: {} for s in LENGTHS}
+        self.watching: dict[float, dict[str, list[int]]] = {s: {} for s in TOLD_LENGTHS}
         for index, kept in enumerate(self.scripts):
-            for seconds, by_family in self.fitting.items():
+            for seconds, by_family in (self.watching if kept.scene in SEEN_WEIGHTS else self.fitting).items():
                 if kept.seconds <= seconds * 1.3:
                     by_family.setdefault(family_of(kept.voices[0]), []).append(index)
+        self.seen = seen if all(self.watching.values()) else 0.0
+
+    def watched(self, seed: int, seconds: float) -> Episode:
+        """Something is to be seen, and what is asked about it is heard."""
+        rng, by_family = random.Random(seed), self.watching[seconds]
+        for _ in range(TRIES):
+            scripts = by_family[self._family(rng, by_family)]
+            if episode := self._spoken(rng.choice(scripts), np.random.default_rng(seed), seconds, seed):
+                return episode
+        raise ValueError("the bank's scripts of what is seen are older than their scenes: build them anew")
 
     def episode(self, seed: int, seconds: float) -> Episode:
         rng, warps = random.Random(seed), np.random.default_rng(seed)
@@ -131,13 +143,17 @@ class Examples:
             return self._plain(rng, warps, seconds)
         scripts = by_family[self._family(rng, by_family)]
         index = scripts[rng.randrange(len(scripts))]
+        return self._spoken(index, warps, seconds, seed) or self._plain(rng, warps, seconds)
+
+    def _spoken(self, index: int, warps: np.random.Generator, seconds: float, take: int) -> Episode | None:
+        """A script of the bank, unless its scene was changed since; the voices are still good then."""
         kept = self.scripts[index]
         script = write(kept.scene, kept.seed, kept.split, kept.seconds)
         if [line.text for line in script.lines] != [text for text, _ in kept.lines]:
-            return self._plain(rng, warps, seconds)  # the scene was changed since; the voices are still good
+            return None
         clips = self._varied(self.bank.script_clips(index), warps)
         clips = [sounding(clip, line.manner) for clip, line in zip(clips, script.lines, strict=True)]
-        return compose(script, clips, seconds, take=seed)
+        return compose(script, clips, seconds, take)
 
     def _told(self, rng: random.Random, seconds: float, shares: dict[str, float]) -> Episode:
         """A new script, its words given."""
@@ -199,20 +215,21 @@ class Examples:
 
     def filmed(self, seed: int) -> bool:
         """Whether there is something to see in the batch of this seed."""
-        return _chance(seed) < self.told * self.later
+        chance = _chance(seed)
+        return chance < self.told * self.later or 0 <= chance - self.told < (1 - self.told) * self.seen
 
     def batch(self, seed: int, seconds_in_all: float, c: ModelConfig, pieces: PieceTokenizer) -> Batch:
         """Episodes of one length, as many as make up `seconds_in_all`."""
         rng = np.random.default_rng(seed)
         quiet, filmed = _chance(seed) < self.told, self.filmed(seed)
-        lengths = TOLD_LENGTHS if quiet else LENGTHS
+        lengths = TOLD_LENGTHS if quiet or filmed else LENGTHS
         seconds = float(rng.choice(list(lengths), p=list(lengths.values())))
         seeds = [seed * 1_000_003 + i for i in range(round(seconds_in_all / seconds))]
         if quiet:
             shares = self.films if filmed else self.scenes
             episodes = [self._told(random.Random(s), seconds, shares) for s in seeds]
         else:
-            episodes = [self.episode(s, seconds) for s in seeds]
+            episodes = [(self.watched if filmed else self.episode)(s, seconds) for s in seeds]
         batch = stack(episodes, rng, c, pieces, self.noises, self.mouth, 1.0, self.lexicon, quiet)
         if quiet:
             rename(batch, episodes, random.Random(f"rename {seed}"))
@@ -235,7 +252,9 @@ def _work(recipe: Recipe, c: ModelConfig, step: int, queue: mp.Queue[Batch | Sig
             if examples is None or step % REREAD == 0:  # it may be growing
                 r = recipe
                 bank = Bank(r.bank, needed=r.told < 1)
-                examples = Examples(bank, r.plain, r.real, r.told, r.aside, r.later, r.scenes, r.films)
+                examples = Examples(
+                    bank, r.plain, r.real, r.told, r.aside, r.later, r.scenes, r.films, r.seen
+                )
             make = partial(examples.batch, seed, recipe.seconds, c, pieces)
             batch = (
                 reel.batch(random.Random(f"reel {seed}"), make) if reel and examples.filmed(seed) else make()

@@ -23,7 +23,8 @@ class Recipe:
     told: float = 0.3  # share of batches without sound, in which the words are given instead; 1 needs no bank
     scenes: dict[str, float] = field(default_factory=dict)  # theirs and their shares, if not the usual
     later: float = 0.0  # share of batches with given words in which there is something to see
-    films: dict[str, float] = field(default_factory=dict)  # the same of batches with something to see
+    films: dict[str, float] = field(default_factory=dict)  # the same of `later`
+    seen: float = 0.0  # share of the others with something to see, about which is spoken
     aside: float = 0.12  # share of the others' episodes in which words are given while other people talk
     plain: float = 0.4  # share of the others that is plain hearing
     real: float = 0.5  # share of those with recorded people
