@@ -205,6 +205,23 @@ def test_a_query_that_means_nothing_is_named(server: Served, where: str, param: 
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "models",
+        "live/sessions/sess_1/content",
+        *("live/sessions", "live/sessions/sess_1/fork", "live/sessions/sess_1/hangup"),
+        *("live/sessions/sess_1/reject", "live/client_secrets"),
+    ],
+)
+def test_a_query_that_means_nothing_is_named_over_http(server: Served, path: str) -> None:
+    sdk = OpenAI(api_key="any", base_url=f"{server.http}/v1", max_retries=0)
+    ask = sdk.get if path.endswith(("models", "content")) else sdk.post
+    with pytest.raises(BadRequestError) as refused:
+        ask(f"/{path}?colour=red", cast_to=object)
+    assert (refused.value.code, refused.value.param) == ("unknown_parameter", "colour")
+
+
+@pytest.mark.parametrize(
     ("body", "param"),
     [
         ({"colour": 1}, "colour"),

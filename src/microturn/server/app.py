@@ -77,7 +77,7 @@ class Routes:
             get("/v1/models", self._models),
             get(sessions + "/{id}/content", self._content),
             post(sessions, self._connect_peer),
-            post(sessions + "/{id}/fork", self._connect_peer),
+            post(sessions + "/{id}/fork", self._connect_peer, "at_ms"),
             post(sessions + "/{id}/hangup", self._hang_up),
             *(post(sessions + "/{id}/" + verb, self._telephony) for verb in ("accept", "refer", "reject")),
             post("/v1/live/client_secrets", self._secret),
@@ -125,8 +125,9 @@ class Routes:
             reason = "here is no aiortc" if wanted.transport.type == "webrtc" else "WebSockets need no POST"
             raise LiveError("unsupported_parameter", reason, "transport.type")
         fork = request.path_params.get("id")
-        at_ms = options(request.query_params, *(["at_ms"] if fork else ())).get("at_ms")
-        live = await begin_live(self._lobby, key, wanted.session, Role.CHANNEL, fork, at_ms)
+        at_ms = request.query_params.get("at_ms")
+        since = None if at_ms is None else int(at_ms)
+        live = await begin_live(self._lobby, key, wanted.session, Role.CHANNEL, fork, since)
         try:
             rtc = importlib.import_module("microturn.server.rtc")
             sdp: str = await rtc.answer(self._lobby, live.conversation, live, wanted.transport.sdp)
@@ -184,18 +185,22 @@ class Routes:
 
     # ---- who may, and what a refusal looks like ----
 
-    def _get(self, path: str, answer: Answer, method: str = "GET") -> Route:
+    def _get(self, path: str, answer: Answer, *known: str, method: str = "GET") -> Route:
+        """`known` are the parameters of its query."""
+
         async def answered(request: Request) -> Response:
             try:
-                return await answer(request, self._lobby.access.check(request))
+                key = self._lobby.access.check(request)
+                options(request.query_params, *known)
+                return await answer(request, key)
             except REFUSALS as error:
                 self._lobby.meters.refuse(error)
                 return refusal(error)
 
         return Route(path, answered, methods=[method])
 
-    def _post(self, path: str, answer: Answer) -> Route:
-        return self._get(path, answer, "POST")
+    def _post(self, path: str, answer: Answer, *known: str) -> Route:
+        return self._get(path, answer, *known, method="POST")
 
     def _socket(self, path: str, serve: Serve) -> WebSocketRoute:
         async def served(socket: WebSocket) -> None:
