@@ -61,6 +61,8 @@ async def main(url: str = "ws://localhost:8000", film: str | None = None, what: 
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 4:
+        sys.exit("usage: counter.py [URL [FILM [WHAT]]]")
     try:
         asyncio.run(main(*sys.argv[1:]))
     except (ValueError, OSError) as problem:

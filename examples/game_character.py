@@ -36,6 +36,8 @@ async def main(url: str = "ws://localhost:8000") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        sys.exit("usage: game_character.py [URL]")
     try:
         asyncio.run(main(*sys.argv[1:]))
     except (ValueError, OSError) as problem:

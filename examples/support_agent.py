@@ -48,6 +48,8 @@ async def main(url: str = "ws://localhost:8000", recording: str | None = None) -
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        sys.exit("usage: support_agent.py [URL [RECORDING]]")
     try:
         asyncio.run(main(*sys.argv[1:]))
     except (ValueError, OSError) as problem:

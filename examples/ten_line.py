@@ -35,6 +35,8 @@ async def main(uri: str = "ws://localhost:8000/v1/microturn/duplex", recording: 
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        sys.exit("usage: ten_line.py [URI [RECORDING]]")
     try:
         asyncio.run(main(*sys.argv[1:]))
     except (ValueError, OSError) as problem:

@@ -30,6 +30,8 @@ async def main(
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 4:
+        sys.exit("usage: translator.py [URL [RECORDING [LANGUAGE]]]")
     try:
         asyncio.run(main(*sys.argv[1:]))
     except (ValueError, OSError) as problem:

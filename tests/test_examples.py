@@ -132,6 +132,12 @@ def test_talk_shows_captions_of_both_sides_and_what_was_typed(played: Played) ->
         ("translator.py", ("localhost:1", "nowhere.wav"), "nowhere.wav: no such file"),
         ("game_character.py", ("localhost:1",), "nobody answers"),
         ("counter.py", ("ftp://host",), "not the address of a server"),
+        ("ten_line.py", ("a", "b", "c"), "usage: ten_line.py [URI [RECORDING]]"),
+        ("support_agent.py", ("a", "b", "c"), "usage: support_agent.py [URL [RECORDING]]"),
+        ("companion.py", ("a", "b", "c"), "usage: companion.py [URL [RECORDING]]"),
+        ("game_character.py", ("a", "b"), "usage: game_character.py [URL]"),
+        ("translator.py", ("a", "b", "c", "d"), "usage: translator.py [URL [RECORDING [LANGUAGE]]]"),
+        ("counter.py", ("a", "b", "c", "d"), "usage: counter.py [URL [FILM [WHAT]]]"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(example: str, given: tuple[str, ...], complaint: str) -> None:
