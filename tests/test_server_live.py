@@ -93,10 +93,10 @@ def test_the_official_sdk_talks_listens_and_leaves(server: Served) -> None:
             seen[event.type] = event
         assert len(base64.b64decode(seen["session.output_audio.delta"].delta)) == 9600
         assert seen["session.instructions.appended"].client_event_id == "mine"
-        live.session.close()
+        live.session.close(event_id="bye")
         last = list(live)[-1]
         assert last.type == "session.closed"
-        assert last.reason == "close_requested"
+        assert (last.reason, last.client_event_id) == ("close_requested", "bye")
         assert last.usage.seconds >= 0.2
 
 
@@ -265,6 +265,8 @@ def test_wrong_events_are_answered_and_change_nothing(server: Served) -> None:
                 {"image": TICK, "format": "raw", "width": 90_000, "height": 90_000},
                 "invalid_value",
             ),
+            ("session.input_video.append", {"image": TICK, "width": 5}, "invalid_value"),
+            ("session.playback.ack", {"end_ms": -200}, "invalid_value"),
             ("session.nonsense", {}, "unknown_event"),
         ):
             client.send(type, event_id=type, **fields)

@@ -123,8 +123,14 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
                         )
                         call = told["item"]["call_id"]
                     if kinds[-1] == "response.completed" and len(responses) == 1:
+                        await live.response.create(event_id="early")
+                        while (event := await live.recv()).type != "error":
+                            pass
+                        assert event.error.code == "function_call_outputs_required"
+                        assert event.error.client_event_id == "early"
+                        output: Any = [{"type": "input_text", "text": "29 °C"}]
                         await live.response.item.create(
-                            item={"type": "function_call_output", "call_id": call, "output": "29 °C"}
+                            item={"type": "function_call_output", "call_id": call, "output": output}
                         )
                         await live.response.create()
                 assert kinds == [
@@ -134,7 +140,12 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
                 assert len(set(responses)) == 2
                 for item, param in (
                     ({"type": "function_call_output", "call_id": call, "output": "again"}, "item.call_id"),
-                    ({"type": "reasoning"}, "item.type"),
+                    ({"type": "reasoning", "id": "rs_1", "summary": []}, "item.type"),
+                    ({"role": "user", "content": "hi", "call_id": call}, "item.call_id"),
+                    (
+                        {"role": "user", "content": [{"type": "input_image", "image_url": "x"}]},
+                        "item.content[0].type",
+                    ),
                     ({"role": "user", "content": ""}, "item.content"),
                 ):
                     await live.response.item.create(item=item)  # type: ignore[arg-type]
@@ -142,7 +153,8 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
                         pass
                     assert event.error.param == param
                 for tool, param in (
-                    ({"type": "web_search"}, "tools[0].type"),
+                    ({"type": "mcp", "server_label": "files", "server_url": "https://x"}, "tools[0].type"),
+                    (weather | {"colour": 1}, "tools[0].colour"),
                     (weather | {"name": "calculate"}, "tools[0].name"),
                     (weather | {"strict": True}, "tools[0].strict"),
                 ):

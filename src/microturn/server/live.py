@@ -53,6 +53,7 @@ class Live:
         self._may_send, self._may_see = permits.allowed_client_events, permits.allowed_server_events
         self._unsent: asyncio.Queue[bytes | None] = asyncio.Queue(UNSENT)
         self._lost = False  # a client that does not read
+        self._closing: str | None = None  # the client's event that ends the session
         self._told_too_fast = False
         self._picture: tuple[wire.AppendVideo, Image.Image] | None = None  # the newest, not decoded yet
         self._seeing: asyncio.Task[None] | None = None
@@ -123,7 +124,7 @@ class Live:
             case wire.CreateItem():
                 live_work.add(talk, event.item)
             case wire.CreateResponse():
-                if not (talk.background.functions and talk.background.functions.go_on()):
+                if not live_work.go_on(talk):
                     talk.background.delegate(f"dlg_{secrets.token_hex(8)}")
             case wire.UpdateSession():
                 check(event.session, self._offer, self.role)
@@ -145,6 +146,7 @@ class Live:
             case wire.Dropped():
                 talk.session.cancel_last()
             case wire.CloseSession():
+                self._closing = id
                 talk.close("close_requested")
 
     def _see(self) -> None:
@@ -232,7 +234,9 @@ class Live:
             case Closed():
                 usage = wire.Usage(self.conversation.seconds)
                 reason = note.reason if note.reason != "error" else "connection_lost"
-                closed = wire.SessionClosed(reason=reason, session=self.resource, usage=usage)
+                closed = wire.SessionClosed(
+                    reason=reason, session=self.resource, usage=usage, client_event_id=self._closing
+                )
                 failed = LiveError("session_failed", "the session failed", kind="server_error")
                 return (closed,) if note.error is None else (failed.event(), closed)
             case wire.ServerEvent():
@@ -306,6 +310,10 @@ def _short(text: str, param: str) -> str:
 
 def look(event: wire.AppendVideo, offer: Offer) -> Image.Image:
     """A picture that a client sent, by its header: nothing is decoded yet. Raises LiveError."""
+    if event.format != "raw" and (event.width or event.height):
+        raise LiveError(
+            "invalid_value", "only raw pictures are told their size", "width" if event.width else "height"
+        )
     try:
         if event.format == "raw":
             if not len(event.image) == 3 * event.width * event.height > 0 < event.width:

@@ -55,7 +55,7 @@ class Audio(Part):
 
 
 class FunctionTool(Part):
-    type: str
+    type: Literal["function"]
     name: str = ""
     description: str | None = None
     parameters: dict[str, Any] | None = None
@@ -66,7 +66,7 @@ class Backend(Part):
     """Settings of the background model. Those that are `Any` are the server's own and can only be left out."""
 
     model: str | None = None
-    tools: list[FunctionTool] | None = None
+    tools: list[dict[str, Any]] | None = None  # FunctionTool, once its type is seen to be a function's
     instructions: Any = None
     max_output_tokens: Any = None
     parallel_tool_calls: Any = None
@@ -177,20 +177,28 @@ class AppendCommentary(AppendContext, tag="session.commentary.append"):
     pass
 
 
-class Input(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a client adds to the server's background work: a message, or the output of a function of its own."""
+class Input(Part):
+    """A message that a client adds to the server's background work."""
 
-    type: str = "message"
-    role: str = "user"
-    content: str | list[Content] = ""
-    call_id: str = ""
-    output: str = ""
+    content: str | list[Content]
+    role: Literal["user", "developer", "system", "assistant"] = "user"
+    type: Literal["message"] = "message"
+    id: str | None = None
+    status: str | None = None
+
+
+class FunctionOutput(Part):
+    """What a function of the client's own gave."""
+
+    call_id: str
+    output: str | list[Content]
+    type: Literal["function_call_output"] = "function_call_output"
     id: str | None = None
     status: str | None = None
 
 
 class CreateItem(ClientEvent, tag="response.item.create"):
-    item: Input
+    item: dict[str, Any]  # Input or FunctionOutput, by its type
 
 
 class CreateResponse(ClientEvent, tag="response.create"):
@@ -219,7 +227,7 @@ class AppendText(ClientEvent, tag="session.input_text.append"):
 class Played(ClientEvent, tag="session.playback.ack"):
     """Added: up to where the client has played the answer."""
 
-    end_ms: int
+    end_ms: Annotated[int, Meta(ge=0)]
 
 
 class Dropped(ClientEvent, tag="session.playback.dropped"):
@@ -400,6 +408,15 @@ def read(body: bytes, type: type[T]) -> T:
         return msgspec.json.decode(body, type=type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _wrong(str(error)) from None
+
+
+def convert(given: object, type: type[T], param: str) -> T:
+    """What a client gave as `param`. Raises LiveError, naming the parameter."""
+    try:
+        return msgspec.convert(given, type)
+    except msgspec.ValidationError as error:
+        wrong = _wrong(str(error))
+        raise LiveError(wrong.code, str(wrong), f"{param}.{wrong.param}" if wrong.param else param) from None
 
 
 def _wrong(reason: str) -> LiveError:

@@ -44,35 +44,53 @@ def equip(talk: Conversation, delegation: wire.Delegation | None) -> None:
         raise LiveError("unsupported_parameter", "the background model here calls no functions", TOOLS)
     if len(tools) > FUNCTIONS:
         raise LiveError("invalid_value", f"at most {FUNCTIONS}", TOOLS)
-    taken = functions.taken if functions else set()
-    for i, tool in enumerate(tools):
-        if tool.type != "function":
-            raise LiveError("unsupported_parameter", "only functions are offered", f"{TOOLS}[{i}].type")
-        if tool.strict:
-            raise LiveError("unsupported_parameter", "arguments come as they are", f"{TOOLS}[{i}].strict")
-        if not tool.name or tool.name in taken | {other.name for other in tools[:i]}:
-            raise LiveError("invalid_value", "it needs a name that is free", f"{TOOLS}[{i}].name")
+    taken = set(functions.taken if functions else ())
     nothing = {"type": "object", "properties": {}}
-    talk.add(functions=tuple(Function(t.name, t.description or "", t.parameters or nothing) for t in tools))
+    offered = []
+    for i, given in enumerate(tools):
+        where = f"{TOOLS}[{i}]"
+        if given.get("type", "function") != "function":
+            raise LiveError("unsupported_parameter", "only functions are offered", f"{where}.type")
+        tool = wire.convert(given, wire.FunctionTool, where)
+        if tool.strict:
+            raise LiveError("unsupported_parameter", "arguments come as they are", f"{where}.strict")
+        if not tool.name or tool.name in taken:
+            raise LiveError("invalid_value", "it needs a name that is free", f"{where}.name")
+        taken.add(tool.name)
+        offered.append(Function(tool.name, tool.description or "", tool.parameters or nothing))
+    talk.add(functions=tuple(offered))
 
 
-def add(talk: Conversation, item: wire.Input) -> None:
+def add(talk: Conversation, given: dict[str, Any]) -> None:
     """Raises LiveError, naming the parameter."""
-    if item.type == "function_call_output":
+    kind = given.get("type", "message")
+    if kind == "function_call_output":
+        answer = wire.convert(given, wire.FunctionOutput, "item")
         try:
             if talk.background.functions is None:
                 raise ValueError("the background model here calls no functions")
-            return talk.background.functions.answer(item.call_id, item.output)
+            return talk.background.functions.answer(answer.call_id, _text(answer.output))
         except ValueError as error:
             raise LiveError("invalid_value", str(error), "item.call_id") from None
-    if item.type != "message":
+    if kind != "message":
         raise LiveError("unsupported_parameter", "message or function_call_output", "item.type")
-    if item.role not in ADDED:
-        raise LiveError("invalid_value", f"one of {', '.join(ADDED)}", "item.role")
-    text = item.content if isinstance(item.content, str) else " ".join(part.text for part in item.content)
+    item = wire.convert(given, wire.Input, "item")
+    text = _text(item.content)
     if not 0 < len(text) <= wire.CONTENT:
         raise LiveError("invalid_value", f"1 to {wire.CONTENT} characters", "item.content")
     talk.add(replace(ADDED[item.role], text=text))
+
+
+def _text(content: str | list[wire.Content]) -> str:
+    return content if isinstance(content, str) else " ".join(part.text for part in content)
+
+
+def go_on(talk: Conversation) -> bool:
+    """Whether work that waited for its functions' outputs goes on. Raises LiveError while one is missing."""
+    try:
+        return talk.background.functions is not None and talk.background.functions.go_on()
+    except ValueError as error:
+        raise LiveError("function_call_outputs_required", str(error), "type") from None
 
 
 def told(talk: Conversation, note: Note) -> Sequence[Struct]:
