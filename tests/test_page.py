@@ -278,6 +278,19 @@ REMEMBER_STATES = """() => new MutationObserver(() => {
 
 
 @in_chromium
+def test_what_is_told_again_is_known_and_what_is_old_is_forgotten(
+    house: House, browse: Callable[..., Any]
+) -> None:
+    told = browse(house.url).evaluate(
+        """async () => {
+          const talk = new (await import('./talk.js')).Talk(document.body, document.body);
+          const fresh = [...Array(2000).keys()].filter((id) => talk.fresh(`event_${id}`)).length;
+          return [fresh, talk.fresh('event_1999'), talk.told.size]; }"""
+    )
+    assert told == [2000, False, 512]
+
+
+@in_chromium
 def test_comes_back_to_its_conversation_by_itself(house: House, browse: Callable[..., Any]) -> None:
     page = browse(house.url + "?transport=websocket")
     page.click("#start")

@@ -42,7 +42,6 @@ let until = 0; // session ms that has been answered
 let origin = 0; // performance.now() at session ms 0, once `settled` by a tick
 let settled = false;
 let decided = 'listen'; // in the last tick
-const told = new Set(); // ids of events about work: after a lost connection the last ones are told again
 /** @type {Float32Array | undefined} */ let sounding; // of the tick whose decision comes next
 /** @type {Float32Array[]} */ let unsent = []; // slices of the tick that is being heard
 /** @type {number[]} */ let inFlight = []; // when the ticks went that have not been answered
@@ -143,19 +142,14 @@ function happen(event) {
       lanes.word({ who: 'model', ms: event.start_ms, text: event.delta });
       return talk.say('model', event.delta, event.start_ms);
     case 'session.delegation.created':
-      return fresh(event) && void talk.card(event.delegation.id, event.delegation.target === 'client' ? 'Handed to the application' : WORKING);
+      return talk.fresh(event.event_id) && void talk.card(event.delegation.id, event.delegation.target === 'client' ? 'Handed to the application' : WORKING);
     case 'response.event':
-      return event.delegation_id && fresh(event) && talk.report(event.delegation_id, event.event);
+      return event.delegation_id && talk.fresh(event.event_id) && talk.report(event.delegation_id, event.event);
     case 'session.closed':
       return void (wanted && event.reason !== 'connection_lost' && end('The conversation has ended.'));
     case 'error':
       return wire && note(event.error.message);
   }
-}
-
-/** @param {LiveEvent} event */
-function fresh({ event_id }) {
-  return told.size < told.add(event_id).size;
 }
 
 /** @param {{ id: string, frame_size: number[] }} session */

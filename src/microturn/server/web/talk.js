@@ -7,11 +7,13 @@ const GAP_MS = 1200; // of silence, after which words begin a new line; only the
 const LETTERS = 90; // after which they do as well
 const LINES = 60; // kept
 const CARDS = 8;
+const TOLD = 512; // more than a server tells again
 export const WORKING = 'Working on it';
 
 export class Talk {
   /** @type {Partial<Record<Who, { item: HTMLElement, ms: number }>>} the line that each of the two is in */
   lines = {};
+  told = new Set(); // ids of events about work: after a lost connection the last ones are told again
 
   /** @param {HTMLElement} list  @param {HTMLElement} work */
   constructor(list, work) {
@@ -57,6 +59,13 @@ export class Talk {
     this.list.append(item);
     if (this.list.children.length > LINES) this.list.firstElementChild?.remove();
     return item;
+  }
+
+  /** Whether an event about work is told for the first time. @param {string} id */
+  fresh(id) {
+    if (this.told.has(id)) return false;
+    if (this.told.add(id).size > TOLD) this.told.delete(this.told.values().next().value);
+    return true;
   }
 
   /** @param {string} id of a delegation  @param {string} title */
