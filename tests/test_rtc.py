@@ -344,6 +344,35 @@ def test_a_session_that_is_held_to_its_data_channel_is_not_come_back_to(tmp_path
         asyncio.run(call(server))
 
 
+def test_a_fork_is_held_to_what_its_session_was(tmp_path: Path) -> None:
+    """Each permission by itself, unless the fork is given another."""
+    sends, sees = ["session.input_text.append"], [{"type": "info"}]
+
+    async def call(server: Served) -> None:
+        async def begin(where: str, **session: Any) -> tuple[str, dict[str, Any]]:
+            caller = Caller()
+            wanted = {"session": session, "transport": {"type": "webrtc", "sdp": await caller.offer()}}
+            begun = (await asyncio.to_thread(httpx2.post, server.http + where, json=wanted)).json()
+            await caller.accept(begun["transport"]["sdp"])
+            await until(lambda: len(server.lobby.open[begun["session"]["id"]].beats) > 1)
+            caller.channel.send('{"type": "session.input_audio.mute"}')
+            await until(lambda: caller.got("error"))
+            assert caller.got("error")[0]["error"]["code"] == "not_permitted"
+            await caller.connection.close()
+            return begun["session"]["id"], caller.got("session.started")[0]["session"]["client"]
+
+        path, permits = "/v1/live/sessions", {"allowed_client_events": sends}
+        id, _ = await begin(path, model="actor", client={"data_channel": permits}, store=True)
+        _, client = await begin(f"{path}/{id}/fork")
+        assert client["data_channel"] == permits
+        more = {"data_channel": {"allowed_server_events": sees}}
+        _, client = await begin(f"{path}/{id}/fork", client=more)
+        assert client["data_channel"] == permits | {"allowed_server_events": sees}
+
+    with served(Actor(), journal=tmp_path / "journal.db") as server:
+        asyncio.run(call(server))
+
+
 def test_the_official_sdk_calls_forks_and_hangs_up(tmp_path: Path) -> None:
     async def call() -> None:
         with served(journal=tmp_path / "journal.db") as server:

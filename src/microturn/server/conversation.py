@@ -22,6 +22,7 @@ from microturn.clock import HEAR_RATE, HEAR_SAMPLES, TICKS_PER_SECOND, end_ms
 from microturn.engine import Engine, Pace, Session, SessionClosed
 from microturn.events import Event, EventLog
 from microturn.server.access import Bucket
+from microturn.server.live_events import Client
 from microturn.server.sound import pcm16, unpcm16
 from microturn.streams import Action, Channel, Decision, Floats, Perception, TextIn
 
@@ -50,7 +51,7 @@ class Start:
     responses: bool = False  # the server's background model does what is delegated, else the application
     owner: str = ""  # name of the key it was opened with
     format: Format = ("audio/pcm", 24_000)  # of the Live dialect's sound
-    restricted: bool = False  # to what its data channel permits
+    client: Client | None = None  # what its data channel is held to
 
     @property
     def read(self) -> tuple[TextIn, ...]:

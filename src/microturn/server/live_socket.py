@@ -67,11 +67,12 @@ async def begin_live(
         journal, _ = lobby.stored(fork, key)
         await asyncio.to_thread(journal.flush)
         _, stored = lobby.stored(fork, key)
-        changes = check_fork(config, stored.start)
+        changes = check_fork(config, stored.start, role)
         begun, ended = start_ms(stored.born), end_ms(stored.last)
         if at_ms is not None and not begun <= at_ms <= ended:
             raise LiveError("invalid_value", f"the session lasts from {begun} to {ended} ms", "at_ms")
         conversation = await lobby.fork(fork, key, at_ms, **changes)
+        config = structs.replace(config, client=conversation.start.client)
     try:
         live_work.equip(conversation, config.delegation)
     except LiveError:

@@ -52,7 +52,7 @@ def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
         store=bool(config.store),
         responses=config.delegation is not None and config.delegation.type == "responses",
         format=asked_format(config) or Start.format,
-        restricted=config.client is not None,
+        client=config.client,
     )
 
 
@@ -66,7 +66,7 @@ def asked_voice(config: wire.SessionConfig) -> str:
     return str(output.voice) if output and output.voice else ""
 
 
-def check_fork(config: wire.SessionConfig, start: Start) -> dict[str, Any]:
+def check_fork(config: wire.SessionConfig, start: Start, role: Role) -> dict[str, Any]:
     """What a fork begins with that is not its parent's. Raises LiveError for what cannot change."""
     kind, work = "responses" if start.responses else "client", config.delegation
     for changed, param in (
@@ -80,8 +80,20 @@ def check_fork(config: wire.SessionConfig, start: Start) -> dict[str, Any]:
     ):
         if changed:
             raise LiveError("unsupported_parameter", "a fork has that of its session", f"session.{param}")
-    changes = {"store": config.store, "format": asked_format(config), "restricted": config.client is not None}
-    return {name: value for name, value in changes.items() if value is not None}
+    changes: dict[str, Any] = {"store": config.store, "format": asked_format(config)}
+    client = _held(config.client, start.client) if role is Role.CHANNEL else None
+    return {name: value for name, value in changes.items() if value is not None} | {"client": client}
+
+
+def _held(asked: wire.Client | None, before: wire.Client | None) -> wire.Client | None:
+    """What a fork's data channel is held to: where nothing is asked for, to what its session's was."""
+    if asked is None or before is None:
+        return asked or before
+    new, old = asked.data_channel, before.data_channel
+    sends, sees = new.allowed_client_events, new.allowed_server_events
+    sends = old.allowed_client_events if sends is None else sends
+    sees = old.allowed_server_events if sees is None else sees
+    return wire.Client(data_channel=wire.DataChannel(allowed_client_events=sends, allowed_server_events=sees))
 
 
 def check(config: wire.SessionConfig | wire.SessionUpdate, offer: Offer, role: Role) -> None:

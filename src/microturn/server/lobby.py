@@ -108,7 +108,7 @@ class Lobby:
         async with self._waking:
             conversation = self.find(id, key)
             start = conversation.start if conversation else self.stored(id, key)[1].start
-            if start.restricted:
+            if start.client is not None:
                 raise Denied(403, "not_permitted", f"session {id} may only be held over its data channel")
             return conversation or await self._wake(id, key)
 
