@@ -113,6 +113,31 @@ def test_memory_of_a_long_conversation_is_bounded_but_rules_stay() -> None:
     assert len(recent.lines) < 10
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "every time i say tree say green", "if i say rest say gray", "remind me to breathe every four seconds",
+        "in twelve seconds say tea", "count up every two seconds", "say apple with five seconds in between",
+        "time ten seconds for me", "tell me when the light turns red", "set a timer for half an hour",
+        "say start when somebody jumps",
+    ],
+)  # fmt: skip
+def test_rules_and_timers_are_pending(told: str) -> None:
+    recent = Recent()
+    recent.follow(0, Perception(), [hears(0, f" {told}")])
+    assert recent.build("d1").pending == (told,)
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["what time is it in oslo", "we drove for seven hours", "tell me a story", "that took ten minutes"],
+)
+def test_what_asks_for_nothing_later_is_not_pending(told: str) -> None:
+    recent = Recent()
+    recent.follow(0, Perception(), [hears(0, f" {told}")])
+    assert recent.build("d1").pending == ()
+
+
 def test_sound_and_pictures_that_nobody_takes_are_not_kept() -> None:
     recent = Recent(Budget(audio_s=0, frames=0))
     recent.follow(0, Perception(np.zeros(HEAR_SAMPLES, np.float32), FRAME), [])

@@ -36,8 +36,11 @@ PAUSE_MS = 1_000  # a longer silence of a speaker begins a new line
 LINE = 500  # characters of speech after which a new line begins
 INSTRUCTIONS = 32  # appended ones that are kept, the latest
 RULES = 16  # of a conversation so old that its transcript is left out
+_ASKED = r"(tell|say|call|let|warn) .*(when|once|as soon as)"
+_LENGTH = r"(every|each|another|when|in|after|wait|time|of|at|to|with) (\w+ ){1,3}(second|minute|hour)s?"
+_GIVEN = r"(every|each|any) time|whenever|when (i|you|he|she|they)|(if|once) i|if you (hear|see)"
 RULE = re.compile(
-    r"\b(every time|each time|whenever|when (i|you|he|she|they)|remind|from now on|always|never)\b", re.I
+    rf"\b({_GIVEN}|{_ASKED}|{_LENGTH}|remind|timer|alarm|from now on|always|never|until|till)\b", re.I
 )
 FRAME_EVERY = TICKS_PER_SECOND  # ticks between pictures that are kept
 
@@ -101,7 +104,7 @@ class ContextPackage:
     at_ms: Milliseconds
     instructions: tuple[str, ...]  # at opening, then as they were appended
     transcript: tuple[Line, ...]
-    pending: tuple[str, ...] = ()  # what the user said that sounds like a rule for later, however long ago
+    pending: tuple[str, ...] = ()  # what the user said that sounds like a rule or a timer, however long ago
     earlier: tuple[Earlier, ...] = ()
     audio: Sound | None = None
     frames: tuple[Still, ...] = ()
