@@ -292,7 +292,7 @@ async def until(true: Any, seconds: float = 15.0) -> None:
 async def open_live(lobby: Lobby) -> Live:
     conversation = await lobby.begin(Start())
     config = SessionConfig(model="actor", microturn=Extras(ticks=True))
-    return Live(conversation, config, lobby.offer, Role.CHANNEL)
+    return Live(conversation, config, lobby.offer(), Role.CHANNEL)
 
 
 async def connect(lobby: Lobby) -> tuple[Caller, Live]:

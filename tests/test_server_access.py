@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 import socket
 import ssl
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from microturn.cli import main
 from microturn.clock import VirtualClock
 from microturn.server.access import ANYBODY, Access, Bucket, Denied, Key, digest, new_key, read_keys
 from microturn.server.serve import JsonLines, listen
-from serving import Served, served
+from serving import Client, Served, served
 
 KEYS = (Key("ann", digest("a-secret")), Key("bob", digest("b-secret"), sessions=1, minutes=1.0, starts=2))
 
@@ -218,6 +219,34 @@ def test_what_is_large_is_refused() -> None:
                 socket.send(bytes(size))
                 while True:
                     socket.recv()
+
+
+def test_a_key_may_be_held_to_small_messages_and_pictures() -> None:
+    def picture(side: int) -> str:
+        return base64.b64encode(bytes(3 * side * side)).decode()
+
+    small = Key("eve", digest("e-secret"), message=2000, pictures=200)
+    with served(access=Access((*KEYS, small))) as server:
+        for who, held in (("a", False), ("e", True)):
+            bearer = {"Authorization": f"Bearer {who}-secret"}
+            posted = httpx2.post(f"{server.http}/v1/live/sessions", content=b"x" * 2001, headers=bearer)
+            assert posted.status_code == (413 if held else 400)
+            with connect(f"{server.ws}/v1/echo/duplex", additional_headers=bearer) as line:
+                line.send(bytes(2002))
+                with pytest.raises(ConnectionClosed, match="1009") if held else nullcontext():
+                    for _ in range(3):
+                        line.recv()
+            with connect(f"{server.ws}/v1/live/sessions", additional_headers=bearer) as line:
+                client = Client(line)
+                client.send("session.start", session={"model": "echo"})
+                client.next("session.started")
+                for side in (10, 15, 30):
+                    client.send("session.input_video.append", image=picture(side), format="raw",
+                                width=side, height=side, event_id=str(side))  # fmt: skip
+                client.send("session.close")
+                told = [client.next("error", "session.closed") for _ in range(3 if held else 1)]
+            errors = [(event["error"]["code"], event.get("client_event_id")) for event in told[:-1]]
+            assert errors == ([("invalid_value", "15"), ("too_large", None)] if held else [])
 
 
 def test_health_readiness_and_metrics() -> None:

@@ -25,6 +25,8 @@ from microturn.clock import Clock, WallClock, calendar_s
 SECRET_S = 600  # longest life of a client secret
 PROTOCOL, PROTOCOL_KEY = "microturn", "microturn-key."  # browsers cannot set headers on a WebSocket
 SECRETS = 10_000
+MESSAGE = 1 << 20  # bytes of a message
+PICTURES = 4_000_000  # pixels of a picture that is sent
 MESSAGES = 500  # a second that are read of a connection
 STRETCH_S = 600.0  # of conversation that is counted, and forgotten after a day, as one
 
@@ -54,6 +56,8 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: int = 8  # at once
     minutes: float = 1440.0  # of conversation in 24 hours
     starts: int = 60  # sessions begun in a minute
+    message: int = MESSAGE
+    pictures: int = PICTURES
 
     def owns(self, id: str, owner: str) -> bool:
         """Whether a session that was begun in the name of `owner` may be read, ended and come back to."""

@@ -107,7 +107,7 @@ class Routes:
     async def _models(self, request: Request, key: Key) -> Response:
         names = (self._lobby.model, *NAMES)
         more = {"object": "model", "created": 0, "owned_by": "microturn"}
-        offer = self._lobby.offer
+        offer = self._lobby.offer(key)
         more |= {"background": offer.responses, "voices": list(offer.voices)}
         data = [{"id": name, **more} for name in names]
         return JSONResponse({"object": "list", "data": data})
@@ -120,7 +120,7 @@ class Routes:
 
     async def _connect_peer(self, request: Request, key: Key) -> Response:
         """WebRTC: an SDP offer is answered; everything else goes over the peer connection."""
-        wanted = await self._body(request, Create)
+        wanted = await self._body(request, Create, key)
         if wanted.transport.type != "webrtc" or importlib.util.find_spec("aiortc") is None:
             reason = "here is no aiortc" if wanted.transport.type == "webrtc" else "WebSockets need no POST"
             raise LiveError("unsupported_parameter", reason, "transport.type")
@@ -153,16 +153,16 @@ class Routes:
         raise Denied(501, "unsupported", "there is no telephony")
 
     async def _secret(self, request: Request, key: Key) -> Response:
-        wanted = await self._body(request, SecretWanted)
+        wanted = await self._body(request, SecretWanted, key)
         value, expires_at = self._lobby.access.secret(key, wanted.expires_after)
         return JSONResponse({"value": value, "expires_at": expires_at})
 
-    async def _body(self, request: Request, type: type[T]) -> T:
-        data = bytearray()
+    async def _body(self, request: Request, type: type[T], key: Key) -> T:
+        data, most = bytearray(), self._lobby.offer(key).message
         async for chunk in request.stream():
             data += chunk
-            if len(data) > self._lobby.limits.message:
-                raise Denied(413, "too_large", f"at most {self._lobby.limits.message} bytes")
+            if len(data) > most:
+                raise Denied(413, "too_large", f"at most {most} bytes")
         return wire.read(bytes(data) or b"{}", type)
 
     # ---- WebSockets ----
@@ -181,7 +181,7 @@ class Routes:
         conversation = self._open(socket, key)
         options(socket.query_params, "graceful_close")
         await accept(socket)
-        await serve_sideband(socket, self._lobby, conversation)
+        await serve_sideband(socket, self._lobby, key, conversation)
 
     # ---- who may, and what a refusal looks like ----
 

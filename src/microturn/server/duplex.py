@@ -20,10 +20,14 @@ from microturn.server.live_events import EAGEREST, LiveError
 from microturn.server.lobby import Lobby
 from microturn.server.sound import RATES, Ear, Mouth
 
-UNSUPPORTED, POLICY, FAILED = 1003, 1008, 1011  # close codes of RFC 6455
+UNSUPPORTED, POLICY, TOO_LARGE, FAILED = 1003, 1008, 1009, 1011  # close codes of RFC 6455
 SEND_S = 10.0  # a client that has not read for so long is let go
 CLOSE_S = 1.0
 KNOWN = {"rate", "pace", "instructions", "eagerness", "voice"}
+
+
+class TooLarge(ValueError):
+    """A message is larger than the client's key may send."""
 
 
 def options(query: QueryParams, voices: Sequence[str]) -> tuple[Start, int]:
@@ -57,18 +61,21 @@ def _wrong(name: str, right: str, given: dict[str, str]) -> LiveError:
 
 async def serve_duplex(socket: WebSocket, lobby: Lobby, key: Key) -> None:
     """Refusals (LiveError, ValueError, EngineFull, Denied) come before the handshake, as plain HTTP."""
-    start, rate = options(socket.query_params, lobby.offer.voices)
+    offer = lobby.offer(key)
+    start, rate = options(socket.query_params, offer.voices)
     conversation = await lobby.begin(start, key)
     conversation.connection = asyncio.current_task()
     code, reason = 1000, ""
     try:
         await accept(socket)
         async with asyncio.TaskGroup() as both:
-            listening = both.create_task(_listen(socket, conversation, Ear(rate)))
+            listening = both.create_task(_listen(socket, conversation, Ear(rate), offer.message))
             code, reason = await _speak(socket, conversation, Mouth(rate), listening)
             listening.cancel()
     except* TooFast as errors:
         code, reason = POLICY, str(errors.exceptions[0])
+    except* TooLarge as errors:
+        code, reason = TOO_LARGE, str(errors.exceptions[0])
     except* ValueError as errors:
         code, reason = UNSUPPORTED, str(errors.exceptions[0])
     except* TimeoutError:
@@ -87,7 +94,7 @@ async def close(socket: WebSocket, code: int, reason: str) -> None:
             await socket.close(code, reason[:120])
 
 
-async def _listen(socket: WebSocket, conversation: Conversation, ear: Ear) -> None:
+async def _listen(socket: WebSocket, conversation: Conversation, ear: Ear, most: int) -> None:
     messages = Bucket(MESSAGES, 2 * MESSAGES)
     while True:
         message = await socket.receive()
@@ -102,6 +109,8 @@ async def _listen(socket: WebSocket, conversation: Conversation, ear: Ear) -> No
             if conversation.start.pace is Pace.DRIVEN:
                 return await conversation.end_audio()
             continue
+        if len(data) > most:
+            raise TooLarge(f"a message has at most {most} bytes")
         await conversation.push_audio(ear(data))
 
 

@@ -42,7 +42,7 @@ class Live:
     def __init__(
         self, conversation: Conversation, config: wire.SessionConfig, offer: Offer, role: Role
     ) -> None:
-        self.conversation, self.role, self._config, self._offer = conversation, role, config, offer
+        self.conversation, self.role, self._config, self.offer = conversation, role, config, offer
         kind, rate = conversation.start.format
         self._format, code = wire.AudioFormat(type=kind, rate=rate), kind.removeprefix("audio/")
         self._ear, self._mouth = Ear(rate, code), Mouth(rate, code)
@@ -66,7 +66,7 @@ class Live:
         """Act on a client's message; what is wrong with it is answered with an error event."""
         problem: LiveError
         try:
-            event = wire.parse(message)
+            event = wire.parse(short(message, self.offer))
         except LiveError as error:
             return self.send(error.event())
         try:
@@ -99,7 +99,7 @@ class Live:
                     raise LiveError("not_permitted", f"a {self.role.value} sends no sound", "type")
                 await talk.push_audio(self._ear(event.audio))
             case wire.AppendVideo():
-                looked = asyncio.get_running_loop().run_in_executor(PICTURES, look, event, self._offer)
+                looked = asyncio.get_running_loop().run_in_executor(PICTURES, look, event, self.offer)
                 self._picture = event, await looked  # a header can be long
                 self._see()
             case wire.AppendText():
@@ -127,7 +127,7 @@ class Live:
                 if not live_work.go_on(talk):
                     talk.background.delegate(f"dlg_{secrets.token_hex(8)}")
             case wire.UpdateSession():
-                check(event.session, self._offer, self.role)
+                check(event.session, self.offer, self.role)
                 wanted, mine = event.session.delegation, self._config.delegation
                 if wanted and (wanted.type == "responses") is not talk.start.responses:
                     raise LiveError("invalid_value", "it cannot change", "session.delegation.type")
@@ -157,7 +157,7 @@ class Live:
             self._picture, self._saw_ms = None, now
 
     async def _show(self, event: wire.AppendVideo, image: Image.Image) -> None:
-        size = self._offer.frame_size
+        size = self.offer.frame_size
         try:
             decoded = asyncio.get_running_loop().run_in_executor(PICTURES, picture, event, image, size)
             self.conversation.session.push_frame(await decoded)
@@ -181,13 +181,13 @@ class Live:
         self.send(wire.SessionStarted(session=self.resource, client_event_id=client_event_id))
         asked, own = asked_voice(self._config), self._voice
         if asked and asked != own:
-            voices = ", ".join(self._offer.voices) or own
+            voices = ", ".join(self.offer.voices) or own
             message = f"there is no voice {asked!r}; {own!r} stands in for it. Voices here: {voices}"
             self.send(wire.Info(code="voice", message=message))
 
     @property
     def _voice(self) -> str:
-        return self.conversation.start.voice or next(iter(self._offer.voices), NO_VOICE)
+        return self.conversation.start.voice or next(iter(self.offer.voices), NO_VOICE)
 
     @property
     def resource(self) -> wire.Resource:
@@ -196,7 +196,7 @@ class Live:
         return wire.Resource(
             id=self.conversation.id,
             expires_at=self.conversation.expires_at,
-            model=self._offer.model,
+            model=self.offer.model,
             status="active",
             audio=wire.Audio(format=format, output=wire.AudioOutput(voice=self._voice)),
             client=given.client,
@@ -206,7 +206,7 @@ class Live:
             safety_identifier=given.safety_identifier,
             store=start.store,
             capabilities=wire.CAPABILITIES,
-            frame_size=self._offer.frame_size,
+            frame_size=self.offer.frame_size,
         )
 
     def send(self, event: Struct) -> None:
@@ -308,6 +308,13 @@ def _short(text: str, param: str) -> str:
     return text
 
 
+def short(message: str | bytes, offer: Offer) -> str | bytes:
+    """It, unless it is longer than this client's may be. Raises LiveError."""
+    if len(message) > offer.message:
+        raise LiveError("too_large", f"a message has at most {offer.message} bytes")
+    return message
+
+
 def look(event: wire.AppendVideo, offer: Offer) -> Image.Image:
     """A picture that a client sent, by its header: nothing is decoded yet. Raises LiveError."""
     if event.format != "raw" and (event.width or event.height):
@@ -318,6 +325,8 @@ def look(event: wire.AppendVideo, offer: Offer) -> Image.Image:
         if event.format == "raw":
             if not len(event.image) == 3 * event.width * event.height > 0 < event.width:
                 raise ValueError("its size is not width × height × 3 bytes")
+            if event.width * event.height > offer.pictures:
+                raise ValueError(f"more than {offer.pictures} pixels")
             return Image.frombytes("RGB", (event.width, event.height), event.image)
         if event.format == "jpeg" and event.image.count(b"\xff\xda") > SCANS:
             raise ValueError(f"more than {SCANS} scans")

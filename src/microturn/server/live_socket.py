@@ -17,7 +17,7 @@ from microturn.server import live_work
 from microturn.server.access import MESSAGES, Bucket, Denied, Key
 from microturn.server.conversation import Conversation
 from microturn.server.duplex import POLICY, SEND_S, UNSUPPORTED, close
-from microturn.server.live import Live
+from microturn.server.live import Live, short
 from microturn.server.live_events import LiveError
 from microturn.server.live_start import Role, begin, check, check_fork
 from microturn.server.lobby import Lobby
@@ -60,10 +60,11 @@ async def begin_live(
     at_ms: int | None = None,
 ) -> Live:
     """A new conversation, or a fork of a stored one, as a connection of this kind sees it."""
+    offer = lobby.offer(key)
     if fork is None:
-        conversation = await lobby.begin(begin(config, lobby.offer, role), key)
+        conversation = await lobby.begin(begin(config, offer, role), key)
     else:
-        check(config, lobby.offer, role)
+        check(config, offer, role)
         journal, _ = lobby.stored(fork, key)
         await asyncio.to_thread(journal.flush)
         _, stored = lobby.stored(fork, key)
@@ -79,7 +80,7 @@ async def begin_live(
         conversation.close("close_requested")
         raise
     conversation.config = config
-    return Live(conversation, config, lobby.offer, role)
+    return Live(conversation, config, offer, role)
 
 
 def config_of(conversation: Conversation) -> wire.SessionConfig:
@@ -100,10 +101,10 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
             config = config_of(conversation)
             if "ticks" in query:
                 config = structs.replace(config, microturn=wire.Extras(ticks=True))
-            live = Live(conversation, config, lobby.offer, Role.PRIMARY)
+            live = Live(conversation, config, lobby.offer(key), Role.PRIMARY)
         else:
             async with asyncio.timeout(FIRST_S):
-                first = wire.parse(await socket.receive_text())
+                first = wire.parse(short(await socket.receive_text(), lobby.offer(key)))
             event_id = first.event_id
             if not isinstance(first, wire.StartSession):
                 raise LiveError("session_not_started", "the first event must be session.start", "type")
@@ -131,9 +132,9 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
         await close(socket, POLICY, "another connection took over")
 
 
-async def serve_sideband(socket: WebSocket, lobby: Lobby, conversation: Conversation) -> None:
+async def serve_sideband(socket: WebSocket, lobby: Lobby, key: Key, conversation: Conversation) -> None:
     config = structs.replace(config_of(conversation), microturn=None)
-    live = Live(conversation, config, lobby.offer, Role.SIDEBAND)
+    live = Live(conversation, config, lobby.offer(key), Role.SIDEBAND)
     live.started()
     await _converse(socket, live)
 

@@ -19,7 +19,7 @@ from microturn.background.connect import NewBackground
 from microturn.clock import TICK_MS, calendar_s
 from microturn.engine import Engine
 from microturn.server import traces
-from microturn.server.access import ANYBODY, Access, Denied, Key, Secret
+from microturn.server.access import ANYBODY, MESSAGE, PICTURES, Access, Denied, Key, Secret
 from microturn.server.conversation import Added, Beat, Closed, Conversation, Start
 from microturn.server.journal import LAST, Journal, Stored
 from microturn.server.meters import Meters
@@ -55,8 +55,8 @@ class Ice:
 class Limits:
     grace_s: float = 30.0  # a lost connection may come back so long
     longest_s: float = 24 * 3600.0
-    pictures: int = 4_000_000  # pixels of a picture that is sent
-    message: int = 1 << 20  # bytes of a message
+    pictures: int = PICTURES
+    message: int = MESSAGE
     ice: tuple[Ice, ...] = ()
 
 
@@ -67,7 +67,8 @@ class Offer:
     model: str
     frame_size: tuple[int, int]  # height, width of the pictures that the model sees
     responses: bool  # whether there is a background model
-    pictures: int
+    pictures: int = PICTURES
+    message: int = MESSAGE
     voices: tuple[str, ...] = ()
 
 
@@ -122,10 +123,10 @@ class Lobby:
         conversation.before_s = stored.seconds
         return conversation
 
-    @property
-    def offer(self) -> Offer:
-        spec, works = self.engine.spec, self.background is not None
-        return Offer(self.model, spec.frame_size, works, self.limits.pictures, spec.voices)
+    def offer(self, key: Key = ANYBODY) -> Offer:
+        spec, works, limits = self.engine.spec, self.background is not None, self.limits
+        pictures, message = min(key.pictures, limits.pictures), min(key.message, limits.message)
+        return Offer(self.model, spec.frame_size, works, pictures, message, spec.voices)
 
     def find(self, id: str, key: Key) -> Conversation | None:
         conversation = self.open.get(id)

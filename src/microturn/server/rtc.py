@@ -214,7 +214,7 @@ class Peer:
         codecs = RTCRtpReceiver.getCapabilities("video")
         assert codecs is not None
         film.setCodecPreferences([codec for codec in codecs.codecs if codec.mimeType in SEEN])
-        setattr(film.receiver, HELD_BACK, Film(self._lobby.limits.pictures))
+        setattr(film.receiver, HELD_BACK, Film(self._live.offer.pictures))
         await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         kinds = [transceiver.kind for transceiver in connection.getTransceivers()]
         if kinds.count("audio") != 1 or kinds.count("video") > 1 or connection.sctp is None:
@@ -284,7 +284,7 @@ class Peer:
             await self._live.hear(await self._unread.get())
 
     def _take_message(self, message: str | bytes) -> None:
-        most = self._lobby.limits.message
+        most = self._live.offer.message
         if len(message) > most:
             self._live.send(LiveError("too_large", f"a message has at most {most} bytes").event())
         elif not (self._unread.full() or self._messages.take(1)):
