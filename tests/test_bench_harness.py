@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soxr
 
-from microturn.bench import harness
-from microturn.bench.harness import PARTS, Given, Harness, played_words
+from microturn.bench import harness, scores
+from microturn.bench.evaluate import evaluate
+from microturn.bench.harness import BEST, PARTS, SEARCHED, Given, Harness, played_words
+from microturn.bench.kept import Cases
+from microturn.bench.metrics import Played
+from microturn.bench.suites import Suite
 from microturn.bench.waves import Case
 from microturn.bench.whisper import overheard
 from microturn.cli import main
@@ -46,8 +51,9 @@ def test_its_words_are_those_that_were_given_and_heard() -> None:
 
 
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-def test_it_answers_who_asks_and_says_nothing_into_silence() -> None:
-    asked, silent = Harness().play([case(60, "What is the capital of France?"), case(15)])
+@pytest.mark.parametrize("kind", BEST)
+def test_it_answers_who_asks_and_says_nothing_into_silence(kind: str) -> None:
+    asked, silent = BEST[kind].play([case(60, "What is the capital of France?"), case(15)])
     assert "france" in " ".join(word.text.lower() for word in asked.heard)
     assert asked.said
     assert asked.said[0].start_ms > 2000
@@ -55,6 +61,18 @@ def test_it_answers_who_asks_and_says_nothing_into_silence() -> None:
     assert abs(first.start_ms - asked.said[0].start_ms) < 200
     assert {word.text for word in overheard(asked.speech, words)} & set(words)
     assert (silent.said, silent.heard) == ((), ())
+
+
+@pytest.mark.parametrize("kind", BEST)
+def test_its_settings_are_part_of_the_report(kind: str, tmp_path: Path) -> None:
+    """Found by the search that this module can do; the case was played before."""
+    suite = Suite("mine", "", lambda n, seed, cast: [case(5)] * n, scores.turns, people=True)
+    keep, one = Cases(tmp_path), BEST[kind]
+    keep.keep("mine", case(5), Played(speech=(None,) * 5), one.name)
+    result = evaluate(None, suite, 1, 1, harnesses=[one], keep=keep)
+    assert f"{one.name}: {one.settings}" in result.notes
+    assert f"{one.stop_s:g} s of silence" in one.settings
+    assert one in SEARCHED
 
 
 def test_what_it_lacks_is_told_in_one_line(

@@ -227,6 +227,18 @@ def test_a_report_names_what_it_has_no_figure_of(result: Result) -> None:
     assert set(line.split(", ")) == {*SUITES, "loss"} - {*SOME}
 
 
+def test_what_is_to_be_said_of_a_player_in_every_suite_is_said_once(result: Result) -> None:
+    rows = (*result.rows, Row("harness-vad", result.rows[0].measures))
+    beside = replace(result, rows=rows, notes=("harness-vad: settings", "left out: a voice"))
+    suites = [suite_json(replace(beside, suite=s)) for s in SOME]
+    told = document([{"model": "m", "seed": 1, "suites": [*suites, suite_json(result)]}])
+    assert told.count("- harness-vad: settings\n") == 1
+    assert told.index("- harness-vad: settings") < told.index("**turns**")
+    assert told.count("- left out: a voice") == 2
+    alone = document([{"model": "m", "seed": 1, "suites": suites[:1]}])
+    assert alone.index("- harness-vad: settings") > alone.index("**turns**")
+
+
 def test_a_suite_that_is_there_already_is_not_run_again(result: Result, tmp_path: Path) -> None:
     tasks = command._tasks(arguments("all", "--n", "2", "--save", str(tmp_path)))
     assert len(tasks) == len({task.name for task in tasks}) > 20

@@ -121,7 +121,8 @@ def evaluate(
         given = bearable(name, cases)
         if len(given) < len(cases):
             notes.append(f"{name}: only the {len(given)} cases of up to {_patience(name)} minutes")
-        notes += [f"{name}: {what}" for one in harnesses if one.name == name for what in one.lacks(given)]
+        mine = [one for one in harnesses if one.name == name]
+        notes += [f"{name}: {what}" for one in mine for what in (one.settings, *one.lacks(given))]
         played = play(given)
         if keep and not rows and not name.startswith("harness"):
             keep(chosen.name, given, played)

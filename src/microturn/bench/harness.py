@@ -61,6 +61,16 @@ class Harness:
     def name(self) -> str:
         return f"harness-{self.turns}"
 
+    @property
+    def settings(self) -> str:
+        """Part of every report: the best that a small search found (`main`), or what else it was given."""
+        taken = (
+            f"a turn is taken {self.wait_s:g} s later"
+            if self.turns == "vad"
+            else "the smart-turn model takes turns"
+        )
+        return f"{self.stop_s:g} s of silence end what is listened to, {taken}; voice is {self.sure:g} sure"
+
     def lacks(self, cases: Sequence[Case]) -> list[str]:
         """What the cases hold that it cannot be given."""
         kinds = {e.kind for case in cases for e in case.episode.expected}

@@ -250,14 +250,27 @@ def markdown(run: dict[str, Any]) -> str:
     for result, measures in rows:
         out.append("| " + " | ".join([result.suite, str(result.n), *map(figure, measures)]) + " |")
     out += ["", missing] if (missing := absent(results)) else []
+    once = _everywhere(results)
+    out += ["", *(f"- {note}" for note in once)] if once else []
     for result in results:
         about = SUITES[result.suite].about if result.suite in SUITES else ""
         out += ["", f"**{result.suite}**" + (f": {about}" if about else "") + _sound(result), ""]
         out += _measures(result)
-        out += [f"- {note}" for note in result.notes]
+        out += [f"- {note}" for note in result.notes if note not in once]
         if result.suite in PUBLISHED:
             out.append(f"- on their data, in percent: {PUBLISHED[result.suite]}")
     return "\n".join(out)
+
+
+def _everywhere(results: Sequence[Result]) -> list[str]:
+    """What is to be said of a player in every suite, such as a harness's settings: once is enough."""
+
+    def goes_with_its_rows(note: str) -> bool:
+        who = note.partition(": ")[0]
+        of = [result for result in results if any(row.name == who for row in result.rows)]
+        return len(of) > 1 and all(note in result.notes for result in of)
+
+    return [note for note in dict.fromkeys(n for r in results for n in r.notes) if goes_with_its_rows(note)]
 
 
 def absent(results: Sequence[Result]) -> str:
