@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from microturn.background import Over, open_background
 from microturn.server.conversation import Beat
 from microturn.streams import Channel, Decision
 from serving import Scripted, served
-from test_background_backends import KEY, Reply, calls, raw, says, serving
+from test_background_backends import KEY, Reply, calls, options, raw, says, serving
 
 pytest.importorskip("pipecat.services.openai.live.llm", reason="pipecat-ai is not installed")
 
@@ -29,8 +30,9 @@ from pipecat.pipeline.task import PipelineTask
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.llm_service import FunctionCallParams
-from pipecat.services.openai.live.llm import ClientDelegation, OpenAILiveLLMService
+from pipecat.services.openai.live.llm import ClientDelegation, OpenAILiveLLMService, ResponsesDelegation
 from pipecat.services.openai.llm import OpenAILLMService
+from pipecat.services.openai.responses.llm import OpenAIResponsesLLMService
 from pipecat.workers.llm.backend_llm_worker import BackendLLMWorker
 
 
@@ -72,13 +74,19 @@ def test_a_pipecat_pipeline_is_told_of_errors() -> None:
 
 
 async def talk(
-    url: str, until: asyncio.Event | None = None, before: Ears | None = None, **options: Any
+    url: str,
+    until: asyncio.Event | None = None,
+    before: Ears | None = None,
+    tools: tuple[Any, ...] = (),
+    **options: Any,
 ) -> Ears:
     ears, before = Ears(), before or Ears()
     service = OpenAILiveLLMService(api_key="any", base_url=url, **options)
+    given: dict[str, Any] = {"tools": list(tools)} if tools else {}
     task = PipelineTask(Pipeline([before, service, ears]))
     running = asyncio.create_task(PipelineRunner(handle_sigint=False).run(task))
-    await task.queue_frame(LLMContextFrame(LLMContext([{"role": "system", "content": "be kind"}])))
+    context = LLMContext([{"role": "system", "content": "be kind"}], **given)
+    await task.queue_frame(LLMContextFrame(context))
     while not (until or ears.heard).is_set():
         await task.queue_frame(InputAudioRawFrame(b"\1\0" * 480, 24_000, 1))
         await asyncio.sleep(0.02)
@@ -142,3 +150,36 @@ def test_a_pipecat_worker_does_what_is_delegated_is_called_off_and_fails() -> No
         'commentary: "The delegated work could not be completed."',
     ]
     assert late == 1  # what came of the one that was called off
+
+
+def test_pipecat_runs_its_functions_for_work_that_the_server_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MICROTURN_BACKGROUND_KEY", KEY)
+    replies = calls("responses", ("forecast", '{"city": "Oslo"}')), says("responses", "Oslo has rain.")
+    backend = ResponsesDelegation(settings=OpenAIResponsesLLMService.Settings(model="some"))
+
+    async def watched() -> tuple[list[dict[str, Any]], Ears]:
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+        def look(note: object) -> None:
+            if isinstance(note, Over):
+                loop.call_soon_threadsafe(over.set)
+
+        async with (
+            serving(*replies) as (asked_of, url),
+            open_background(
+                options("--background", url, "--background-model", "some", "--background-api", "responses")
+            ) as new,
+        ):
+            with served(Scripted({5: Decision.DELEGATE}), background=new) as server:
+                work = {"delegation": backend, "tools": (forecast,)}
+                talking = asyncio.create_task(talk(f"{server.ws}/v1/live/sessions", over, **work))
+                while not server.lobby.open:
+                    await asyncio.sleep(0.01)
+                (conversation,) = server.lobby.open.values()
+                conversation.watch(look)
+                return asked_of.asked, await talking
+
+    (first, second), ears = asyncio.run(asyncio.wait_for(watched(), 60))
+    assert [tool["name"] for tool in first["tools"]].count("forecast") == 1
+    assert "Oslo: rain, 7 degrees" in json.dumps(second)
+    assert not ears.errors
