@@ -6,7 +6,8 @@ import argparse
 import json
 import re
 import wave
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,21 @@ def test_what_keeps_time_with_the_clock_runs_alone(monkeypatch: pytest.MonkeyPat
     assert command.run(arguments("all", "--jobs", "2", "--target", "wav:x")) == 2
     assert command.run(arguments("all", "--jobs", "2")) == 2
     assert jobs == [1, 2]
+
+
+def test_a_harness_that_plays_for_hours_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, int]] = []
+
+    class Told(Report):
+        @contextmanager
+        def working(self, name: str, n: int) -> Iterator[Callable[[int], None]]:
+            yield lambda done: shown.append((f"{name} of {n}", done))
+
+    monkeypatch.setattr(command, "Report", Told)
+    monkeypatch.setattr(command, "_results", lambda tasks, at_once, report: iter(()))
+    monkeypatch.setenv("MICROTURN_DATA", "nowhere")  # nobody's digits: nothing to be played
+    assert command.run(arguments("digits,read", "--harness", "vad", "--n", "1")) == 2
+    assert shown == [("harness of 2", 1), ("harness of 2", 2)]
 
 
 def arguments(*given: str) -> argparse.Namespace:

@@ -145,14 +145,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     tasks = _tasks(args)
-    # what keeps time with the clock shares the cores with nobody
-    if args.harness and len(tasks) > 1:
-        with pool(args.jobs) as workers:
-            for rehearsed in [workers.submit(task.rehearse) for task in tasks]:
-                with suppress(ValueError, OSError):  # a suite that cannot be run here says so below
-                    rehearsed.result()
     told = tasks[0].target.name if tasks[0].target else "/".join(Path(args.model or RELEASED).parts[-2:])
     with Report(told, Console(stderr=args.json == STDOUT)) as report:
+        # what keeps time with the clock shares the cores with nobody
+        if args.harness and len(tasks) > 1:
+            with pool(args.jobs) as workers, report.working("harness", len(tasks)) as progress:
+                rehearsals = [workers.submit(task.rehearse) for task in tasks]
+                for done, rehearsed in enumerate(as_completed(rehearsals), 1):
+                    progress(done)
+                    with suppress(ValueError, OSError):  # a suite that cannot be run here says so below
+                        rehearsed.result()
         for result in _results(tasks, 1 if args.target else args.jobs, report):
             report.add(result)
             if args.json and args.json != STDOUT:
