@@ -101,7 +101,8 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
         with served(Scripted({}), background=new) as server:
             sdk = AsyncOpenAI(api_key="any", base_url=f"{server.http}/v1")
             async with sdk, sdk.live.connect() as live, asyncio.timeout(30):
-                work: Any = {"type": "responses", "responses": {"model": "some", "tools": [weather]}}
+                backend = {"model": "some", "tools": [weather], "instructions": "answer in Celsius"}
+                work: Any = {"type": "responses", "responses": backend}
                 await live.session.start(session={"model": "gpt-live-1", "delegation": work})
                 await live.response.item.create(item={"role": "user", "content": "is it warm in Ulm"})
                 await live.response.create()
@@ -163,12 +164,18 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
                     while (event := await live.recv()).type != "error":
                         pass
                     assert event.error.param == f"session.delegation.responses.{param}"
+                update = {"type": "responses", "responses": {"instructions": "x" * 12_001}}
+                await live.session.update(session={"delegation": update})
+                while (event := await live.recv()).type != "error":
+                    pass
+                assert event.error.param == "session.delegation.responses.instructions"
                 update = {"type": "responses", "responses": {"model": "some"}}
                 where = f"{server.ws}/v1/live/sessions/{next(iter(server.lobby.open))}/attach"
                 with connect(where) as line:
                     beside = Client(line)
                     beside.send("session.update", session={"delegation": update})
-                    assert beside.next("session.updated", "error")["type"] == "session.updated"
+                    told = beside.next("session.updated", "error")["session"]["delegation"]
+                    assert told["responses"] == backend
                 update = {"type": "responses", "responses": {"model": "other"}}
                 await live.session.update(session={"delegation": update})
                 while (event := await live.recv()).type != "error":
@@ -176,5 +183,6 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
                 assert event.error.param == "session.delegation.responses.model"
         first, second = model.asked
         assert "typed: is it warm in Ulm" in json.dumps(first)
+        assert "Instruction: answer in Celsius" in json.dumps(first)
         assert "weather" in [tool["name"] for tool in first["tools"]]
         assert [item["output"] for item in second["input"][-2:]] == ["29 °C", "It is 4."]

@@ -137,9 +137,10 @@ class Live:
                     where = "session.delegation.responses.model"
                     raise LiveError("unsupported_parameter", "there is one background model", where)
                 live_work.equip(talk, wanted)
-                if mine and wanted and wanted.responses and wanted.responses.tools is not None:
-                    tools = wanted.responses.tools
-                    mine.responses = structs.replace(mine.responses or wire.Backend(), tools=tools)
+                if mine and wanted and (given := wanted.responses):
+                    old = mine.responses or wire.Backend()
+                    new = {name: value for name, value in structs.asdict(given).items() if value is not None}
+                    mine.responses = structs.replace(old, **new)
                 talk.publish(wire.SessionUpdated(session=self.resource, client_event_id=id))
             case wire.Played():
                 talk.played(event.end_ms)

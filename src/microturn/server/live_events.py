@@ -67,7 +67,7 @@ class Backend(Part):
 
     model: str | None = None
     tools: list[dict[str, Any]] | None = None  # FunctionTool, once its type is seen to be a function's
-    instructions: Any = None
+    instructions: str | None = None
     max_output_tokens: Any = None
     parallel_tool_calls: Any = None
     reasoning: Any = None

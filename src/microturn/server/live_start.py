@@ -15,7 +15,7 @@ from microturn.server.lobby import Offer
 HISTORY = 128  # messages of earlier talk
 NO_VOICE = "none"  # of a model that has not learned to speak
 NAMES = ("microturn", "gpt-live-1")  # other names of whatever model is served, so that clients need no change
-TAKEN = ("model", "tools")  # settings of a background model that a client may give
+TAKEN = ("model", "tools", "instructions")  # settings of a background model that a client may give
 T = TypeVar("T")
 
 

@@ -20,7 +20,9 @@ from microturn.server.live_events import LiveError
 from microturn.streams import Channel
 
 FUNCTIONS = 64
-TOOLS = "session.delegation.responses.tools"
+INSTRUCTIONS = 12_000  # characters: half of what a background model is told
+RESPONSES = "session.delegation.responses"
+TOOLS = f"{RESPONSES}.tools"
 ADDED = {  # by role: how the background model's conversation shows it
     "user": Event("read", 0, channel=Channel.TYPED),
     "developer": Event("read", 0, channel=Channel.INSTRUCTIONS),
@@ -36,10 +38,21 @@ Note = Delegation | Piece | Over | Calls | Continued
 
 
 def equip(talk: Conversation, delegation: wire.Delegation | None) -> None:
-    """Take the client's functions. Raises LiveError, naming the parameter."""
-    if delegation is None or delegation.responses is None or delegation.responses.tools is None:
+    """Take what the client gives the background model. Raises LiveError, naming the parameter."""
+    if delegation is None or delegation.responses is None:
         return
-    tools, functions = delegation.responses.tools, talk.background.functions
+    given = delegation.responses
+    if len(given.instructions or "") > INSTRUCTIONS:
+        raise LiveError("invalid_value", f"at most {INSTRUCTIONS} characters", f"{RESPONSES}.instructions")
+    if given.tools is not None:
+        _take_tools(talk, given.tools)
+    if given.instructions:
+        talk.add(replace(ADDED["developer"], text=given.instructions))
+
+
+def _take_tools(talk: Conversation, tools: Sequence[dict[str, Any]]) -> None:
+    """The client's functions. Raises LiveError, naming the parameter."""
+    functions = talk.background.functions
     if functions is None and tools:
         raise LiveError("unsupported_parameter", "the background model here calls no functions", TOOLS)
     if len(tools) > FUNCTIONS:
