@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 from echo_model import POISON, EchoModel
 from microturn.clock import VirtualClock
 from microturn.engine import Engine, Stream, in_ticks, play
-from microturn.server import duplex
+from microturn.server import duplex, serve
 from microturn.server.sound import Ear, Mouth, pcm16
 from serving import Served, served
 
@@ -206,6 +206,22 @@ async def test_a_session_that_fails_says_so_and_the_next_one_works() -> None:
             await line.send(poison)
             assert await closed(line) == (1011, "the session failed")
         assert len(await driven(server, bytes(9600), "rate=24000")) == 1
+
+
+async def test_a_line_that_is_half_open_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes still get through, but nobody is there any more who answers a ping."""
+    monkeypatch.setattr(serve, "PING_S", 0.3)
+    with served() as server:
+        line = await connect(f"{server.ws}/v1/echo/duplex", ping_interval=None)
+        while not server.engine.stats().ticks:
+            await asyncio.sleep(0.05)
+        async with connect(f"{server.ws}/v1/echo/duplex") as neighbour:
+            monkeypatch.setattr(line.protocol, "receive_data", lambda data: None)
+            async with asyncio.timeout(5):
+                while len(server.lobby.open) > 1:
+                    await asyncio.sleep(0.05)
+            assert len(await neighbour.recv()) == TICK_24
+        line.transport.abort()
 
 
 async def test_a_client_that_never_reads_is_let_go_and_never_run_ahead_of(

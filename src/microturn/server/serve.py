@@ -28,6 +28,7 @@ from microturn.server.linger import Lingering
 from microturn.server.lobby import TURN_SECRET, Ice, Limits, Lobby
 
 SLOTS = 32
+PING_S = 10.0  # between pings, and until one must have been answered
 FORGET_S = 3600.0  # between looks for sessions that are too old to be kept
 
 
@@ -156,7 +157,7 @@ def listen(host: str, port: int) -> socket.socket:
 def make_server(app: Starlette, cert: Path | None = None, key: Path | None = None) -> uvicorn.Server:
     config = uvicorn.Config(
         app, ws=Lingering, ws_max_size=Limits.message, ws_per_message_deflate=False,
-        ws_ping_interval=10.0, ws_ping_timeout=10.0, access_log=False, log_config=None, server_header=False,
+        ws_ping_interval=PING_S, ws_ping_timeout=PING_S, access_log=False, log_config=None, server_header=False,
         ssl_certfile=cert, ssl_keyfile=key, timeout_graceful_shutdown=3,
     )  # fmt: skip
     # uvicorn calls it an error when a WebSocket is refused with a proper HTTP answer
