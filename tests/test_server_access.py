@@ -249,8 +249,8 @@ def test_a_key_may_be_held_to_small_messages_and_pictures() -> None:
             assert errors == ([("invalid_value", "15"), ("too_large", None)] if held else [])
 
 
-def test_health_readiness_and_metrics() -> None:
-    with served(slots=1) as server:
+def test_health_readiness_and_metrics(tmp_path: Path) -> None:
+    with served(slots=1, journal=tmp_path / "journal.db") as server:
         assert get(server, "/healthz").json() == {"status": "ok"}
         assert get(server, "/readyz").json() == {"status": "ready", "free": 1}
         with connect(f"{server.ws}/v1/echo/duplex") as socket:
@@ -262,7 +262,7 @@ def test_health_readiness_and_metrics() -> None:
         assert float(values["microturn_sessions"]) == float(values["microturn_slots"]) == 1
         assert float(values["microturn_ticks_total"]) >= 3
         assert float(values["microturn_first_audio_seconds_count"]) == 1
-        for name in ("gather", "step", "reaction"):
+        for name in ("gather", "step", "reaction", "journal_lag"):
             assert f'microturn_{name}_seconds{{quantile="0.99"}}' in values
         for name in (
             "deadline_misses_total",

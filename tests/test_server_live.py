@@ -321,6 +321,25 @@ def test_what_the_model_sees_reads_and_hears_is_what_was_sent(server: Served) ->
         assert any(p.cancelled for p in seen)
 
 
+@pytest.mark.parametrize("format", ["jpeg", "webp", "raw"])
+def test_a_picture_comes_in_any_of_three_formats(server: Served, format: str) -> None:
+    red = Image.new("RGB", (60, 40), (255, 0, 0))
+    image, size = io.BytesIO(red.tobytes()), {"width": 60, "height": 40}
+    if format != "raw":
+        red.save(image, format)
+        size = {}
+    with opened(server) as (client, started):
+        beats: list[Any] = []
+        server.lobby.open[started["session"]["id"]].watch(beats.append)
+        sent = base64.b64encode(image.getvalue()).decode()
+        client.send("session.input_video.append", image=sent, format=format, **size)
+        for _ in range(4):
+            client.next("session.output_audio.delta")
+    frames = [note.perception.frame for note in beats if hasattr(note, "perception")]
+    (frame,) = (frame for frame in frames if frame is not None)
+    assert frame[2, 3, 0] > 200 > 50 > frame[2, 3, 1]
+
+
 def test_of_many_pictures_the_newest_is_decoded_once_a_tick(
     server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
