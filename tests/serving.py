@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import openai.types.live as official
+from pydantic import TypeAdapter
 from websockets.sync.client import ClientConnection, connect
 
 from echo_model import EchoModel
@@ -85,10 +87,14 @@ def served(
 
 
 SESSION = {"model": "gpt-live-1"}
+VALID: TypeAdapter[official.ServerEvent] = TypeAdapter(official.ServerEvent)
+OFFICIAL = {
+    event.model_fields["type"].annotation.__args__[0] for event in get_args(get_args(official.ServerEvent)[0])
+}
 
 
 class Client:
-    """A plain WebSocket and JSON, for what the SDK has no words for."""
+    """A plain WebSocket and JSON, for what the SDK has no words for. What it has words for is what its types say."""
 
     def __init__(self, line: ClientConnection) -> None:
         self.socket = line
@@ -100,6 +106,8 @@ class Client:
         """The next event of one of these types; others are passed over."""
         while True:
             event: dict[str, Any] = json.loads(self.socket.recv(5))
+            if event["type"] in OFFICIAL:
+                VALID.validate_python(event, strict=True)
             if event["type"] in types:
                 return event
 

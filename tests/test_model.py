@@ -313,6 +313,23 @@ def test_reading_keeps_words_whole_wherever_they_fit() -> None:
     assert all(PIECES.piece(p[0]).startswith(" ") for p in positions)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('final: "Oslo has rain and 12 degrees."', "final: oslo has rain and twelve degrees"),
+        ('commentary, silent: "one source"', "commentary silent: one source"),
+        ("final: \"He said final: 'stop'\"", "final: he said final stop"),
+        ("What's 5 + 8?", "what's five plus eight"),
+        ("Say “well-done” at 7:30!", "say well done at seven thirty"),
+        ("?!", "?!"),
+        (" ", ""),
+    ],
+)
+def test_text_is_read_as_it_would_be_said(written: str, read: str) -> None:
+    """So what comes back can be copied word by word; what is in it cannot pass for the label of another result."""
+    assert PIECES.decode([piece for p in PIECES.pack(written, 4) for piece in p]).strip() == read
+
+
 def test_a_tone_lands_in_its_bin_at_0_db() -> None:
     seconds = torch.arange(16000) / 16000
     power = power_mel(torch.sin(2 * torch.pi * 1000 * seconds))

@@ -143,7 +143,8 @@ def test_words_are_recalled_alike_in_a_whole_episode_and_tick_by_tick() -> None:
         hidden = network.study(batch.setup, batch.setup_channel, batch.percept, own, done.hear).hidden
         rows, n = torch.arange(done.decision.numel()), done.decision.shape[1]
         assert network.recall is not None
-        recalled = network.recall(hidden, batch.setup, done.hear, batch.percept.text, rows // n, rows % n)
+        read = batch.percept.text
+        recalled = network.recall(hidden, batch.setup, done.hear, read, own.said, rows // n, rows % n)
         speaking = (done.decision == Decision.SPEAK).flatten()
         ticks = hidden[:, batch.setup.shape[1] :].flatten(0, 1)
         said = network.say.spell(ticks, speaking, recalled=recalled)
@@ -165,10 +166,36 @@ def test_what_stood_beside_an_earlier_mention_is_recalled() -> None:
         words = torch.tensor(sorted(set(heard[0, :, 0].tolist())))  # each unlike the others
         recall._table[0].weight[words] = torch.eye(tiny().piece_dim)[: len(words)]
         last = torch.tensor([0]), torch.tensor([len(said) - 1])
-        found = recall(hidden, nothing, heard, torch.zeros_like(heard), *last)[0, 0]
+        silent = torch.zeros_like(heard)
+        found = recall(hidden, nothing, heard, silent, silent, *last)[0, 0]
         five, banana, milk = (recall._table[0](heard[0, at, 0]) for at in (1, 15, 0))
     assert found @ five > found @ banana
     assert found @ five > found @ milk
+
+
+def test_whoever_reads_aloud_goes_on_where_he_is() -> None:
+    """Before anything is learned: "the song" was said, so "is about" comes next, not what follows another "the"."""
+    torch.manual_seed(0)
+    recall = Network(tiny(recall=64)).recall
+    assert recall is not None
+    line = "past the road and over it the song is about a man in the rain"
+    text = line.split()
+    read = torch.zeros(1, len(text) + 6, recall.reading, dtype=torch.long)
+    said = torch.zeros_like(read)
+    piece = {word: PIECES.encode_word(word)[0] for word in text}
+    read[0, : len(text), 0] = torch.tensor([piece[word] for word in text])
+    said[0, -1, :2] = torch.tensor([piece["the"], piece["song"]])
+    with torch.no_grad():
+        recall._table[0].weight[list(piece.values())] = torch.eye(tiny().piece_dim)[: len(piece)]
+        nothing = torch.zeros(1, 0, 4, dtype=torch.long)
+        hidden = torch.zeros(*read.shape[:2], tiny().d_model)
+        last = torch.tensor([0]), torch.tensor([read.shape[1] - 1])
+        first, then = recall(hidden, nothing, torch.zeros_like(read), read, said, *last)[0, :2]
+        worth = {word: float(first @ recall._table[0].weight[piece[word]]) for word in text}
+        behind = {word: float(then @ recall._table[0].weight[piece[word]]) for word in text}
+    assert max(worth, key=worth.__getitem__) == "is"
+    assert max(behind, key=behind.__getitem__) == "about"
+    assert worth["song"] < worth["is"] / 2
 
 
 def test_a_way_that_was_closed_begins_anew(tmp_path: Path) -> None:
@@ -212,7 +239,7 @@ def test_a_few_steps_lower_every_loss() -> None:
     for _ in range(12):
         own = fed_back(batch.say, batch.hear, batch.decision)
         studied = network.study(batch.setup, batch.setup_channel, batch.percept, own, batch.hear)
-        each = losses(network, studied, batch.hear, batch)
+        each = losses(network, studied, batch.hear, own.said, batch)
         each.total().backward()  # type: ignore[no-untyped-call]
         for optimizer in made:
             optimizer.step()
@@ -231,7 +258,7 @@ def test_where_questions_are_only_overheard_nothing_is_learned_of_when_to_speak(
         batch = stack(episodes, np.random.default_rng(0), tiny(), PIECES, [], [], 0.0, Lexicon())
         own = fed_back(batch.say, batch.hear, batch.decision)
         studied = network.study(batch.setup, batch.setup_channel, batch.percept, own, batch.hear)
-        return float(losses(network, studied, batch.hear, batch).decision.detach())
+        return float(losses(network, studied, batch.hear, own.said, batch).decision.detach())
 
     assert decision(asked) == pytest.approx(decision([*asked, quiet]), rel=1e-4)
     assert decision(asked) != pytest.approx(decision([*asked, replace(quiet, undecided=False)]), rel=1e-2)
@@ -244,7 +271,7 @@ def test_closed_eyes_learn_nothing() -> None:
     assert not batch.percept.has_frame.any()
     own = fed_back(batch.say, batch.hear, batch.decision)
     studied = network.study(batch.setup, batch.setup_channel, batch.percept, own, batch.hear)
-    losses(network, studied, batch.hear, batch).total().backward()  # type: ignore[no-untyped-call]
+    losses(network, studied, batch.hear, own.said, batch).total().backward()  # type: ignore[no-untyped-call]
     assert studied.sight is None
     assert not [n for n, w in network.named_parameters() if n.startswith("eyes.") and w.grad is not None]
     assert network.no_frame.grad is not None
@@ -289,7 +316,9 @@ def test_products_of_half_precision_say_the_same() -> None:
     for halved in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=halved):
             studied = network.study(batch.setup, batch.setup_channel, batch.percept, own, batch.hear)
-            found.append([loss.item() for loss in vars(losses(network, studied, batch.hear, batch)).values()])
+            found.append(
+                [loss.item() for loss in vars(losses(network, studied, batch.hear, own.said, batch)).values()]
+            )
     assert found[1] == pytest.approx(found[0], rel=0.02, abs=0.02)
 
 

@@ -32,7 +32,7 @@ from microturn.model.speech import SpeechConfig, SpeechHead, SpeechState
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.streams import Channel, Decision, Ints, ModelSpec, TickInput, TickOutput
 
-SNAPSHOT_FORMAT = 7
+SNAPSHOT_FORMAT = 8
 OWN = "own"  # the name of a voice that has none
 PHONEMES_A_PIECE = 12
 MEMORIES = ("names", "keys", "values", "spans")  # of associations: the axis of slots comes second
@@ -281,19 +281,22 @@ class Interaction:
         decision = logits.argmax(-1)
         speaking = decision == Decision.SPEAK
         said = net.say.spell(
-            hidden, speaking, self.static, self._recalled(index, hidden, heard, text, speaking)
+            hidden,
+            speaking,
+            self.static,
+            self._recalled(index, hidden, own.said[:, 0], heard, text, speaking),
         )
         s.said[index], s.heard[index], s.decided[index] = said, heard, decision
         return decision, logits.softmax(-1), said, heard, hidden
 
     def _recalled(
-        self, index: Tensor, hidden: Tensor, heard: Tensor, text: Tensor, speaking: Tensor
+        self, index: Tensor, hidden: Tensor, said: Tensor, heard: Tensor, text: Tensor, speaking: Tensor
     ) -> Tensor | None:
         """What each row that speaks may say again; on the static path, what each would."""
         recall = self.network.recall
         if recall is None:
             return None
-        recall.remember(self.recall, index, hidden, heard, text)
+        recall.remember(self.recall, index, hidden, said, heard, text)
         if self.static:
             return recall.look(self.recall, index, hidden)
         out = hidden.new_zeros(len(index), recall.room, self.config.piece_dim)

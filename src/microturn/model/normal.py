@@ -147,3 +147,10 @@ def spoken(text: str) -> str:
     text = re.sub(r"[^\w\s,.;:!?'%°-]|_", " ", text)
     text = re.sub(r"\s+(?=[,.;:!?])", "", " ".join(text.split()))
     return re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", re.sub(r"[,;:]\s*([.!?])", r"\1", text)).strip(" ,;:")
+
+
+def plain(text: str) -> list[str]:
+    """Its words as they would be heard: lower case, no marks; as it stands if it is nothing but marks."""
+    words = (word.strip(",.;:!?") for word in spoken(text).lower().replace("-", " ").split())
+    found = [word[1:-1] if len(word) > 2 and word[0] == word[-1] == "'" else word for word in words]
+    return [word for word in found if word] or text.split()

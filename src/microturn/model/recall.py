@@ -7,10 +7,11 @@ them the last `c.recall` words. Several words may come in one tick: a key tells 
 the tick and by its first piece. Only the NEAREST words count.
 
 Words that stood beside an earlier mention of what was heard just now score more: when "milk" is heard after "when I
-say milk say five", that is where "five" is.
+say milk say five", that is where "five" is. So do words that stand behind what the model said itself a moment ago:
+whoever reads aloud goes on where he is. Where a tick has room for more than the word, the next one follows it.
 
 Shape suffixes: B episodes or slots of a step, N ticks, E places, T pieces, R rows, D width of a piece, L the latest
-places.
+places, K the words said last.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ LATEST = 32  # places that may hold what was heard just now
 FRESH = 4  # ticks that are just now
 BESIDE = 8  # places on either side
 BRIGHT = 2.0  # score of standing beside an earlier mention, at the start
+SAID = 4  # words of its own that were said last …
+SINCE = 10  # … in so many ticks
+AFTER = 4  # places on either side of one of them
+ONWARD = 0.3  # at the start
 
 
 @dataclass
@@ -38,6 +43,8 @@ class RecallState:
     pieces: Tensor  # [S, E, T]
     tick: Tensor  # [S, E] in which each came; −1: in the set-up
     name: Tensor  # [S, E] a number for each word
+    said: Tensor  # [S, SAID] numbers of the words that it said last, the latest first; 0: none
+    said_tick: Tensor  # [S, SAID] in which it said each
     now: Tensor  # [S] tick of the latest look around
     pinned: Tensor  # [S] places of the set-up used
     count: Tensor  # [S] words put into the ring so far
@@ -59,12 +66,19 @@ class Recall(nn.Module):
         self.telling = nn.Linear(c.piece_dim, 1)  # how much a word says about what stands beside it
         self.fresh = nn.Parameter(torch.full((FRESH,), 2 * BRIGHT))
         self.beside = nn.Parameter(torch.ones(2 * BESIDE + 1))
+        self.follows = nn.Parameter(
+            torch.zeros(SAID, 2 * AFTER + 1)
+        )  # what standing so far behind each is worth
+        self.since = nn.Parameter(torch.ones(SINCE))
+        self.onward = nn.Parameter(torch.tensor([ONWARD]))  # of the word behind the one that is pointed at
         if self.gain.device.type != "meta":
             nn.init.zeros_(self.which.weight)
             nn.init.zeros_(self.slot.weight)
             nn.init.zeros_(self.telling.weight)
             nn.init.zeros_(self.telling.bias)
             self.beside.data[BESIDE] = 0.0
+            for k in range(SAID):
+                self.follows.data[k, AFTER - 1 - k] = BRIGHT / (k + 1)
         self.register_buffer("begins", PieceTokenizer.load().begins(c.vocabulary), persistent=False)
 
     begins: Tensor  # [V] pieces with which a word begins
@@ -90,14 +104,19 @@ class Recall(nn.Module):
         keys: Tensor = self.key(hidden)[..., None, :] + which + slots
         return keys
 
-    def _mix(self, score_RE: Tensor, pieces: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Scores (−inf where there is no word) and pieces [R or B, E, T] → [R, T, D]."""
+    def _mix(self, score_RE: Tensor, pieces: Tensor, next_RE: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Scores (−inf where there is no word), pieces [R or B, E, T] and the place behind each → [R, T, D]."""
         nowhere = self.nothing.expand(len(score_RE), 1)
         odds = torch.cat([nowhere, score_RE], 1).softmax(-1)[:, 1:]
         best_RK, at_RK = odds.topk(min(NEAREST, odds.shape[1]), -1)
         owner = torch.arange(len(score_RE), device=odds.device) if rows is None else rows
         chosen = pieces[owner[:, None], at_RK]  # [R, K, T]
+        behind_RK = next_RE.gather(1, at_RK)
+        behind = torch.where(behind_RK[..., None] >= 0, pieces[owner[:, None], behind_RK.clamp_min(0)], 0)
+        place = torch.arange(self.room, device=odds.device) - (chosen != 0).sum(-1, keepdim=True)
+        then = torch.where(place >= 0, behind.gather(-1, place.clamp_min(0)), 0)
         values = self._table[0](chosen) * (chosen != 0)[..., None]
+        values = values + self.onward * self._table[0](then) * (then != 0)[..., None]
         out: Tensor = self.gain * (best_RK[..., None, None] * values).sum(1)
         return out
 
@@ -125,12 +144,30 @@ class Recall(nn.Module):
         around: Tensor = F.pad(met_RE, (BESIDE, BESIDE)).unfold(-1, 2 * BESIDE + 1, 1) * self.beside
         return around.sum(-1)
 
+    def _goes_on(self, name_RE: Tensor, said_RK: Tensor, age_RK: Tensor) -> Tensor:
+        """What standing near the words said last is worth [R, E], each a little further along than the one before."""
+        fresh = (said_RK != 0) & (age_RK < SINCE)
+        weight_RK = torch.where(fresh, self.since[age_RK.clamp(0, SINCE - 1)], 0.0)
+        met_RKE = (name_RE[:, None] == said_RK[..., None]) * weight_RK[..., None]
+        out: Tensor = F.conv1d(met_RKE, self.follows[None], padding=AFTER)[:, 0]
+        return out
+
     # ---- a whole episode at once ----
 
     def forward(
-        self, hidden_BSND: Tensor, setup: Tensor, heard: Tensor, read: Tensor, row_R: Tensor, tick_R: Tensor
+        self,
+        hidden_BSND: Tensor,
+        setup: Tensor,
+        heard: Tensor,
+        read: Tensor,
+        said: Tensor,
+        row_R: Tensor,
+        tick_R: Tensor,
     ) -> Tensor:
-        """Hidden states [B, S+N, D] of set-up and ticks; pieces read and heard in them → for some ticks [R, T, D]."""
+        """Hidden states [B, S+N, D] of set-up and ticks; pieces read and heard in them → for some ticks [R, T, D].
+
+        Said [B, N, T] is in each tick what was said in the one before.
+        """
         s = setup.shape[1]
         opening, later = self.words(setup), self.words(heard, read)  # [B, S, W, room], [B, N, 2·W, room]
         came = (later[..., 0] != 0).flatten(1).long().cumsum(1)
@@ -176,8 +213,29 @@ class Recall(nn.Module):
         met = self._met(self._name(pieces)[row_R], self._name(latest), bright) * (seen & old)
         pinned = (when < 0)[row_R]
         near = torch.where(pinned, self._near(met * pinned), self._near(met * ~pinned))
-        score = score + near
-        return self._mix(score.masked_fill(~seen, float("-inf")), pieces, row_R)
+        names_RE = torch.where(seen, self._name(pieces)[row_R], -1)
+        own_RK, age_RK = self._last_said(said, row_R, tick_R)
+        on = torch.where(
+            pinned,
+            self._goes_on(torch.where(pinned, names_RE, -1), own_RK, age_RK),
+            self._goes_on(torch.where(pinned, -1, names_RE), own_RK, age_RK),
+        )
+        score = (score + near + on).masked_fill(~seen, float("-inf"))
+        behind = torch.arange(1, pieces.shape[1] + 1, device=pieces.device).expand_as(score)
+        same = F.pad(seen[:, 1:] & (pinned[:, 1:] == pinned[:, :-1]), (0, 1))
+        return self._mix(score, pieces, torch.where(same, behind, -1), row_R)
+
+    def _last_said(self, said_BNT: Tensor, row_R: Tensor, tick_R: Tensor) -> tuple[Tensor, Tensor]:
+        """Names [R, K] of the words said before some ticks, the latest first, and how long ago."""
+        words = self.words(said_BNT)
+        name = self._name(words).flatten(1)  # [B, N·T]
+        there = words[..., 0].flatten(1) != 0
+        so_far = there.long().cumsum(1).view(words.shape[:3])[..., -1]
+        first = there.int().argsort(dim=1, descending=True, stable=True)
+        back = so_far[row_R, tick_R][:, None] - 1 - torch.arange(SAID, device=said_BNT.device)
+        at_RK = first[row_R[:, None], back.clamp_min(0)]
+        own = torch.where(back >= 0, name[row_R[:, None], at_RK], 0)
+        return own, tick_R[:, None] - at_RK // words.shape[2]
 
     # ---- tick by tick ----
 
@@ -192,6 +250,8 @@ class Recall(nn.Module):
             pieces=whole(slots, places, self.room),
             tick=whole(slots, places),
             name=whole(slots, places),
+            said=whole(slots, SAID),
+            said_tick=whole(slots, SAID),
             now=whole(slots),
             pinned=whole(slots),
             count=whole(slots),
@@ -206,8 +266,19 @@ class Recall(nn.Module):
         state.tick[slot, places], state.name[slot, places] = -1, self._name(words[some])
         state.pinned[slot] += some.sum()
 
-    def remember(self, state: RecallState, slots_B: Tensor, hidden_BD: Tensor, *kinds: Tensor) -> None:
-        """The words heard [B, T], then those read, of this tick. No shape depends on what they are."""
+    def remember(
+        self, state: RecallState, slots_B: Tensor, hidden_BD: Tensor, said_BT: Tensor, *kinds: Tensor
+    ) -> None:
+        """What was said in the tick before; the words heard [B, T], then those read, of this tick.
+
+        No shape depends on what they are.
+        """
+        own = self.words(said_BT)
+        news = (own[..., 0] != 0).flip(1)  # the latest first
+        every = torch.cat([self._name(own).flip(1), state.said[slots_B]], 1)
+        ticks = torch.cat([(state.now[slots_B, None] + 1).expand_as(news), state.said_tick[slots_B]], 1)
+        kept = F.pad(news, (0, SAID), value=True).int().argsort(dim=1, descending=True, stable=True)[:, :SAID]
+        state.said[slots_B], state.said_tick[slots_B] = every.gather(1, kept), ticks.gather(1, kept)
         words = self.words(*kinds)  # [B, W, room]
         some = words[..., 0] != 0
         place = self.pinned + (state.count[slots_B, None] + some.long().cumsum(1) - some.long()) % self.ring
@@ -237,5 +308,15 @@ class Recall(nn.Module):
         near = torch.zeros_like(score)
         near[:, : self.pinned] = self._near(met[:, : self.pinned])
         near.scatter_(1, order, self._near(met.gather(1, order)))
-        score = score + near
-        return self._mix(score.masked_fill(~used, float("-inf")), state.pieces[slots_R])
+        name = torch.where(used, state.name[slots_R], -1)
+        own, age = state.said[slots_R], state.now[slot_R] - state.said_tick[slots_R]
+        on = torch.zeros_like(score)
+        on[:, : self.pinned] = self._goes_on(name[:, : self.pinned], own, age)
+        on.scatter_(1, order, self._goes_on(name.gather(1, order), own, age))
+        score = (score + near + on).masked_fill(~used, float("-inf"))
+        behind = torch.where(
+            place < self.pinned, place + 1, self.pinned + (place - self.pinned + 1) % self.ring
+        )
+        newest = self.pinned + (state.count[slot_R] - 1) % self.ring
+        none = (place == newest) | (place + 1 == self.pinned) | ~used.gather(1, behind.expand_as(used))
+        return self._mix(score, state.pieces[slots_R], torch.where(none, -1, behind))

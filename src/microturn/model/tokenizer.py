@@ -6,14 +6,19 @@ pieces of a tick can simply be joined.
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 import torch
 from tokenizers import Tokenizer as _Bpe
 from torch import Tensor
 
+from microturn.model.normal import plain
+
 VOCABULARY = 2048
 NOTHING = 0
+
+RESULT = re.compile(r'([a-z_]+(?:, [a-z_]+)*): "(.*)"')  # as the inbox hands it over
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 
@@ -39,9 +44,16 @@ class PieceTokenizer:
         return self.encode(" " + word)
 
     def pack(self, text: str, room: int) -> list[list[int]]:
-        """Text as the positions it is read in: at most `room` pieces each, whole words wherever they fit."""
+        """Text as the positions it is read in: at most `room` pieces each, whole words wherever they fit.
+
+        It is read as it would be said, so that to read it aloud is to copy it. Of its marks only the colon is left
+        that stands behind the label of a result.
+        """
         positions: list[list[int]] = []
-        for word in text.split():
+        labelled = RESULT.fullmatch(text)
+        label = plain(labelled[1]) if labelled else []
+        words = [*label[:-1], *(word + ":" for word in label[-1:]), *plain(labelled[2] if labelled else text)]
+        for word in words:
             pieces = self.encode_word(word)
             if positions and len(positions[-1]) + len(pieces) <= room:
                 positions[-1] += pieces

@@ -51,7 +51,7 @@ from microturn.scenes.orders import Orders
 from microturn.scenes.readout import Readout
 from microturn.scenes.recall import Recall
 from microturn.scenes.reps import Charades, Reps
-from microturn.scenes.time import Time
+from microturn.scenes.time import ONCE, Time
 from microturn.scenes.tone import Tone
 from microturn.scenes.translate import SWITCH, Translate
 
@@ -60,7 +60,7 @@ SCENES: dict[str, Scene] = {
     for scene in (
         *(Time(), Cue(), Converse(), Interrupt(), Listening(), Hear(), Nothing(), Digits()),
         *(Translate(), Translate("codeswitch", SWITCH), Orders(), Tone(), Delegate()),
-        *(Instructions(), Recall(), Readout(), Converse("drill", DRILL)),
+        *(Instructions(), Recall(), Readout(), Converse("drill", DRILL), Time("once", ONCE)),
         *(Reps(), Charades(), Notice(), Look(), Gaze(), Commentary()),
     )
 }

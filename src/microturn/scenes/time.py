@@ -68,11 +68,16 @@ class Running:
         return left[0] if left and self.until_ms > from_ms else ""
 
 
+KINDS = {"every": 9, "once": 4, "count": 3, "two": 2, "both": 2, "timer": 2}
+ONCE = KINDS | {"once": 12, "timer": 4, "every": 5}  # a drill: what is asked for once is not said again
+
+
 class Time:
-    name = "time"
+    def __init__(self, name: str = "time", kinds: dict[str, int] = KINDS) -> None:
+        self.name, self._kinds = name, kinds
 
     def script(self, rng: random.Random, split: str, seconds: float) -> Script:
-        return _Writer(rng, split, seconds).write()
+        return _Writer(rng, split, seconds).write(self.name, self._kinds)
 
     def compose(self, script: Script, clips: Sequence[Clip], rng: random.Random, seconds: float) -> Episode:
         return _Player(Stage(script, tuple(clips), seconds), rng).play(script.facts["moves"])
@@ -86,9 +91,9 @@ class _Writer:
         self.lines: list[Line] = []
         self.moves: list[Move] = []
 
-    def write(self) -> Script:
+    def write(self, name: str, kinds: dict[str, int]) -> Script:
         rng = self.rng
-        kind = rng.choices(("every", "once", "count", "two", "both", "timer"), (9, 4, 3, 2, 2, 2))[0]
+        kind = rng.choices(list(kinds), list(kinds.values()))[0]
         typed = rng.random() < 0.15
         longest = max(
             2, min(12, int((self.seconds - 5) / (2.2 if kind in ("every", "count", "both") else 1.5)))
@@ -128,7 +133,7 @@ class _Writer:
                 self._draw(SAID["STOP"]),
             )
             self._talk(0.3)
-        return Script(Time.name, 0, tuple(self.lines), {"moves": tuple(self.moves)})
+        return Script(name, 0, tuple(self.lines), {"moves": tuple(self.moves)})
 
     def _repeated(self, n: int, text: str) -> Due:
         return Due(n * 1000, (text,) * 60)

@@ -37,8 +37,8 @@ OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
 PEOPLE = ("read", "digits", "words")  # families of recorded people
 TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
 TOLD |= {
-    "time": 0.7, "interrupt": 0.4, "cue": 0.7, "drill": 0.8, "weave": 0.4, "readout": 0.5, "instructions": 0.12,
-    "translate": 0.08, "codeswitch": 0.06,
+    "time": 0.55, "once": 0.15, "interrupt": 0.4, "cue": 0.7, "drill": 0.8, "weave": 0.4, "readout": 0.5,
+    "instructions": 0.12, "translate": 0.08, "codeswitch": 0.06,
 }  # fmt: skip
 HURRIED = 0.3  # share of episodes with given words in which they come twice as fast
 BORROWED = 0.5  # share of an engine's voices that take on another's timbre

@@ -82,7 +82,7 @@ def learn(network: Network, batch: Batch | Sight, recipe: Recipe, step: int) -> 
     past, heard, batch = feedback(network, batch, rolled, recipe.holes)
     with half(heard.device):
         studied = network.study(batch.setup, batch.setup_channel, batch.percept, past, heard)
-        each = losses(network, studied, heard, batch)
+        each = losses(network, studied, heard, past.said, batch)
     each.total().backward()  # type: ignore[no-untyped-call]
     numbers = {name: loss.item() for name, loss in vars(each).items()}
     if batch.sight is None:

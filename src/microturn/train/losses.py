@@ -106,8 +106,8 @@ def word_loss(network: Network, heard: Heard, words: Tensor, others: Tensor) -> 
     return F.cross_entropy(network.lexis(heard_WD, names), which[: len(words)])
 
 
-def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> Losses:
-    """`heard` [B, N, T]: what counted as heard in each tick."""
+def losses(network: Network, studied: Studied, heard: Tensor, said: Tensor, batch: Batch) -> Losses:
+    """[B, N, T] what counted as heard in each tick, and what was said in the one before."""
     whole, hidden = studied.hidden, studied.hidden[:, batch.setup.shape[1] :]
     decision = batch.decision.flatten()
     before = F.pad(batch.decision, (1, 0), value=int(Decision.LISTEN))[:, :-1]
@@ -120,7 +120,8 @@ def losses(network: Network, studied: Studied, heard: Tensor, batch: Batch) -> L
     recalled = None
     if network.recall and len(speaking):
         n = hidden.shape[1]
-        recalled = network.recall(whole, batch.setup, heard, batch.percept.text, speaking // n, speaking % n)
+        read = batch.percept.text
+        recalled = network.recall(whole, batch.setup, heard, read, said, speaking // n, speaking % n)
     say, say_count = network.say.loss(
         rows[speaking], batch.say.flatten(0, 1)[speaking], SPEAK_NOTHING, recalled
     )

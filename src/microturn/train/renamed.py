@@ -13,12 +13,13 @@ from functools import cache
 
 import torch
 
+from microturn.model.normal import plain
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.scenes.episode import Episode
 from microturn.scenes.words import ALL, CLASSES, DIGITS, NUMBERS, TENS
 from microturn.train.batch import Batch
 
-PASS_ON = ("cue", "time", "weave")  # scenes in which a word may be any word
+PASS_ON = ("cue", "time", "once", "weave", "readout")  # scenes in which a word may be any word
 SHARE = 0.4
 MEANINGS = frozenset(CLASSES) | {"eat", "spanish", "german", "french"}
 KNOWN = frozenset({*DIGITS, *NUMBERS, *TENS})
@@ -42,7 +43,7 @@ def _spellings() -> tuple[tuple[int, ...], tuple[int, ...]]:
 def passed_on(episode: Episode) -> tuple[set[str], set[str]]:
     """Words that are said back, or wait for themselves to be said again; and all others."""
     given = Counter(word.text for placed in episode.placed for word in placed.clip.words)
-    given.update(word for read in episode.reads for word in read.text.split())
+    given.update(word for read in episode.reads for word in plain(read.text))
     said = {word for say in episode.says for word in say.text.split()}
     others = set(given) | said
     if not MEANINGS.isdisjoint(given):

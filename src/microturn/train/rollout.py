@@ -95,7 +95,7 @@ def roll_out(network: Network, batch: Batch, quick: bool = False) -> Rollout:
         choice = network.decision(hidden).argmax(-1)
         recalled = None
         if recall and words:
-            recall.remember(words, slots, hidden, live.heard, p.text[:, t])
+            recall.remember(words, slots, hidden, said[:, 0], live.heard, p.text[:, t])
             rows = (choice == Decision.SPEAK).nonzero()[:, 0]
             recalled = hidden.new_zeros(b, recall.room, network.c.piece_dim)
             recalled[rows] = recall.look(words, slots[rows], hidden[rows])
