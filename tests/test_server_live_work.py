@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +86,24 @@ def test_the_server_does_the_work_and_streams_it_as_responses_do(
             kinds.append(event["event"]["type"])
         assert kinds == expected
         assert event["event"]["response"] == response | {"id": created["delegation"]["response_id"]}
+
+
+def test_the_servers_own_model_has_a_name(tmp_path: Path) -> None:
+    """Whoever gives none is told it, as the API's types want, and may give it back. A fork has it, too."""
+    path = tmp_path / "journal.db"
+    with served(Scripted({}), background=lambda pace: Background(pace, Worker("")), journal=path) as server:
+        with opened(server, delegation={"type": "responses"}, store=True) as (client, started):
+            own = started["session"]["delegation"]
+            assert own == {"type": "responses", "responses": {"model": "background"}}
+            client.send("session.update", session={"delegation": own})
+            assert client.next("session.updated", "error")["session"]["delegation"] == own
+            client.next("session.output_audio.delta")
+            client.send("session.close")
+            client.next("session.closed")
+        with connect(f"{server.ws}/v1/live/sessions/{started['session']['id']}/fork") as line:
+            fork = Client(line)
+            fork.send("session.start", session={})
+            assert fork.next("session.started", "error")["session"]["delegation"] == own
 
 
 async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(

@@ -26,7 +26,7 @@ from microturn.server import live_events as wire
 from microturn.server import live_work
 from microturn.server.conversation import Beat, Closed, Conversation, Heard, TooFast
 from microturn.server.live_events import LiveError
-from microturn.server.live_start import NO_VOICE, Role, asked_voice, check
+from microturn.server.live_start import NO_VOICE, Role, asked_voice, check, named
 from microturn.server.lobby import Offer
 from microturn.server.sound import Ear, Mouth, Resampler, pcm16
 from microturn.streams import Bytes, Channel, TextIn
@@ -201,7 +201,7 @@ class Live:
             status="active",
             audio=wire.Audio(format=format, output=wire.AudioOutput(voice=self._voice)),
             client=given.client,
-            delegation=given.delegation or wire.Delegation(type="responses" if start.responses else "client"),
+            delegation=named(given.delegation, start),
             input=given.input,
             instructions=start.instructions or None,
             safety_identifier=given.safety_identifier,

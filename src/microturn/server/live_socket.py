@@ -19,7 +19,7 @@ from microturn.server.conversation import Conversation
 from microturn.server.duplex import POLICY, SEND_S, UNSUPPORTED, close
 from microturn.server.live import Live, short
 from microturn.server.live_events import LiveError
-from microturn.server.live_start import Role, begin, check, check_fork
+from microturn.server.live_start import Role, begin, check, check_fork, named
 from microturn.server.lobby import Lobby
 
 FIRST_S = 10.0  # until session.start must have come
@@ -79,6 +79,7 @@ async def begin_live(
     except LiveError:
         conversation.close("close_requested")
         raise
+    config = structs.replace(config, delegation=named(config.delegation, conversation.start))
     conversation.config = config
     return Live(conversation, config, offer, role)
 

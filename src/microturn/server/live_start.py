@@ -15,6 +15,7 @@ from microturn.server.lobby import Offer
 HISTORY = 128  # messages of earlier talk
 NO_VOICE = "none"  # of a model that has not learned to speak
 NAMES = ("microturn", "gpt-live-1")  # other names of whatever model is served, so that clients need no change
+OWN = "background"  # the server's background model, where a client gives it no name
 TAKEN = ("model", "tools", "instructions")  # settings of a background model that a client may give
 T = TypeVar("T")
 
@@ -54,6 +55,15 @@ def begin(config: wire.SessionConfig, offer: Offer, role: Role) -> Start:
         format=asked_format(config) or Start.format,
         client=config.client,
     )
+
+
+def named(work: wire.Delegation | None, start: Start) -> wire.Delegation:
+    """Who does what is delegated. The server's own model has a name, as the API's types want."""
+    work = work or wire.Delegation(type="responses" if start.responses else "client")
+    backend = work.responses or wire.Backend()
+    if not start.responses or backend.model:
+        return work
+    return structs.replace(work, responses=structs.replace(backend, model=OWN))
 
 
 def asked_format(config: wire.SessionConfig) -> Format | None:
