@@ -15,6 +15,8 @@ from microturn.bench.baselines import ALWAYS, NEVER, ORACLE, RANDOM
 from microturn.bench.cast import Cast
 from microturn.bench.drive import drive, played
 from microturn.bench.evaluate import BY_WORDS, LOSS_SUITES, evaluate
+from microturn.bench.harness import Harness
+from microturn.bench.kept import Cases
 from microturn.bench.metrics import Heard, Played, Run
 from microturn.bench.report import to_json
 from microturn.bench.suites import LOSS, SUITES, Suite, make_cases
@@ -223,6 +225,21 @@ def test_loss_is_a_ratio_and_nothing_is_left_of_nothing(cast: Cast) -> None:
     assert BY_WORDS in result.notes  # what was asked for and cannot be had is said
     assert result.score == 0
     assert [m.name for m in result.rows[0].measures] == ["score", *LOSS_SUITES, "1%_lost"]
+
+
+def test_a_harness_that_lost_nothing_because_it_had_nothing_is_told_with_its_settings(
+    cast: Cast, tmp_path: Path
+) -> None:
+    """It was silent in every case that was played to it: with losses it need not be asked."""
+    keep, one = Cases(tmp_path), Harness()
+    for name in LOSS_SUITES:
+        (case,) = make_cases(SUITES[name], 1, 2, cast)
+        keep.keep(name, case, Played(), one.name)
+    result = evaluate(None, LOSS, 1, 2, cast=cast, harnesses=[one], keep=keep)
+    assert result.notes == (f"{one.name}: {one.settings}",)
+    again = evaluate(random_model(tiny(), 1), LOSS, 1, 2, cast=cast, harnesses=[one], before=result)
+    assert [row.name for row in again.rows] == ["model", one.name]
+    assert again.notes == result.notes
 
 
 def test_the_same_suites_give_the_same_file_one_by_one_or_at_once(

@@ -247,15 +247,17 @@ def _loss(n: int, seed: int, cast: Cast | None, players: Players) -> Result:
     if players.target is not None and "model" not in kept:
         raise Unfit(f"{LOSS} needs suites of which {players.target.name} carries none")
     rows: list[Row] = []
+    notes = [f"{one.name}: {one.settings}" for one in players.harnesses if one.name in kept]
     for player in players.of(LOSS):
         if player not in kept:
-            rows += players.known(player)[0]
+            known, told = players.known(player)
+            rows, notes = rows + known, notes + told
             continue
         whole, *by_level = ([m.value or 0.0 for m in column] for column in zip(*kept[player], strict=True))
-        told = [mean(f"{level:.0%}_lost", v, seed=seed) for level, v in zip(LOST, by_level, strict=False)]
+        lost = [mean(f"{level:.0%}_lost", v, seed=seed) for level, v in zip(LOST, by_level, strict=False)]
         first = [some[0] for some in kept[player]]
-        rows.append(Row(player, (mean("score", whole, seed=seed), *first, *told)))
-    return _result(LOSS, seed, every, rows, cast)
+        rows.append(Row(player, (mean("score", whole, seed=seed), *first, *lost)))
+    return _result(LOSS, seed, every, rows, cast, notes)
 
 
 def _kept(name: str, before: Measure, after: Measure) -> Measure:
