@@ -80,6 +80,9 @@ bank: voices
 	first=2000000; for family in flite pico festival tape hibari espeak $$(ldconfig -p | grep -q libRHVoice && echo rhvoice); do \
 		$(BUILD) scripts --scenes asked --family $$family- --first $$first --count 1000 && first=$$((first + 100000)) || exit 1; done
 	$(BUILD) scripts --scenes asked --family kokoro- --first 2800000 --count 200 --part 40
+	first=4000000; for family in flite pico festival tape hibari espeak $$(ldconfig -p | grep -q libRHVoice && echo rhvoice); do \
+		$(BUILD) scripts --scenes seen --family $$family- --first $$first --count 300 && first=$$((first + 100000)) || exit 1; done
+	$(BUILD) scripts --scenes seen --family kokoro- --first 4700000 --count 120 --part 40
 	$(BUILD) talk --family kokoro- --count 2000 --part 40
 	$(BUILD) asks --family kokoro- --count 1500 --part 40
 	$(BUILD) retell --family kokoro- --first 1300000 --count 400 --part 40

@@ -109,8 +109,10 @@ def test_a_roll_out_is_what_the_network_does_when_it_is_fed_that_roll_out() -> N
             done.hear,
         )
     assert torch.equal(network.decision(studied.hidden).argmax(-1), done.decision)
-    rows = studied.listening.flatten(0, 1)
-    spelled = network.hear.spell(rows, torch.ones(len(rows), dtype=torch.bool))
+    rows, own = studied.listening.flatten(0, 1), fed_back(done.say, done.hear, done.decision)
+    spelled = network.hear.spell(
+        rows, torch.ones(len(rows), dtype=torch.bool), before=own.heard.flatten(0, 1)
+    )
     assert torch.equal(spelled.view_as(done.hear), done.hear)
 
 
@@ -147,7 +149,7 @@ def test_words_are_recalled_alike_in_a_whole_episode_and_tick_by_tick() -> None:
         recalled = network.recall(hidden, batch.setup, done.hear, read, own.said, rows // n, rows % n)
         speaking = (done.decision == Decision.SPEAK).flatten()
         ticks = hidden[:, batch.setup.shape[1] :].flatten(0, 1)
-        said = network.say.spell(ticks, speaking, recalled=recalled)
+        said = network.say.spell(ticks, speaking, recalled=recalled, before=own.said.flatten(0, 1))
     assert speaking.any()
     assert (done.hear != 0).any(-1).sum(1).min() > 5
     assert torch.equal(said.view_as(done.say), done.say)

@@ -1,7 +1,8 @@
 """What comes out of a tick: the decision, the pieces said and the pieces heard. And a lesson for the ears.
 
-Pieces are spelled by a small recurrent depth decoder, at most T a tick, ended by piece 0. The decision is taken
-first and by itself: folding silence into the vocabulary costs small models their turn-taking.
+Pieces are spelled by a small recurrent depth decoder, at most T a tick, ended by piece 0; a word that was spelled in
+the tick before is less likely to begin once more. The decision is taken first and by itself: folding silence into the
+vocabulary costs small models their turn-taking.
 
 Shape suffixes: R rows (ticks of any session), T pieces a tick, D width, V vocabulary.
 """
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from microturn.model.config import ModelConfig
 from microturn.model.layers import RMSNorm
 from microturn.model.packed import Packed
+from microturn.model.tokenizer import PieceTokenizer
 
 
 class DepthDecoder(nn.Module):
@@ -28,6 +30,10 @@ class DepthDecoder(nn.Module):
         self.from_hidden = nn.Linear(c.d_model, c.piece_dim)
         self.norm = RMSNorm(c.piece_dim)
         self.bias = nn.Parameter(torch.zeros(c.vocabulary))
+        self.again = nn.Parameter(torch.ones(1))  # taken off the log-odds of a word of the tick before
+        self.register_buffer("begins", PieceTokenizer.load().begins(c.vocabulary), persistent=False)
+
+    begins: Tensor  # [V] pieces with which a word begins
 
     def _next(self, x_RD: Tensor, state_RD: Tensor) -> Tensor:
         """One gated recurrent step."""
@@ -37,23 +43,38 @@ class DepthDecoder(nn.Module):
         update = torch.sigmoid(xz + hz)
         return update * state_RD + (1 - update) * candidate
 
-    def _logits(self, state_RD: Tensor, direct_RD: Tensor, recalled_RD: Tensor | None) -> Tensor:
+    def _logits(
+        self,
+        state_RD: Tensor,
+        direct_RD: Tensor,
+        recalled_RD: Tensor | None = None,
+        before_RT: Tensor | None = None,
+    ) -> Tensor:
         state_RD = self.norm(state_RD + direct_RD)
         if recalled_RD is not None:
             state_RD = state_RD + recalled_RD
         if self.packed_table is not None:
-            packed: Tensor = self.packed_table(state_RD)
-            return packed
-        return F.linear(state_RD, self._table[0].weight, self.bias)
+            logits: Tensor = self.packed_table(state_RD)
+        else:
+            logits = F.linear(state_RD, self._table[0].weight, self.bias)
+        if before_RT is None:
+            return logits
+        less = -self.again * self.begins[before_RT]
+        return logits.scatter_add(-1, before_RT, less.to(logits.dtype))
 
     def pack_table(self) -> None:
         """Serving on a CPU: see model/packed.py."""
         self.packed_table = Packed(self._table[0].weight, self.bias)
 
     def loss(
-        self, hidden_RD: Tensor, target_RT: Tensor, nothing_weight: float, recalled: Tensor | None = None
+        self,
+        hidden_RD: Tensor,
+        target_RT: Tensor,
+        nothing_weight: float,
+        recalled: Tensor | None = None,
+        before: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy summed over the pieces that matter, and their (weighted) number.
+        """Cross-entropy summed over the pieces that matter, and their (weighted) number. `before`: of the last tick.
 
         Rows end at their first 0; a first piece that is 0 counts `nothing_weight`, since most ticks say nothing.
         """
@@ -65,20 +86,26 @@ class DepthDecoder(nn.Module):
             state = self._next(x, state)
             target = target_RT[:, t]
             copied = None if recalled is None else recalled[:, t]
-            loss = F.cross_entropy(self._logits(state, direct, copied), target, reduction="none")
+            loss = F.cross_entropy(self._logits(state, direct, copied, before), target, reduction="none")
             weight = torch.where(target == 0, nothing_weight if t == 0 else 1.0, 1.0)
             total, count = total + (loss * weight).sum(), count + weight.sum()
             going = target != 0
             if t + 1 == target_RT.shape[1] or not bool(going.any()):
                 break
             state, direct, target_RT = state[going], direct[going], target_RT[going]
+            before = None if before is None else before[going]
             recalled = None if recalled is None else recalled[going]
             x = self._table[0](target_RT[:, t])
         return total, count
 
     @torch.no_grad()
     def spell(
-        self, hidden_RD: Tensor, active_R: Tensor, static: bool = False, recalled: Tensor | None = None
+        self,
+        hidden_RD: Tensor,
+        active_R: Tensor,
+        static: bool = False,
+        recalled: Tensor | None = None,
+        before: Tensor | None = None,
     ) -> Tensor:
         """Greedy pieces [R, T] for the active rows, 0 for the others. Static: all T steps, whoever has ended."""
         out = torch.zeros(len(hidden_RD), self.pieces, dtype=torch.long, device=hidden_RD.device)
@@ -91,7 +118,7 @@ class DepthDecoder(nn.Module):
                 break
             state = self._next(x, state)
             copied = None if recalled is None else recalled[:, t]
-            piece = torch.where(going, self._logits(state, direct, copied).argmax(-1), 0)
+            piece = torch.where(going, self._logits(state, direct, copied, before).argmax(-1), 0)
             out[:, t] = piece
             going = going & (piece != 0)
             x = self._table[0](piece)

@@ -272,7 +272,7 @@ class Interaction:
         x = net.compose(sensed, own)[:, 0]
         memories = self.associations if net.associations else None
         tick = self.backbone.tick[index]
-        live = Live(net, memories, index, tick, own.said[:, 0], text, static=self.static)
+        live = Live(net, memories, index, tick, own.said[:, 0], own.heard[:, 0], text, static=self.static)
         hidden = net.backbone.step(self.backbone, index, x, percept.keep()[:, 0], self.static, live)
         heard = live.heard
 
@@ -285,6 +285,7 @@ class Interaction:
             speaking,
             self.static,
             self._recalled(index, hidden, own.said[:, 0], heard, text, speaking),
+            own.said[:, 0],
         )
         s.said[index], s.heard[index], s.decided[index] = said, heard, decision
         return decision, logits.softmax(-1), said, heard, hidden

@@ -203,6 +203,7 @@ class Live:
     slots: Tensor
     tick: Tensor
     said: Tensor  # [B, T] in the tick before
+    before: Tensor  # [B, T] what was heard in the tick before
     text: Tensor  # [B, R]
     given: tuple[Tensor, Tensor] | None = None  # in which rows what is heard
     static: bool = False
@@ -214,7 +215,9 @@ class Live:
         network = self.network
         if block == network.c.hears:
             every = torch.ones_like(self.slots, dtype=torch.bool)
-            self.heard = network.hear.spell(network.hearing_norm(x[:, 0]), every, self.static)
+            self.heard = network.hear.spell(
+                network.hearing_norm(x[:, 0]), every, self.static, before=self.before
+            )
             if self.given:
                 told, words = self.given
                 self.heard = torch.where(told, words, self.heard)

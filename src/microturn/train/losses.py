@@ -122,12 +122,14 @@ def losses(network: Network, studied: Studied, heard: Tensor, said: Tensor, batc
         n = hidden.shape[1]
         read = batch.percept.text
         recalled = network.recall(whole, batch.setup, heard, read, said, speaking // n, speaking % n)
+    before = said.flatten(0, 1)[speaking]
     say, say_count = network.say.loss(
-        rows[speaking], batch.say.flatten(0, 1)[speaking], SPEAK_NOTHING, recalled
+        rows[speaking], batch.say.flatten(0, 1)[speaking], SPEAK_NOTHING, recalled, before
     )
     known = batch.hear_known.flatten().nonzero()[:, 0]
     listening, words = studied.listening.flatten(0, 1)[known], batch.hear.flatten(0, 1)[known]
-    hear, hear_count = network.hear.loss(listening, words, HEAR_NOTHING)
+    before = F.pad(heard, (0, 0, 1, 0))[:, :-1].flatten(0, 1)[known]
+    hear, hear_count = network.hear.loss(listening, words, HEAR_NOTHING, before=before)
     learning = studied.sound.frames.requires_grad
     seen = hidden.new_zeros(())
     if batch.sight and studied.sight and studied.sight.maps.requires_grad:

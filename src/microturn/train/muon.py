@@ -62,6 +62,7 @@ class Muon(torch.optim.Optimizer):
 GATES = (
     "sharp", "nothing", "no_age", "no_span", "no_around", "certain", "salient", "late", "beside", "fresh",
     "follows", "since", "onward",
+    "again",
 )  # fmt: skip
 FASTER = 10.0  # they are scores: a step that suits a weight is nothing to them
 HIDDEN = ("backbone.blocks", "ears.", "eyes.floor", "mix.")
@@ -77,7 +78,7 @@ def optimizers(network: nn.Module, rate: float, muon_rate: float) -> list[torch.
             continue  # the mouth learns by itself
         hidden = weight.ndim == 2 and any(part in name for part in HIDDEN)
         is_matrix = hidden and not name.endswith(("worth", "taps", "ears.table.weight")) and muon_rate > 0
-        is_gate = name.startswith(("associations.", "recall.")) and name.endswith(GATES)
+        is_gate = name.startswith(("associations.", "recall.", "say.", "hear.")) and name.endswith(GATES)
         (matrices if is_matrix else gates if is_gate else rest).append(weight)
     groups: list[dict[str, Any]] = [{"params": rest}]
     if gates:

@@ -90,7 +90,7 @@ def roll_out(network: Network, batch: Batch, quick: bool = False) -> Rollout:
         backbone.leave(state, slots)
         x = network.compose(sensed[:, t : t + 1], Own(said, heard, decided, None))
         given = told, batch.hear[:, t]
-        live = Live(network, kept, slots, state.tick[slots], said[:, 0], p.text[:, t], given)
+        live = Live(network, kept, slots, state.tick[slots], said[:, 0], heard[:, 0], p.text[:, t], given)
         hidden = backbone.step(state, slots, x[:, 0], keep[:, t], after=live)
         choice = network.decision(hidden).argmax(-1)
         recalled = None
@@ -99,7 +99,7 @@ def roll_out(network: Network, batch: Batch, quick: bool = False) -> Rollout:
             rows = (choice == Decision.SPEAK).nonzero()[:, 0]
             recalled = hidden.new_zeros(b, recall.room, network.c.piece_dim)
             recalled[rows] = recall.look(words, slots[rows], hidden[rows])
-        say = network.say.spell(hidden, choice == Decision.SPEAK, recalled=recalled)
+        say = network.say.spell(hidden, choice == Decision.SPEAK, recalled=recalled, before=said[:, 0])
         steps.append((choice, say, live.heard))
         said, heard, decided = say[:, None], live.heard[:, None], choice[:, None]
     return Rollout(*(torch.stack(parts, 1) for parts in zip(*steps, strict=True)))
