@@ -142,6 +142,23 @@ async def test_a_session_takes_sound_text_and_pictures_and_tells_what_it_does() 
         assert bytes(piece - 1 for piece in model.pieces) == b"hello"
 
 
+async def test_a_session_that_is_muted_hears_nothing() -> None:
+    with served(model := Actor()) as server:
+        async with live(server.ws, ticks=True) as session:
+            await session.mute()
+            loud: list[float] = []
+            async for event in session:
+                if isinstance(event, Tick) and len(loud) < 8:
+                    await session.send_audio(b"\0\x40" * 4800)
+                    loud.append(model.loudest)
+                    if len(loud) == 4:
+                        await session.mute(False)
+                elif len(loud) == 8:
+                    await session.end()
+            assert loud[:4] == [0, 0, 0, 0]
+            assert loud[-1] > 0.4
+
+
 @pytest.mark.parametrize(("ticks", "lose"), [(False, "abort"), (True, "abort"), (True, "pause_reading")])
 async def test_a_lost_connection_comes_back_and_no_text_is_lost_or_told_twice(
     ticks: bool, lose: str, monkeypatch: pytest.MonkeyPatch
@@ -224,6 +241,23 @@ async def test_whoever_finds_a_full_server_on_the_way_back_tries_again(
             session._socket.transport.abort()
             assert isinstance((await until(session, Started))[-1], Started)
             assert not full
+
+
+async def test_whoever_iterates_may_send_while_the_connection_is_lost() -> None:
+    with served(model := Actor()) as server:
+        async with live(server.ws) as session, asyncio.timeout(20):
+            lost = False
+            async for event in session:
+                if isinstance(event, Audio) and not lost:
+                    lost = True
+                    session._socket.transport.abort()
+                    await asyncio.sleep(0)
+                    for text in ("one ", "two"):
+                        await session.send_text(text)
+                if len(model.pieces) == 7:
+                    await session.end()
+                    await session.end()  # too late, and no harm
+        assert bytes(piece - 1 for piece in model.pieces) == b"one two"
 
 
 async def test_what_does_not_come_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,8 @@ class Session:
 
     def __init__(self, socket: ClientConnection, where: str, key: str, ticks: bool) -> None:
         self._socket, self._where, self._key, self._ticks = socket, where, key, ticks
-        self._back, self._over = asyncio.Event(), False
+        self._over = False
+        self._unsent: deque[str] = deque()  # while the connection is lost
         self._seen: dict[type[Timed], int] = {}  # up to where (ms) each kind has arrived
         self._told: deque[str] = deque(maxlen=TOLD)  # ids of what happened to delegated work
         self.details: Details
@@ -42,6 +43,10 @@ class Session:
     async def send_audio(self, pcm: bytes) -> None:
         """PCM16 mono at the session's rate, of any length, no faster than time passes."""
         await self._send("session.input_audio.append", audio=pcm)
+
+    async def mute(self, muted: bool = True) -> None:
+        """Whether the model hears nothing of what is sent."""
+        await self._send(f"session.input_audio.{'mute' if muted else 'unmute'}")
 
     async def send_text(self, text: str) -> None:
         """What the user typed."""
@@ -73,18 +78,13 @@ class Session:
         await self._send("session.close")
 
     async def _send(self, kind: str, **fields: object) -> None:
+        """Nobody waits for a lost connection: who sends may be who iterates, and so brings it back."""
         message = msgspec.json.encode({"type": kind, **fields}).decode()
-        while not self._over:
-            socket = self._socket
-            try:
-                return await socket.send(message)
-            except ConnectionClosed:
-                if kind in MOMENTARY:
-                    return None
-                if self._socket is socket:
-                    self._back.clear()
-                    await self._back.wait()
-        return None
+        try:
+            await self._socket.send(message)
+        except ConnectionClosed:
+            if not self._over and kind not in MOMENTARY:
+                self._unsent.append(message)
 
     # ---- what it does ----
 
@@ -116,11 +116,7 @@ class Session:
                 if event is not None:
                     yield event
         finally:
-            self._let_go()
-
-    def _let_go(self) -> None:
-        self._over = True
-        self._back.set()
+            self._over = True
 
     async def _come_back(self) -> Started:
         ticks = 1 if self._ticks else None
@@ -130,20 +126,27 @@ class Session:
         until = clock.now() + PATIENCE_S
         while True:
             try:
-                self._socket = await open_socket(where, self._key)
-                started = await self.begin()
-                self._back.set()
+                socket = await open_socket(where, self._key)
+                try:
+                    started = await self.begin(socket)
+                    while self._unsent:
+                        await socket.send(self._unsent[0])
+                        self._unsent.popleft()
+                except asyncio.CancelledError:
+                    await socket.close()
+                    raise
+                self._socket = socket  # only now, so that nothing overtakes what waited
                 return started
-            except (ConnectionError, Busy) as not_yet:
+            except (ConnectionError, ConnectionClosed, Busy) as not_yet:
                 if clock.now() + wait > until:
                     raise ConnectionError(str(not_yet)) from None
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_S)
 
-    async def begin(self) -> Started:
+    async def begin(self, socket: ClientConnection) -> Started:
         """The first thing that a server says."""
         try:
-            event = read(await self._socket.recv())
+            event = read(await socket.recv())
         except ConnectionClosed as lost:
             raise ConnectionError(f"the connection was lost: {lost}") from None
         if isinstance(event, Failed):
@@ -154,7 +157,7 @@ class Session:
         return event
 
     async def close(self) -> None:
-        self._let_go()
+        self._over = True
         await self._socket.close()
 
 
@@ -174,7 +177,8 @@ async def live(
 ) -> AsyncIterator[Session]:
     """A conversation. `ticks` asks for `Tick` events; `delegation` is who works: `client` or `responses`."""
     where = address(url, "/v1/live/sessions")
-    session = Session(await open_socket(where, key), where, key, ticks)
+    socket = await open_socket(where, key)
+    session = Session(socket, where, key, ticks)
     config = {
         "model": model,
         "instructions": instructions,
@@ -186,7 +190,7 @@ async def live(
     }
     try:
         await session._send("session.start", session=config)
-        await session.begin()
+        await session.begin(socket)
         yield session
     finally:
         await session.close()
