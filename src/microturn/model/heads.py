@@ -48,7 +48,7 @@ class DepthDecoder(nn.Module):
         state_RD: Tensor,
         direct_RD: Tensor,
         recalled_RD: Tensor | None = None,
-        before_RT: Tensor | None = None,
+        again: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         state_RD = self.norm(state_RD + direct_RD)
         if recalled_RD is not None:
@@ -57,10 +57,11 @@ class DepthDecoder(nn.Module):
             logits: Tensor = self.packed_table(state_RD)
         else:
             logits = F.linear(state_RD, self._table[0].weight, self.bias)
-        if before_RT is None:
-            return logits
-        less = -self.again * self.begins[before_RT]
-        return logits.scatter_add(-1, before_RT, less.to(logits.dtype))
+        return logits if again is None else logits.scatter_add(-1, again[0], again[1].to(logits.dtype))
+
+    def _less(self, before_RT: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Words of the tick before, and how much less likely they are."""
+        return None if before_RT is None else (before_RT, -self.again * self.begins[before_RT])
 
     def pack_table(self) -> None:
         """Serving on a CPU: see model/packed.py."""
@@ -81,19 +82,20 @@ class DepthDecoder(nn.Module):
         state = torch.tanh(self.start(hidden_RD))
         direct = self.from_hidden(hidden_RD)
         x = self.first.expand_as(state)
+        again = self._less(before)
         total, count = hidden_RD.new_zeros(()), hidden_RD.new_zeros(())
         for t in range(target_RT.shape[1]):
             state = self._next(x, state)
             target = target_RT[:, t]
             copied = None if recalled is None else recalled[:, t]
-            loss = F.cross_entropy(self._logits(state, direct, copied, before), target, reduction="none")
+            loss = F.cross_entropy(self._logits(state, direct, copied, again), target, reduction="none")
             weight = torch.where(target == 0, nothing_weight if t == 0 else 1.0, 1.0)
             total, count = total + (loss * weight).sum(), count + weight.sum()
             going = target != 0
             if t + 1 == target_RT.shape[1] or not bool(going.any()):
                 break
             state, direct, target_RT = state[going], direct[going], target_RT[going]
-            before = None if before is None else before[going]
+            again = again and (again[0][going], again[1][going])
             recalled = None if recalled is None else recalled[going]
             x = self._table[0](target_RT[:, t])
         return total, count
@@ -112,13 +114,13 @@ class DepthDecoder(nn.Module):
         state = torch.tanh(self.start(hidden_RD))
         direct = self.from_hidden(hidden_RD)
         x = self.first.expand_as(state)
-        going = active_R
+        going, again = active_R, self._less(before)
         for t in range(self.pieces):
             if not static and not bool(going.any()):
                 break
             state = self._next(x, state)
             copied = None if recalled is None else recalled[:, t]
-            piece = torch.where(going, self._logits(state, direct, copied, before).argmax(-1), 0)
+            piece = torch.where(going, self._logits(state, direct, copied, again).argmax(-1), 0)
             out[:, t] = piece
             going = going & (piece != 0)
             x = self._table[0](piece)
