@@ -151,6 +151,7 @@ def spoken(text: str) -> str:
 
 def plain(text: str) -> list[str]:
     """Its words as they would be heard: lower case, no marks; as it stands if it is nothing but marks."""
-    words = (word.strip(",.;:!?") for word in spoken(text).lower().replace("-", " ").split())
+    once = " ".join(text.split())  # long gaps would take long
+    words = (word.strip(",.;:!?") for word in spoken(once).lower().replace("-", " ").split())
     found = [word[1:-1] if len(word) > 2 and word[0] == word[-1] == "'" else word for word in words]
     return [word for word in found if word] or text.split()
