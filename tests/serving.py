@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,12 +104,16 @@ class Client:
 
     def next(self, *types: str) -> dict[str, Any]:
         """The next event of one of these types; others are passed over."""
-        while True:
-            event: dict[str, Any] = json.loads(self.socket.recv(5))
-            if event["type"] in OFFICIAL:
-                VALID.validate_python(event, strict=True)
-            if event["type"] in types:
-                return event
+        return self.until(lambda event: event["type"] in types)[-1]
+
+    def until(self, last: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """All events up to this one."""
+        events: list[dict[str, Any]] = []
+        while not events or not last(events[-1]):
+            events.append(json.loads(self.socket.recv(5)))
+            if events[-1]["type"] in OFFICIAL:
+                VALID.validate_python(events[-1], strict=True)
+        return events
 
 
 @contextmanager

@@ -38,6 +38,8 @@ from microturn.server.app import make_app
 from microturn.server.conversation import Heard
 from microturn.server.lobby import Lobby
 from microturn.server.serve import listen, make_server
+from microturn.streams import Decision
+from serving import Scripted, served
 
 WEB = Path(microturn.server.__file__).parent / "web"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -288,6 +290,36 @@ def test_what_is_told_again_is_known_and_what_is_old_is_forgotten(
           return [fresh, talk.fresh('event_1999'), talk.told.size]; }"""
     )
     assert told == [2000, False, 512]
+
+
+@in_chromium
+def test_what_was_handed_over_is_read_by_keyboard_and_what_is_taken_back_says_so(
+    browse: Callable[..., Any],
+) -> None:
+    decisions: dict[int, Decision] = {}
+    with served(Scripted(decisions)) as server:
+        page = browse(f"http://localhost:{server.port}/?transport=websocket")
+        page.click("#start")
+        page.wait_for_selector("body[data-state=live]")
+        (conversation,) = server.lobby.open.values()
+        page.fill("#text", "<b>what</b> is the time")
+        page.press("#text", "Enter")
+        until(lambda: any(line.who == "typed" for line in conversation.background.recent.lines))
+        decisions[conversation.now_ms // 200 + 3] = Decision.DELEGATE
+        card, pre = page.locator("#work .card"), page.locator("#work .card pre")
+        expect(card).to_contain_text("Handed to the application")
+        expect(card.locator("summary")).to_have_text("What was handed over")
+        expect(pre).to_be_hidden()
+        card.locator("summary").focus()
+        page.keyboard.press("Enter")
+        expect(pre).to_contain_text("typed: <b>what</b> is the time\n")
+        expect(card.locator("details p")).to_have_text("Sound: 0 s. Pictures: 0. Older texts left out: 0.")
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("region", name="What was handed over")).to_be_focused()
+        assert card.locator("details").get_attribute("aria-live") == "off"  # nobody has it read out
+        decisions[conversation.now_ms // 200 + 3] = Decision.CANCEL
+        expect(card.locator("b")).to_have_text("Taken back")
+        expect(pre).to_be_visible()
 
 
 @in_chromium

@@ -88,6 +88,7 @@ def test_what_is_sent_is_what_the_api_says() -> None:
     events: list[Any] = [
         LiveError("code", "what", "param").event(),
         wire.Info(code="voice", message="one"),
+        wire.Info(code="delegation_cancelled", message="dlg_1 was taken back", delegation_id="dlg_1"),
         wire.SessionStarted(session=resource),
         wire.SessionUpdated(session=resource),
         wire.SessionClosed(reason="expired", session=resource, usage=wire.Usage(1.0)),
@@ -144,7 +145,7 @@ WHOLE: dict[str, Any] = {  # every field that a session may have
     "safety_identifier": "x",
     "store": True,
     "triggers": [],
-    "microturn": {"ticks": True, "eagerness": 0.0},
+    "microturn": {"ticks": True, "packages": True, "eagerness": 0.0},
 }  # fmt: skip
 
 

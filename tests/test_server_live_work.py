@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,19 @@ from websockets.sync.client import connect
 from microturn.background import (
     Background,
     Failure,
+    Given,
     Kind,
     Piece,
+    Recent,
+    State,
     open_background,
 )
-from microturn.streams import Decision
-from serving import Client, Scripted, opened, served
+from microturn.background.package import Earlier
+from microturn.events import Event
+from microturn.server import live_work
+from microturn.server.live_events import encode
+from microturn.streams import Channel, Decision, Perception
+from serving import Client, Scripted, Served, opened, served
 from test_background_backends import KEY, calls, options, says, serving
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +52,7 @@ def test_a_client_does_the_work_that_the_model_hands_over() -> None:
         assert client.next("session.commentary.appended", "error")["type"] == "session.commentary.appended"
         taken = client.next("info")
         assert (taken["code"], taken["message"]) == ("delegation_cancelled", f"{id} was taken back")
+        assert taken["delegation_id"] == id
 
 
 class Worker:
@@ -86,6 +96,90 @@ def test_the_server_does_the_work_and_streams_it_as_responses_do(
             kinds.append(event["event"]["type"])
         assert kinds == expected
         assert event["event"]["response"] == response | {"id": created["delegation"]["response_id"]}
+
+
+PACKAGE = "session.delegation.package"
+
+
+def over(event: dict[str, Any]) -> bool:
+    return bool(event["type"] == "response.event" and event["event"]["type"] == "response.completed")
+
+
+def hand_over(server: Served, **extras: bool) -> dict[str, Any]:
+    """What a client is told was given to the background model, after it has heard, seen and read."""
+    sound, image = (b64encode(bytes(count)).decode() for count in (9600, 3 * 4 * 6))
+    work = {"type": "responses"}
+    with opened(server, delegation=work, instructions="be kind", microturn=extras) as (client, started):
+        with connect(f"{server.ws}/v1/live/sessions/{started['session']['id']}/attach") as line:
+            client.send("session.input_audio.append", audio=sound)
+            client.send("session.input_video.append", image=image, format="raw", width=6, height=4)
+            client.send("session.input_text.append", text='say "hello"')
+            told, beside = client.until(over), Client(line).until(over)
+        assert PACKAGE not in [event["type"] for event in beside]
+        packages = [event for event in told if event["type"] == PACKAGE]
+        assert len(packages) == ("packages" in extras)
+        return packages[0] if packages else {}
+
+
+@pytest.mark.parametrize("takes", [("--background-hears", "--background-sees"), ()])
+async def test_what_the_background_model_is_given_is_told_to_whoever_asks_and_to_nobody_else(
+    monkeypatch: pytest.MonkeyPatch, takes: tuple[str, ...]
+) -> None:
+    """To the letter, with how much sound and how many pictures went with it."""
+    monkeypatch.setenv("MICROTURN_BACKGROUND_KEY", KEY)
+    async with (
+        serving(*[says("chat", "It is sunny.")] * 3) as (model, url),
+        open_background(options("--background", url, "--background-model", "some", *takes)) as new,
+    ):
+        with served(Scripted({12: Decision.DELEGATE}), background=new) as server:
+            assert not await asyncio.to_thread(hand_over, server)
+            assert not await asyncio.to_thread(hand_over, server, ticks=True)
+            package = await asyncio.to_thread(hand_over, server, packages=True)
+    content = model.asked[-1]["messages"][-1]["content"]
+    parts = {part["type"]: part for part in content} if takes else {"text": {"text": content}}
+    assert package["text"] in parts["text"]["text"]
+    assert package["text"].startswith("Instruction: be kind\n")
+    assert '] typed: say "hello"\n' in package["text"]
+    wav = b64decode(parts["input_audio"]["input_audio"]["data"]) if takes else b""
+    assert package["audio_ms"] == max(0, len(wav) - 44) // 32 == 2600 * bool(takes)
+    assert (package["frames"], package["omitted"]) == (len(takes) // 2, 0)
+
+
+@pytest.mark.parametrize("text", ["a b ", "ж", "\0", '"', "\U0001f9c0"])
+def test_a_package_is_told_in_one_message_of_a_data_channel(text: str) -> None:
+    """The latest of it, and how much is left out."""
+    recent = Recent()
+    for tick in range(300):
+        recent.follow(tick, Perception(), [Event("read", tick, text=500 * text, channel=Channel.TYPED)])
+    recent.read([Event("read", 299, text="the last words", channel=Channel.TYPED)])
+    package = recent.build("dlg_1", tuple(Earlier("x", 0, 90 * text, State.DONE, (text,)) for _ in range(32)))
+    told = live_work.package_of(Given("dlg_1", package, 20_000, 2))
+    assert len(encode(told)) < 65_536
+    assert "typed: the last words" in told.text
+    assert told.omitted >= package.omitted > 0
+    assert (told.text == package.told()) is (text == "a b ")
+
+
+def test_a_client_that_works_itself_may_ask_for_packages_too_even_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with (
+        served(Scripted({6: Decision.DELEGATE}), journal=path) as server,
+        opened(server, store=True, instructions="be kind", microturn={"packages": True}) as (client, started),
+    ):
+        told = client.next(PACKAGE)
+        assert (told["delegation_id"], told["audio_ms"], told["frames"]) == ("dlg_6", 0, 0)
+        assert told["text"].startswith("Instruction: be kind\n")
+        client.socket.socket.shutdown(socket.SHUT_RDWR)
+    back = f"/v1/live/sessions?session_id={started['session']['id']}&after_ms=1200"
+    with served(journal=path) as server:
+        for asked, again in (("&packages=true", PACKAGE), ("&packages=false", "session.output_audio.delta")):
+            with connect(f"{server.ws}{back}{asked}") as line:
+                client = Client(line)
+                assert client.next("session.delegation.created")["delegation"]["id"] == "dlg_6"
+                found = client.next(PACKAGE, "session.output_audio.delta")
+                assert found["type"] == again
+                assert found.get("text") in (told["text"], None)
+                line.close(1011)
 
 
 def test_the_servers_own_model_has_a_name(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ what the model is to read next, and of the model's decisions with `delegate` and
 """
 
 from microturn.background.connect import NewBackground, Settings, add_arguments, open_background, settings
-from microturn.background.delegations import Backend, Background, Delegation, Failure, Over, Words
+from microturn.background.delegations import Backend, Background, Delegation, Failure, Given, Over, Words
 from microturn.background.functions import Calls, Continued
 from microturn.background.inbox import Inbox, Kind, Piece, When, clean
-from microturn.background.package import Budget, ContextPackage, Recent, State
+from microturn.background.package import Budget, ContextPackage, Recent, State, fit
 from microturn.background.tools import Function
 
 __all__ = [
     "Backend", "Background", "Budget", "Calls", "ContextPackage", "Continued", "Delegation", "Failure",
-    "Function", "Inbox", "Kind", "NewBackground", "Over", "Piece", "Recent", "Settings", "State", "When",
-    "Words", "add_arguments", "clean", "open_background", "settings",
+    "Function", "Given", "Inbox", "Kind", "NewBackground", "Over", "Piece", "Recent", "Settings", "State",
+    "When", "Words", "add_arguments", "clean", "fit", "open_background", "settings",
 ]  # fmt: skip

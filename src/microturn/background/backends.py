@@ -11,7 +11,7 @@ import asyncio
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import httpx2
@@ -250,12 +250,19 @@ class OpenAI:
     def __post_init__(self) -> None:
         certificates()
 
+    def takes(self, package: ContextPackage) -> ContextPackage:
+        """What the model is given of it; nothing else leaves."""
+        if not self.room:
+            return package.question()
+        audio, frames = package.audio if self.hears else None, package.frames if self.sees else ()
+        return replace(fit(package, self.room), audio=audio, frames=frames)
+
     async def work(self, package: ContextPackage, say: Say) -> None:
         dialect = Chat() if self.api == "chat" else Responses()
-        sound = b64encode(package.audio.wav).decode() if self.hears and package.audio else None
-        frames = package.frames if self.sees else ()
-        pictures = [f"data:image/jpeg;base64,{b64encode(frame.jpeg).decode()}" for frame in frames]
-        text = fit(package, self.room).told() if self.room else package.asked()
+        package = self.takes(package)
+        sound = b64encode(package.audio.wav).decode() if package.audio else None
+        pictures = [f"data:image/jpeg;base64,{b64encode(frame.jpeg).decode()}" for frame in package.frames]
+        text = package.told() if self.room else package.asked()
         messages = dialect.opening(self.brief, text, sound, pictures)
         body: Json = {"model": self.model, "stream": True, **dialect.options, dialect.input: messages}
         if tools := (*self.functions.offered, *self.tools):

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from microturn.background.agent import Agent, Documents
 from microturn.background.delegations import Background, Words
 from microturn.background.functions import Functions
-from microturn.background.package import Budget, Recent
+from microturn.background.package import Budget, ContextPackage, Recent
 from microturn.clock import calendar_s
 
 KEY = "MICROTURN_BACKGROUND_KEY"  # environment variable with the key of the background model's server
@@ -111,7 +111,7 @@ async def open_background(given: Settings) -> AsyncIterator[NewBackground]:
     words = local_words(given.words) if given.words and Path(given.words).is_dir() else None
     async with AsyncExitStack() as stack:
         if not given.url:
-            yield lambda ticks_to_read: Background(ticks_to_read, agent(), words, recent=recent())
+            yield lambda pace: Background(pace, agent(), words, recent=recent(), takes=ContextPackage.bare)
             return
         from microturn.background.backends import OpenAI
         from microturn.background.tools import mcp_tools
@@ -127,11 +127,11 @@ async def open_background(given: Settings) -> AsyncIterator[NewBackground]:
 
         def new(ticks_to_read: Callable[[str], int]) -> Background:
             if given.url == "local":  # small local models are confused by tools
-                return Background(ticks_to_read, model, words, recent=recent())
+                return Background(ticks_to_read, model, words, recent=recent(), takes=model.takes)
             tools = (*(skill.tool() for skill in agent().skills), *shared)
             functions = Functions(frozenset(tool.name for tool in tools))
             backend = replace(model, tools=tools, functions=functions)
-            return Background(ticks_to_read, backend, words, functions, recent=recent())
+            return Background(ticks_to_read, backend, words, functions, recent=recent(), takes=backend.takes)
 
         yield new
 

@@ -67,6 +67,16 @@ class Over:
     delegation: Delegation
 
 
+@dataclass(frozen=True)
+class Given:
+    """What is given to whoever works on a delegation, of sound and pictures only how much."""
+
+    delegation: str
+    package: ContextPackage
+    audio_ms: int = 0
+    frames: int = 0
+
+
 @dataclass
 class Background:
     """`ticks_to_read` is the pace of the model: `lambda text: len(tokenizer.pack(text, spec.read_pieces))`."""
@@ -75,7 +85,8 @@ class Background:
     backend: Backend | None = None
     words: Words | None = None
     functions: Functions | None = None  # None: the backend calls none of the client's
-    watch: Callable[[Delegation | Piece | Over | Calls | Continued], None] = lambda note: None
+    takes: Media = lambda package: package  # what of a package the backend passes on
+    watch: Callable[[Delegation | Given | Piece | Over | Calls | Continued], None] = lambda note: None
     keep: Callable[[Delegation], None] | None = None  # is given every delegation whenever it has changed
     recent: Recent = field(default_factory=Recent)
     late: int = 0  # pieces that came when their delegation was over
@@ -106,6 +117,8 @@ class Background:
             self._fail(delegation, "Too much is being worked on already.")
         elif self.backend is not None:
             self._begin(self.backend, delegation, self.recent.media())
+        else:
+            self.watch(Given(id, package))
         over = [d for d in self.all.values() if d.task is None or d.state is not State.OPEN]
         for old in over[: max(0, len(self.all) - REMEMBERED)]:
             self.inbox.drop(old.id)
@@ -207,10 +220,13 @@ class Background:
                 try:
                     async with asyncio.timeout(WORDS_S):
                         package = replace(package, heard=await self.words(said))
-                    delegation.package = replace(package, audio=None, frames=())
+                    delegation.package = package.bare()
                     self._keep(delegation)
                 except Exception as error:  # the package goes out with what the model itself heard
                     log.warning("the words of delegation %s: %s", delegation.id, type(error).__name__)
+            package = self.takes(package)
+            audio_ms = package.at_ms - package.audio.start_ms if package.audio else 0
+            self.watch(Given(delegation.id, package.bare(), audio_ms, len(package.frames)))
             await backend.work(package, say)
             if delegation.state is State.OPEN:
                 raise Failure("The work ended without a result.")

@@ -123,6 +123,15 @@ class ContextPackage:
             return self.heard
         return " ".join(line.text for line in told)
 
+    def bare(self) -> ContextPackage:
+        """It, without sound and pictures."""
+        return replace(self, audio=None, frames=())
+
+    def question(self) -> ContextPackage:
+        """Nothing but what was asked."""
+        last = [line for line in self.transcript if line.who in ("user", "typed")][-1:]
+        return replace(self.bare(), instructions=(), pending=(), earlier=(), transcript=tuple(last))
+
     def utterance(self) -> bytes:
         """The sound of what the user said last, as WAV; empty where there is none."""
         if self.audio is None:
@@ -220,7 +229,8 @@ class Recent:
                 self.lines[i] = replace(line, end_ms=end, text=line.text + text)
                 self._text += len(text)
                 return
-        text = text.strip()[: self.budget.text // 2]
+        if not (text := text.strip()[: self.budget.text // 2]):
+            return
         self._text += len(text)
         self.lines.append(Line(start, end, who, text))
         while self._text > self.budget.text:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from microturn.background import Background, Calls, Continued, Delegation, Function, Over, Piece
+from microturn.background import Background, Calls, Continued, Delegation, Function, Given, Over, Piece
 from microturn.background.connect import NewBackground
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, TICKS_PER_SECOND, end_ms
 from microturn.engine import Engine, Pace, Session, SessionClosed
@@ -111,7 +111,7 @@ class Added:
     muted: bool | None = None
 
 
-# of Beat, Heard, Closed, background's Delegation, Piece and Over, or a dialect's own note
+# of Beat, Heard, Closed, background's notes, or a dialect's own
 Watcher = Callable[[object], None]
 
 
@@ -204,7 +204,9 @@ class Conversation:
             self.session.push_text(text.text, text.channel)
         if self._journal is not None and restore is not None:
             self.background.restore(self._journal.delegations(self.id), results)
-            self.works.extend(Work(work.at_ms, work) for work in self.background.open)
+            for work in self.background.open:
+                given = () if work.task else (Given(work.id, work.package),)  # of a backend's it is told anew
+                self.works.extend(Work(work.at_ms, note) for note in (work, *given))
 
     @property
     def connected(self) -> bool:
@@ -318,7 +320,7 @@ class Conversation:
         return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
 
     def publish(self, note: object) -> None:
-        if isinstance(note, Delegation | Piece | Calls | Continued | Over):
+        if isinstance(note, Delegation | Given | Piece | Calls | Continued | Over):
             self.works.append(Work(self.now_ms, note))
         for watcher in tuple(self._watchers):
             watcher(note)

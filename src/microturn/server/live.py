@@ -18,7 +18,7 @@ from av import VideoFrame
 from msgspec import Struct, structs
 from PIL import Image
 
-from microturn.background import Calls, Continued, Delegation, Kind, Over, Piece
+from microturn.background import Calls, Continued, Delegation, Given, Kind, Over, Piece
 from microturn.clock import HEAR_RATE, SPEAK_RATE, end_ms, start_ms
 from microturn.engine import SessionClosed
 from microturn.media import letterbox
@@ -48,7 +48,8 @@ class Live:
         self._ear, self._mouth = Ear(rate, code), Mouth(rate, code)
         if role is Role.SIDEBAND:
             self._reflect, self._mouth = Resampler(HEAR_RATE, SPEAK_RATE), Mouth(SPEAK_RATE)
-        self._ticks = bool(config.microturn and config.microturn.ticks)
+        extras = config.microturn or wire.Extras()
+        self._ticks, self._packages = extras.ticks, extras.packages
         permits = config.client.data_channel if config.client and role is Role.CHANNEL else wire.DataChannel()
         self._may_send, self._may_see = permits.allowed_client_events, permits.allowed_server_events
         self._unsent: asyncio.Queue[bytes | None] = asyncio.Queue(UNSENT)
@@ -230,7 +231,9 @@ class Live:
                 return self._beat(note)
             case Heard():
                 return (wire.InputAudio(pcm16(self._reflect(note.audio))),)
-            case Delegation() | Piece() | Over() | Calls() | Continued():
+            case Given() if not self._packages:
+                return ()
+            case Delegation() | Given() | Piece() | Over() | Calls() | Continued():
                 return self._told(note)
             case Closed():
                 usage = wire.Usage(self.conversation.seconds)

@@ -114,6 +114,7 @@ class Extras(Part):
     """Added: `session.microturn`."""
 
     ticks: bool = False  # send session.tick
+    packages: bool = False  # send session.delegation.package
     eagerness: Annotated[float, Meta(ge=-EAGEREST, le=EAGEREST)] = 0.0  # added to the log-odds of speaking
 
 
@@ -238,7 +239,7 @@ AnyClientEvent = (
     StartSession | UpdateSession | AppendAudio | Mute | Unmute | AppendInstructions | AppendThinking
     | AppendCommentary | CreateItem | CreateResponse | CloseSession | AppendVideo | AppendText | Played | Dropped
 )  # fmt: skip
-CAPABILITIES = ("input_video", "input_text", "playback", "ticks", "resume")
+CAPABILITIES = ("input_video", "input_text", "playback", "ticks", "packages", "resume")
 UNSUPPORTED = {
     "decision.create": "decisions are not offered",
     "decision.item.create": "decisions are not offered",
@@ -268,6 +269,7 @@ class ErrorEvent(ServerEvent, tag="error"):
 class Info(ServerEvent, tag="info"):
     code: str
     message: str
+    delegation_id: str | None = None  # added: of work that was taken back
 
 
 class Resource(Struct, omit_defaults=True, kw_only=True):
@@ -375,6 +377,16 @@ class DelegationInfo(Struct, tag_field="type", tag="delegation", omit_defaults=T
 class DelegationCreated(ServerEvent, tag="session.delegation.created"):
     delegation: DelegationInfo
     offset_ms: int
+
+
+class DelegationPackage(ServerEvent, tag="session.delegation.package"):
+    """Added, when `session.microturn.packages` asks for it: what is given to whoever does the work."""
+
+    delegation_id: str
+    text: str  # lines; with them the event fits into one message of a data channel
+    omitted: int  # older texts that were left out
+    audio_ms: int  # of the user's sound that goes with it
+    frames: int  # pictures that go with it
 
 
 class ResponseEvent(ServerEvent, tag="response.event"):

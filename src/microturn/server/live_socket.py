@@ -26,6 +26,9 @@ FIRST_S = 10.0  # until session.start must have come
 LAST_S = 1.0  # for what came before a client went
 NORMAL, BUSY = 1000, 1013  # close codes of RFC 6455
 HUNG_UP = {1000, 1001}  # closed on purpose: nobody will come back
+EXTRAS = ("ticks", "packages")  # that whoever comes back may ask for anew
+FLAGS = (*EXTRAS, "graceful_close")
+YES_OR_NO = {"true": 1, "1": 1, "false": 0, "0": 0}
 
 
 def problem(error: Exception) -> LiveError:
@@ -41,14 +44,17 @@ def problem(error: Exception) -> LiveError:
 
 
 def options(query: QueryParams, *known: str) -> dict[str, int]:
-    """The milliseconds in a query. Raises LiveError, naming the parameter."""
+    """The milliseconds in a query, and what is asked for by yes or no. Raises LiveError, naming the parameter."""
     for name in query:
         if name not in known:
             reason = f"known here: {', '.join(known) or 'none'}"
             raise LiveError("unknown_parameter", reason, name[:120])
         if name.endswith("_ms") and not re.fullmatch("[0-9]{1,15}", query[name]):
             raise LiveError("invalid_value", "a whole number of milliseconds", name)
-    return {name: int(value) for name, value in query.items() if name.endswith("_ms")}
+        if name in FLAGS and query[name] not in YES_OR_NO:
+            raise LiveError("invalid_value", f"one of {', '.join(YES_OR_NO)}", name)
+    given = {name: value for name, value in query.items() if name in FLAGS or name.endswith("_ms")}
+    return {name: YES_OR_NO[value] if name in FLAGS else int(value) for name, value in given.items()}
 
 
 async def begin_live(
@@ -95,13 +101,14 @@ async def serve_live(socket: WebSocket, lobby: Lobby, key: Key, fork: str | None
     query, event_id = socket.query_params, None
     came_back = query.get("session_id")
     try:
-        known = ("at_ms",) if fork else ("session_id", "after_ms", "ticks") if came_back else ("session_id",)
-        number = options(query, *known)
+        back = ("after_ms", *EXTRAS) if came_back else ()
+        number = options(query, *(("at_ms",) if fork else ("session_id", *back)))
         if came_back:
             conversation = await lobby.resume(came_back, key)
             config = config_of(conversation)
-            if "ticks" in query:
-                config = structs.replace(config, microturn=wire.Extras(ticks=True))
+            asked = {name: bool(number[name]) for name in EXTRAS if name in number}
+            extras = structs.replace(config.microturn or wire.Extras(), **asked)
+            config = structs.replace(config, microturn=extras)
             live = Live(conversation, config, lobby.offer(key), Role.PRIMARY)
         else:
             async with asyncio.timeout(FIRST_S):

@@ -12,7 +12,18 @@ from typing import Any
 
 from msgspec import Struct
 
-from microturn.background import Calls, Continued, Delegation, Function, Kind, Over, Piece, State
+from microturn.background import (
+    Calls,
+    Continued,
+    Delegation,
+    Function,
+    Given,
+    Kind,
+    Over,
+    Piece,
+    State,
+    fit,
+)  # fmt: skip
 from microturn.events import Event
 from microturn.server import live_events as wire
 from microturn.server.conversation import Conversation
@@ -23,6 +34,7 @@ FUNCTIONS = 64
 INSTRUCTIONS = 12_000  # characters: half of what a background model is told
 RESPONSES = "session.delegation.responses"
 TOOLS = f"{RESPONSES}.tools"
+PACKAGE = 48_000  # bytes of a package's text as JSON: a data channel takes 65,536 at a time
 ADDED = {  # by role: how the background model's conversation shows it
     "user": Event("read", 0, channel=Channel.TYPED),
     "developer": Event("read", 0, channel=Channel.INSTRUCTIONS),
@@ -34,7 +46,7 @@ ENDS = {  # the API has no event for work that was taken back
     State.FAILED: ("response.failed", "failed"),
     State.CANCELLED: ("response.incomplete", "cancelled"),
 }
-Note = Delegation | Piece | Over | Calls | Continued
+Note = Delegation | Given | Piece | Over | Calls | Continued
 
 
 def equip(talk: Conversation, delegation: wire.Delegation | None) -> None:
@@ -111,6 +123,8 @@ def told(talk: Conversation, note: Note) -> Sequence[Struct]:
     id = note.id if isinstance(note, Delegation) else (
         note.delegation.id if isinstance(note, Over) else note.delegation
     )  # fmt: skip
+    if isinstance(note, Given):
+        return (package_of(note),)
     work = talk.background.all.get(id)
     response = f"resp_{id.removeprefix('dlg_')}" + (f"_{work.rounds}" if work and work.rounds else "")
     begun = {"type": "response.created", "response": {"id": response, "status": "in_progress"}}
@@ -119,7 +133,8 @@ def told(talk: Conversation, note: Note) -> Sequence[Struct]:
             case Delegation():
                 return (_created(note, None),)
             case Over():
-                return (wire.Info(code="delegation_cancelled", message=f"{id} was taken back"),)
+                message = f"{id} was taken back"
+                return (wire.Info(code="delegation_cancelled", message=message, delegation_id=id),)
         return ()
     events: list[dict[str, Any]] = []
     match note:
@@ -143,6 +158,18 @@ def told(talk: Conversation, note: Note) -> Sequence[Struct]:
             events = [{"type": kind, "response": about}]
     streamed = [wire.ResponseEvent(event=event, delegation_id=id) for event in events if id]
     return [_created(note, response), *streamed] if isinstance(note, Delegation) else streamed
+
+
+def package_of(given: Given) -> wire.DelegationPackage:
+    """Within bounds, whatever the texts are: the oldest are left out first."""
+    package, room = given.package, PACKAGE
+    while len(wire.encode(package.told())) > PACKAGE:
+        room //= 2
+        package = fit(given.package, room)
+    return wire.DelegationPackage(
+        delegation_id=given.delegation, text=package.told(), omitted=package.omitted,
+        audio_ms=given.audio_ms, frames=given.frames,
+    )  # fmt: skip
 
 
 def _created(work: Delegation, response: str | None) -> Struct:

@@ -5,7 +5,7 @@ import { isBad, Ladder, RUNGS } from './ladder.js';
 import { Lanes, TICK_MS } from './lanes.js';
 import { Busy, connect, Denied, Refused, resume } from './live.js';
 import { fromBase64, peakOf, Sound, toBase64 } from './sound.js';
-import { Talk, WORKING } from './talk.js';
+import { TAKEN_BACK, Talk, WORKING } from './talk.js';
 
 /** @import { LiveEvent, Wire } from './live.js' */
 /** @import { Played } from './sound.js' */
@@ -143,6 +143,10 @@ function happen(event) {
       return talk.say('model', event.delta, event.start_ms);
     case 'session.delegation.created':
       return talk.fresh(event.event_id) && void talk.card(event.delegation.id, event.delegation.target === 'client' ? 'Handed to the application' : WORKING);
+    case 'session.delegation.package':
+      return talk.fresh(event.event_id) && talk.given(event.delegation_id, event);
+    case 'info':
+      return event.delegation_id && talk.fresh(event.event_id) && void talk.card(event.delegation_id, TAKEN_BACK);
     case 'response.event':
       return event.delegation_id && talk.fresh(event.event_id) && talk.report(event.delegation_id, event.event);
     case 'session.closed':

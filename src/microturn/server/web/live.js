@@ -39,7 +39,7 @@ async function session() {
   const response = await ask('v1/models');
   if (response.status === 401) throw new Denied('This server wants a key: put #key=… behind its address.');
   const [{ id, background }] = (await response.json()).data;
-  return { model: id, microturn: { ticks: true }, ...(background && { delegation: { type: 'responses' } }) };
+  return { model: id, microturn: { ticks: true, packages: true }, ...(background && { delegation: { type: 'responses' } }) };
 }
 
 export class Busy extends Error {
@@ -67,7 +67,7 @@ export async function connect(microphone, on, rtc) {
 
 /** Back to a conversation whose connection was lost. @param {string} id  @param {number} afterMs what has arrived of it
  *  @param {Listener} on */
-export const resume = (id, afterMs, on) => overWebSocket(null, on, `?session_id=${id}&after_ms=${afterMs}&ticks=1`);
+export const resume = (id, afterMs, on) => overWebSocket(null, on, `?session_id=${id}&after_ms=${afterMs}&ticks=1&packages=1`);
 
 /** @param {object} session  @param {MediaStream} microphone  @param {Listener} on @returns {Promise<Wire>} */
 async function overWebRtc(session, microphone, on) {

@@ -9,6 +9,7 @@ const LINES = 60; // kept
 const CARDS = 8;
 const TOLD = 512; // more than a server tells again
 export const WORKING = 'Working on it';
+export const TAKEN_BACK = 'Taken back';
 
 export class Talk {
   /** @type {Partial<Record<Who, { item: HTMLElement, ms: number }>>} the line that each of the two is in */
@@ -84,11 +85,28 @@ export class Talk {
     return card;
   }
 
+  /** What is given to whoever works on it, beneath its card. @param {string} id  @param {LiveEvent} event */
+  given(id, { text, omitted, audio_ms, frames }) {
+    const card = this.work.querySelector(`[data-id="${CSS.escape(id)}"]`);
+    if (!card) return; // one of long ago
+    const [details, summary, amounts, lines] = ['details', 'summary', 'p', 'pre'].map((tag) => document.createElement(tag));
+    details.ariaLive = 'off'; // nobody wants a whole conversation read out
+    summary.textContent = 'What was handed over';
+    amounts.textContent = `Sound: ${Math.round(audio_ms / 1000)} s. Pictures: ${frames}. Older texts left out: ${omitted}.`;
+    lines.textContent = text;
+    lines.tabIndex = 0; // so that keys scroll it
+    lines.role = 'region';
+    lines.ariaLabel = summary.textContent;
+    details.append(summary, amounts, lines);
+    card.querySelector('details')?.remove();
+    card.append(details);
+  }
+
   /** A piece of what the background model sends. @param {string} id  @param {LiveEvent} event */
   report(id, event) {
     if (event.type === 'response.output_text.delta') this.card(id, WORKING).children[1].append(event.delta);
     if (event.type === 'response.completed') this.card(id, 'Done').classList.add('done');
     if (event.type === 'response.failed') this.card(id, 'Did not work');
-    if (event.type === 'response.incomplete') this.card(id, 'Taken back');
+    if (event.type === 'response.incomplete') this.card(id, TAKEN_BACK);
   }
 }
