@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 from websockets.sync.client import connect
 
 from actor_model import Actor
@@ -45,6 +47,49 @@ def test_what_was_asked_for_at_the_start_holds_for_whoever_comes_back() -> None:
             again = Client(line)
             sounds = iter(lambda: again.next("session.output_audio.delta", "session.tick")["type"], None)
             assert "session.tick" in [next(sounds) for _ in range(3)]
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_whoever_comes_back_may_ask_for_ticks_or_for_none(asked: bool) -> None:
+    with served() as server:
+        with opened(server, microturn={"ticks": asked}) as (client, started):
+            id = started["session"]["id"]
+            client.next("session.output_audio.delta")
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
+        for query, ticks in (("", asked), ("&ticks=0", False), ("&ticks=true", True), ("&ticks=false", False),
+                             ("&ticks=1", True)):  # fmt: skip
+            with connect(f"{server.ws}/v1/live/sessions?session_id={id}{query}") as line:
+                again = Client(line)
+                told = [again.next("session.output_audio.delta", "session.tick")["type"] for _ in range(3)]
+                assert ("session.tick" in told) is ticks
+                line.close(1011)
+
+
+@pytest.mark.parametrize("wrong", ["ticks=", "ticks=2", "ticks=yes", "packages=True"])
+def test_what_is_neither_yes_nor_no_is_refused_by_name(wrong: str) -> None:
+    with served() as server, opened(server) as (client, started):
+        with connect(f"{server.ws}/v1/live/sessions?session_id={started['session']['id']}&{wrong}") as line:
+            error = Client(line).next("session.started", "error")["error"]
+            assert (error["code"], error["param"]) == ("invalid_value", wrong.partition("=")[0])
+        assert client.next("session.output_audio.delta")  # nobody took its place
+
+
+def test_a_sideband_is_closed_in_order_whether_it_asks_for_that_or_not() -> None:
+    with served() as server, opened(server) as (client, started):
+        where = f"{server.ws}/v1/live/sessions/{started['session']['id']}/attach"
+        for wrong in ("", "2", "maybe"):
+            with pytest.raises(InvalidStatus) as refused, connect(f"{where}?graceful_close={wrong}"):
+                pass
+            error = json.loads(refused.value.response.body)["error"]
+            assert (refused.value.response.status_code, error["param"]) == (400, "graceful_close")
+        with ExitStack() as stack:
+            queries = ("", "?graceful_close=true", "?graceful_close=false")
+            lines = [stack.enter_context(connect(where + query)) for query in queries]
+            client.send("session.close")
+            for line in lines:
+                Client(line).next("session.closed")
+                with pytest.raises(ConnectionClosedOK):
+                    line.recv(5)
 
 
 def test_a_new_connection_takes_the_place_of_one_that_does_not_know_it_is_lost() -> None:

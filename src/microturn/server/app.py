@@ -179,7 +179,7 @@ class Routes:
     async def _attach(self, socket: WebSocket, key: Key) -> None:
         key.whole()
         conversation = self._open(socket, key)
-        options(socket.query_params, "graceful_close")
+        options(socket.query_params, "graceful_close")  # it is, asked for or not
         await accept(socket)
         await serve_sideband(socket, self._lobby, key, conversation)
 
