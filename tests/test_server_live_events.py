@@ -1,6 +1,6 @@
 """The Live dialect as pure data: what is read, what is refused and how, and what nonsense does to both dialects.
 
-`MICROTURN_FUZZ` is the number of hostile messages (default 300).
+`MICROTURN_FUZZ` is the number of hostile messages (default 300), half of them to each dialect.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -26,7 +27,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from microturn.server import live_events as wire
+from microturn.server.access import MESSAGE
 from microturn.server.live_events import LiveError, encode, parse
+from microturn.server.sound import RATES
 from serving import Served, served
 
 FUZZ = int(os.environ.get("MICROTURN_FUZZ", "300"))
@@ -210,37 +213,99 @@ def neighbour(server: Served) -> Iterator[Counter[str]]:
     assert not counts["other"]
 
 
+@pytest.fixture
+def unpoisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In so much noise the sample at which the model fails on purpose would come by chance."""
+    monkeypatch.setattr("echo_model.POISON", 2.0)
+
+
+def paced(send: Callable[[], None], count: int, counts: Counter[str]) -> None:
+    """Sends until so many have been sent in all."""
+    began, before = time.monotonic(), counts["sent"]
+    while counts["sent"] < count:
+        time.sleep(max(0.0, began + (counts["sent"] - before) / WELCOME - time.monotonic()))
+        send()
+        counts["sent"] += 1
+
+
+def to_live(server: Served, count: int, chance: random.Random) -> Counter[str]:
+    """One session takes them all, answers what is wrong, and goes on."""
+    counts = Counter[str]()
+    with connect(f"{server.ws}/v1/live/sessions") as socket:
+        socket.send(json.dumps({"type": "session.start", "session": {"model": "echo"}}))
+
+        def listen() -> None:  # whoever reads nothing is let go
+            while not counts["session.closed"]:
+                counts[json.loads(socket.recv(20))["type"]] += 1
+
+        listener = Thread(target=listen)
+        listener.start()
+        paced(lambda: socket.send(hostile(chance)), count, counts)
+        before = counts["session.output_audio.delta"]
+        while counts["session.output_audio.delta"] == before:
+            assert listener.is_alive(), "the conversation has ended"
+            time.sleep(0.01)
+        socket.send('{"type": "session.close", "event_id": "last"}')
+        listener.join(20)
+    assert counts["session.closed"] == 1
+    assert counts["error"] > count / 2
+    return counts
+
+
+def noise(chance: random.Random) -> str | bytes:
+    """For a duplex socket: bytes of any length, and now and then what ends the session."""
+    if chance.random() < 0.03:
+        return chance.choice((hostile(chance), b"", chance.randbytes(600_000), bytes(MESSAGE + 1)))
+    return chance.randbytes(chance.choice((1, 3, 640, 6399, 9600, chance.randrange(20_000))))
+
+
+def to_duplex(server: Served, count: int, chance: random.Random) -> Counter[str]:
+    """One session after the other: each is answered until it is closed with a code that says why."""
+    counts = Counter[str]()
+
+    def send() -> None:
+        socket.send(noise(chance))
+        with suppress(TimeoutError):
+            while socket.recv(0):
+                counts["answers"] += 1
+
+    while counts["sent"] < count:
+        query = {"rate": chance.choice(RATES), "pace": chance.choice(("live", "driven"))}
+        try:
+            with connect(f"{server.ws}/v1/echo/duplex?{urlencode(query)}", max_queue=None) as socket:
+                paced(send, count, counts)
+        except ConnectionClosed as gone:
+            counts[f"closed with {gone.rcvd.code if gone.rcvd else None}"] += 1
+        except InvalidStatus as refused:  # those before have not left yet
+            counts[f"refused with {refused.response.status_code}"] += 1
+            time.sleep(0.01)
+    assert counts["answers"] > count / 10
+    assert {name for name in counts if " with " in name} <= {
+        *("closed with 1000", "closed with 1003", "closed with 1008", "closed with 1009", "refused with 503")
+    }
+    return counts
+
+
 @pytest.mark.soak
-def test_hostile_messages_are_answered_and_the_conversation_goes_on(tmp_path: Path) -> None:
-    chance = random.Random(7)
+@pytest.mark.usefixtures("unpoisoned")
+def test_hostile_messages_of_both_dialects_are_answered_and_conversations_go_on(tmp_path: Path) -> None:
+    """Half of them each."""
     with served(journal=tmp_path / "journal.db") as server:
-        with neighbour(server) as rounds, connect(f"{server.ws}/v1/live/sessions") as socket:
-            socket.send(json.dumps({"type": "session.start", "session": {"model": "echo"}}))
-            counts: Counter[str] = Counter()
-
-            def listen() -> None:  # whoever reads nothing is let go
-                while not counts["session.closed"]:
-                    counts[json.loads(socket.recv(20))["type"]] += 1
-
-            listener = Thread(target=listen)
-            listener.start()
-            began = time.monotonic()
-            for sent in range(FUZZ):
-                socket.send(hostile(chance))
-                time.sleep(max(0.0, began + sent / WELCOME - time.monotonic()))
-            before = counts["session.output_audio.delta"]
-            while counts["session.output_audio.delta"] == before:
-                assert listener.is_alive(), "the conversation has ended"
-                time.sleep(0.01)
-            socket.send('{"type": "session.close", "event_id": "last"}')
-            listener.join(20)
-            assert counts["session.closed"] == 1
-            assert counts["error"] > FUZZ / 2
-        assert not server.lobby.open
-        print(f"{FUZZ} events: {dict(counts)}; neighbour: {dict(rounds)}")
+        with neighbour(server) as rounds, ThreadPoolExecutor(2) as both:
+            sends = (to_live, to_duplex)
+            halves = [
+                both.submit(send, server, FUZZ // 2, random.Random(seed)) for seed, send in enumerate(sends)
+            ]
+            live, duplex = (half.result() for half in halves)
+        while server.lobby.open or server.engine.stats().sessions:
+            time.sleep(0.01)
+        assert server.engine.stats().failed == 0
+        assert live["sent"] == duplex["sent"] == FUZZ // 2
+        print(f"{FUZZ} messages: live {dict(live)}; duplex {dict(duplex)}; neighbour: {dict(rounds)}")
 
 
 @pytest.mark.soak
+@pytest.mark.usefixtures("unpoisoned")
 def test_hostile_beginnings_queries_bodies_and_sound_leave_no_session_behind(tmp_path: Path) -> None:
     chance, counts = random.Random(8), Counter[str]()
     with served(journal=tmp_path / "journal.db") as server, neighbour(server) as rounds:
