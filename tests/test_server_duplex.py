@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
 from echo_model import POISON, EchoModel
+from microturn.bench.server import come_and_go
 from microturn.clock import VirtualClock
 from microturn.engine import Engine, Stream, in_ticks, play
 from microturn.server import duplex, serve
@@ -239,3 +240,14 @@ async def test_a_client_that_never_reads_is_let_go_and_never_run_ahead_of(
             assert server.engine.stats().ticks < 1000  # what the kernel's buffers hold
             sending.cancel()
             deaf.transport.abort()
+
+
+async def test_the_bench_says_which_sessions_had_no_answer_and_why() -> None:
+    with served() as server:
+        assert await come_and_go(f"{server.ws}/v1/echo/duplex", 0, 5) == []
+        refused = await come_and_go(f"{server.ws}/v1/nobody/duplex", 10, 2)
+        assert [line.partition(",")[0] for line in refused] == ["session 10", "session 11"]
+        assert all(" s: 404 " in line and "model_not_found" in line for line in refused)
+    (gone,) = await come_and_go(f"{server.ws}/v1/echo/duplex", 7, 1)
+    assert gone.startswith("session 7, opening 0.")
+    assert "ConnectionRefusedError" in gone

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from microturn.background import NewBackground
 from microturn.bench.engine import rss_mb
@@ -145,21 +145,32 @@ async def busy(url: str, events: str, sessions: int, seconds: float) -> tuple[Ti
     return times, (await inside)[2]
 
 
-async def come_and_go(url: str, sessions: int) -> int:
-    """Sessions of a tick each, a few at once. How many got their answer."""
-    left, answered = iter(range(sessions)), 0
+async def come_and_go(url: str, first: int, sessions: int) -> list[str]:
+    """Sessions of a tick each, a few at once, numbered from `first`. Which got no answer, and what they got."""
+    left, without = iter(range(first, first + sessions)), []
 
     async def one_after_the_other() -> None:
-        nonlocal answered
-        for _ in left:
-            with suppress(InvalidStatus, ConnectionClosed, OSError):
+        for number in left:
+            began, doing, why = time.perf_counter(), "opening", "an empty message"
+            answer: str | bytes = b""
+            try:
                 async with connect(f"{url}?rate=16000&pace=driven", compression=None) as socket:
+                    doing = "waiting for the answer"
                     await socket.send(SOUND)
                     answer = await socket.recv()
-                    answered += bool(answer)
+            except InvalidStatus as refused:
+                why = f"{refused.response.status_code} {refused.response.body.decode(errors='replace')[:200]}"
+            except (
+                InvalidHandshake,
+                ConnectionClosed,
+                OSError,
+            ) as error:  # a TimeoutError while opening, too
+                why = f"{type(error).__name__}: {error}"
+            if not answer:
+                without.append(f"session {number}, {doing} {time.perf_counter() - began:.1f} s: {why}")
 
     await asyncio.gather(*(one_after_the_other() for _ in range(AT_ONCE)))
-    return answered
+    return without
 
 
 def client(what: str, *given: Any) -> Any:
@@ -210,12 +221,14 @@ def churn(clients: Pool, sessions: int) -> None:
     """Memory after every tenth of them."""
     with duplex(random_model(tiny()), 2 * AT_ONCE) as (_, url):
         held, began = [rss_mb()], time.perf_counter()
-        answered = 0
-        for _ in range(10):
-            answered += clients.apply(client, ("churn", url, -(-sessions // 10)))
+        without: list[str] = []
+        tenth = -(-sessions // 10)
+        for part in range(10):
+            without += clients.apply(client, ("churn", url, part * tenth, tenth))
             held.append(rss_mb())
     spent = time.perf_counter() - began
-    print(f"{answered} of {-(-sessions // 10) * 10} sessions answered in {spent:.0f} s")
+    print(f"{10 * tenth - len(without)} of {10 * tenth} sessions answered in {spent:.0f} s")
+    print("".join(f"no answer: {line}\n" for line in without), end="")
     tenths = ", ".join(f"{mb:.0f}" for mb in held[1:])
     print(f"memory after each tenth (MB): {tenths}; before {held[0]:.0f}")
 
