@@ -138,6 +138,12 @@ def test_what_asks_for_nothing_later_is_not_pending(told: str) -> None:
     assert recent.build("d1").pending == ()
 
 
+def test_a_text_of_nothing_is_no_line() -> None:
+    recent = Recent()
+    recent.read([Event("read", 0, text=text, channel=Channel.TYPED) for text in ("", " ", "\n", "yes")])
+    assert [line.text for line in recent.lines] == ["yes"]
+
+
 def test_sound_and_pictures_that_nobody_takes_are_not_kept() -> None:
     recent = Recent(Budget(audio_s=0, frames=0))
     recent.follow(0, Perception(np.zeros(HEAR_SAMPLES, np.float32), FRAME), [])

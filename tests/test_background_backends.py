@@ -23,6 +23,7 @@ from microturn.background import (
     Background,
     ContextPackage,
     Failure,
+    Given,
     Kind,
     Piece,
     Recent,
@@ -554,6 +555,39 @@ def test_a_bad_mcp_file_is_refused_in_one_line(text: str, says: str, tmp_path: P
         with pytest.raises(ValueError, match=rf"mcp\.json: .*{says}"):
             async with mcp_tools(tmp_path / "mcp.json"):
                 pass
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("room", "hears", "sees"), [(0, True, True), (12, False, True), (24_000, True, False)]
+)
+def test_what_is_told_of_a_package_is_what_is_sent(room: int, hears: bool, sees: bool) -> None:
+    """A model with no room gets the question alone."""
+
+    async def main() -> None:
+        recent, told = Recent(instructions=["be kind"]), list[object]()
+        async with serving(says("chat", "Yes.")) as (server, url):
+            model = OpenAI(url, "some", KEY, hears=hears, sees=sees, room=room)
+            background = Background(len, model, recent=recent, takes=model.takes, watch=told.append)
+            events = [Event("hear", 0, text=" is it warm"), Event("say", 0, text=" where")]
+            frame = np.zeros((8, 8, 3), np.uint8)
+            background.follow(0, Perception(np.zeros(HEAR_SAMPLES, np.float32), frame), events)
+            task = background.delegate("d1").task
+            assert task is not None
+            await task
+        (given,) = (note for note in told if isinstance(note, Given))
+        content = server.asked[0]["messages"][-1]["content"]
+        sent = (
+            content if isinstance(content, str) else next(p["text"] for p in content if p["type"] == "text")
+        )
+        assert sent == (given.package.told() if room else given.package.asked())
+        assert ("Instruction: be kind" in given.package.told()) is (room == 24_000)
+        assert (given.audio_ms, given.frames) == (200 * (hears and room > 0), sees and room > 0)
+        assert json.dumps(content).count('"input_audio"') == 2 * (
+            given.audio_ms > 0
+        )  # its type and its field
+        assert json.dumps(content).count("image/jpeg") == given.frames
 
     run(main())
 
