@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from microturn.model.interaction import Interaction
 from microturn.model.layers import Routed
 from microturn.model.memory import left_by, schedule
 from microturn.model.network import Network, Own, Percept
+from microturn.model.normal import plain
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.streams import Channel, TickInput, TickOutput
 
@@ -321,6 +323,21 @@ def test_reading_keeps_words_whole_wherever_they_fit() -> None:
         ("final: \"He said final: 'stop'\"", "final: he said final stop"),
         ("What's 5 + 8?", "what's five plus eight"),
         ("Say “well-done” at 7:30!", "say well done at seven thirty"),
+        ("final: \"He said 'stop it now', ‘twice’\"", "final: he said stop it now twice"),
+        ("red,green,blue.Then J.R.R. again", "red green blue then j r r again"),
+        (
+            "$5k, $1.5M, $.99 or 20 €",
+            "five thousand dollars one point five million dollars ninety nine cents or twenty euros",
+        ),
+        ("US$20-$30", "us twenty dollars thirty dollars"),
+        ("−5, 2*3 and what %", "minus five two times three and what percent"),
+        ("(555) 123-4567", "five five five one two three four five six seven"),
+        ("+1 555 123 4567", "plus one five five five one two three four five six seven"),
+        ("cafe\u0301s exam\u00adple", "cafés example"),
+        ("नमस्ते दुनिया, สวัสดี", "नमस्ते दुनिया สวัสดี"),
+        ("I ❤\ufe0f 1\ufe0f\u20e3", "i one"),
+        ("👍", "👍"),
+        ("\ud800", "?"),
         ("?!", "?!"),
         (" ", ""),
     ],
@@ -328,6 +345,18 @@ def test_reading_keeps_words_whole_wherever_they_fit() -> None:
 def test_text_is_read_as_it_would_be_said(written: str, read: str) -> None:
     """So what comes back can be copied word by word; what is in it cannot pass for the label of another result."""
     assert PIECES.decode([piece for p in PIECES.pack(written, 4) for piece in p]).strip() == read
+
+
+@given(st.text(max_size=40) | st.text("$€1,.:-'\"%thmk/a J°(+½²٣❤\ufe0fé\u0301िक", max_size=60))
+def test_whatever_is_written_can_be_read(text: str) -> None:
+    assert bool(PIECES.pack(text, 4)) == bool(text.split())
+
+
+@pytest.mark.parametrize("text", ["$" + "9" * 5000, "1" * 5000 + "th", "1" + ",111" * 16_000])
+def test_long_figures_are_read_quickly(text: str) -> None:
+    began = time.process_time()
+    assert 0 < len(plain(text)) < len(text) + 2
+    assert time.process_time() - began < 2.0
 
 
 def test_a_tone_lands_in_its_bin_at_0_db() -> None:

@@ -8,6 +8,7 @@ the speech head spells it. American English, like the teacher.
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,9 @@ MONTHS = ("January February March April May June July August September October N
 _TABLES = tomllib.loads(Path(__file__).with_name("normal.toml").read_text("utf-8"))
 UNITS: dict[str, str] = _TABLES["units"]
 SHORT: dict[str, str] = _TABLES["short"]
-_N = r"\d{1,3}(?:,\d{3})+|\d+"
+_N = r"\d{1,3}(?:,\d{3}){1,6}|\d+"  # at most so many, or long tables would take long
+_SIGNS = "".join(_TABLES["money"])
+_SCALE = "|".join([*_TABLES["scales"], r"\s*(?:thousand|million|billion|trillion)"])
 _MONTH = "|".join(m[:3] + f"(?:{m[3:]}|t?\\.)?" if m != "May" else m for m in MONTHS)
 
 
@@ -72,11 +75,13 @@ def number(text: str) -> str:
 
 def _money(m: re.Match[str]) -> str:
     one, many, cent, cents = _TABLES["money"][m[1]]
-    if m[4]:  # million, billion
-        return f"{number(m[2] + ('.' + m[3] if m[3] else ''))} {m[4]} {many}"
-    whole, part = int(m[2].replace(",", "")), int((m[3] or "0").ljust(2, "0")[:2])
-    said = [f"{cardinal(whole)} {one if whole == 1 else many}"] if whole or not part else []
-    return " and ".join(said + ([f"{cardinal(part)} {cent if part == 1 else cents}"] if part else []))
+    if m[4]:
+        scale = _TABLES["scales"].get(m[4], m[4].strip())
+        return f" {number(m[2] + ('.' + m[3] if m[3] else ''))} {scale} {many} "
+    whole, part = m[2].replace(",", "").lstrip("0"), int((m[3] or "0").ljust(2, "0")[:2])
+    said = [f"{number(whole or '0')} {one if whole == '1' else many}"] if whole or not part else []
+    said += [f"{cardinal(part)} {cent if part == 1 else cents}"] if part else []
+    return f" {' and '.join(said)} "
 
 
 def _clock(m: re.Match[str]) -> str:
@@ -102,6 +107,10 @@ def _iso(m: re.Match[str]) -> str:
     return f"{MONTHS[int(m[2]) - 1]} {ordinal(int(m[3]))}, {year(int(m[1]))}"
 
 
+def _phone(m: re.Match[str]) -> str:
+    return "plus " * (m[0][0] == "+") + ", ".join(digits(part) for part in re.findall(r"\d+", m[0]))
+
+
 def _unit(m: re.Match[str]) -> str:
     named = UNITS[m[2]]
     if m[1] == "1" and m[2] != "%":
@@ -121,37 +130,45 @@ RULES: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (rf"\b(?:the )?(\d{{1,2}})(?:st|nd|rd|th)?(?: of)?\s+({_MONTH})(?:,?\s+(\d{{4}}))?(?!\w)", _day_first),
     (r"\b([01]?\d|2[0-4]):([0-5]\d)(?:\s*([AaPp])(?:\.[Mm]\.|[Mm]\b))?", _clock),
     (r"\b(1[0-2]|[1-9])()\s*([AaPp])(?:\.[Mm]\.|[Mm]\b)", _clock),
-    (rf"([$£€])({_N})(?:\.(\d+))?(?:\s*(million|billion|trillion)\b)?", _money),
+    (rf"(?<![\w.{_SIGNS}])((?:{_N})(?:\.\d+)?)\s?([{_SIGNS}])(?!\d)", lambda m: m[2] + m[1]),
+    (rf"([{_SIGNS}])({_N}|(?=\.\d))(?:\.(\d+))?(?:({_SCALE})\b)?", _money),
     (r"\b((?:1[1-9]|20)?[2-9]0)s\b", lambda m: year(int(m[1])).removesuffix("y") + "ies"),
     (rf"(?<![\w.])((?:{_N})(?:\.\d+)?)\s?({'|'.join(map(re.escape, sorted(UNITS, key=len, reverse=True)))})(?![\w/])",
      _unit),
-    (r"\b(\d+)(?:st|nd|rd|th)\b", lambda m: ordinal(int(m[1]))),
+    (r"\b(\d{1,15})(?:st|nd|rd|th)\b", lambda m: ordinal(int(m[1]))),
     (r"\b1/2\b", lambda m: "one half"),
     (r"\b(\d)/(\d)\b", lambda m: f"{SMALL[int(m[1])]} over {SMALL[int(m[2])]}"),
-    (r"\b\d{3}-\d{3}-\d{4}\b|\b\d{3}-\d{4}\b", lambda m: ", ".join(digits(p) for p in m[0].split("-"))),
+    (r"(?<!\w)\+\d(?:[ ().-]{0,2}\d){8,14}\b|(?:\(\d{3}\) ?|\b\d{3}-)?\b\d{3}-\d{4}\b", _phone),
+    (r"(?<=\d)\s*\*\s*(?=\d)", lambda m: " times "),
     (r"(?<=\d)\s*[-–]\s*(?=\d)", lambda m: " to "),
     (rf"(?<![\w.])-(?=(?:{_N}))", lambda m: "minus "),
     (r"(?<![\d,.])(1[1-9]\d\d|20\d\d)(?![\d,]|\.\d)", lambda m: year(int(m[1]))),
     (rf"((?:{_N})(?:\.\d+)?)", lambda m: f" {number(m[1])} "),
-    (r"\s*[&@#+=×]\s*", lambda m: f" {SHORT[m[0].strip()].strip()} "),
+    (r"\s*[&@#+=×÷%]\s*", lambda m: f" {SHORT[m[0].strip()].strip()} "),
 )  # fmt: skip
 _COMPILED = tuple((re.compile(pattern), how) for pattern, how in RULES)
+_ALIKE = str.maketrans({"‘": "'", "’": "'", "−": "-", "“": "", "”": "", '"': ""})
+
+
+def _odd(m: re.Match[str]) -> str:
+    """Marks belong to the letter before them, and nobody sees what joins letters; anything else parts words."""
+    kind, selects = unicodedata.category(m[0]), "\ufe00" <= m[0] <= "\ufe0f"  # how an emoji looks
+    return m[0] if kind in ("Mn", "Mc") and not selects else "" if kind == "Cf" and m[0] != "\u200b" else " "
 
 
 def spoken(text: str) -> str:
     """The text as a reader would say it: words and , . ; : ! ? only."""
-    text = text.replace("’", "'").replace("“", "").replace("”", "").replace('"', "")
+    text = unicodedata.normalize("NFC", text).translate(_ALIKE)
     for pattern, how in _COMPILED:
         text = pattern.sub(how, text)
     text = re.sub(r"\s+[-–—]+\s+|—|…|\.\.\.|[()\[\]{}]", ", ", text)
-    text = re.sub(r"[^\w\s,.;:!?'%°-]|_", " ", text)
+    text = re.sub(r"[^\w\s,.;:!?'°-]|_", _odd, text)
     text = re.sub(r"\s+(?=[,.;:!?])", "", " ".join(text.split()))
     return re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", re.sub(r"[,;:]\s*([.!?])", r"\1", text)).strip(" ,;:")
 
 
 def plain(text: str) -> list[str]:
     """Its words as they would be heard: lower case, no marks; as it stands if it is nothing but marks."""
-    once = " ".join(text.split())  # long gaps would take long
-    words = (word.strip(",.;:!?") for word in spoken(once).lower().replace("-", " ").split())
-    found = [word[1:-1] if len(word) > 2 and word[0] == word[-1] == "'" else word for word in words]
-    return [word for word in found if word] or text.split()
+    once = " ".join(text.encode(errors="replace").decode().split())  # long gaps would take long
+    words = (word.strip("'") for word in re.split(r"[\s,.;:!?-]+", spoken(once).lower()))
+    return [word for word in words if any(map(str.isalnum, word))] or once.split()
