@@ -149,8 +149,9 @@ class Recall(nn.Module):
         fresh = (said_RK != 0) & (age_RK < SINCE)
         weight_RK = torch.where(fresh, self.since[age_RK.clamp(0, SINCE - 1)], 0.0)
         met_RKE = (name_RE[:, None] == said_RK[..., None]) * weight_RK[..., None]
-        out: Tensor = F.conv1d(met_RKE, self.follows[None], padding=AFTER)[:, 0]
-        return out
+        rows = len(met_RKE)  # a single one would be rounded otherwise than in company
+        out: Tensor = F.conv1d(met_RKE.expand(max(2, rows), -1, -1), self.follows[None], padding=AFTER)
+        return out[:rows, 0]
 
     # ---- a whole episode at once ----
 
