@@ -149,9 +149,10 @@ class Recall(nn.Module):
         fresh = (said_RK != 0) & (age_RK < SINCE)
         weight_RK = torch.where(fresh, self.since[age_RK.clamp(0, SINCE - 1)], 0.0)
         met_RKE = (name_RE[:, None] == said_RK[..., None]) * weight_RK[..., None]
-        rows = len(met_RKE)  # a single one would be rounded otherwise than in company
-        out: Tensor = F.conv1d(met_RKE.expand(max(2, rows), -1, -1), self.follows[None], padding=AFTER)
-        return out[:rows, 0]
+        # a single row would be rounded otherwise than in company
+        pair = met_RKE.expand(2, -1, -1) if len(met_RKE) == 1 else met_RKE
+        out: Tensor = F.conv1d(pair, self.follows[None], padding=AFTER)[: len(met_RKE), 0]
+        return out
 
     # ---- a whole episode at once ----
 
