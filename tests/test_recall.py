@@ -71,11 +71,11 @@ def test_what_is_recalled_does_not_hang_on_who_else_speaks() -> None:
     recall = learned(network)
     if can_pack():
         pack(network)
-    state, slots, draw = recall.allocate(8), torch.arange(8), wordy(recall)
+    state, slots, draw = recall.allocate(24), torch.arange(24), wordy(recall)
     with torch.no_grad():
         for _ in range(20):
-            hidden = torch.randn(8, network.c.d_model)
-            recall.remember(state, slots, hidden, draw(8, 4), draw(8, 4), draw(8, 4))
+            hidden = torch.randn(24, network.c.d_model)
+            recall.remember(state, slots, hidden, *(draw(24, 4) for _ in range(3)))
             whole = recall.look(state, slots, hidden)
-            for few in (0, 1, 2, 5) if can_pack() else (0, 4, 5):
+            for few in (0, 1, 2, 3, 5, 20) if can_pack() else (0, 4, 5, 20):
                 assert torch.equal(recall.look(state, slots[:few], hidden[:few]), whole[:few])

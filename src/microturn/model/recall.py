@@ -149,9 +149,9 @@ class Recall(nn.Module):
         fresh = (said_RK != 0) & (age_RK < SINCE)
         weight_RK = torch.where(fresh, self.since[age_RK.clamp(0, SINCE - 1)], 0.0)
         met_RKE = (name_RE[:, None] == said_RK[..., None]) * weight_RK[..., None]
-        # a single row would be rounded otherwise than in company
-        pair = met_RKE.expand(2, -1, -1) if len(met_RKE) == 1 else met_RKE
-        out: Tensor = F.conv1d(pair, self.follows[None], padding=AFTER)[: len(met_RKE), 0]
+        # no convolution: that rounds a single row otherwise than several
+        windows = F.pad(met_RKE, (AFTER, AFTER)).unfold(-1, 2 * AFTER + 1, 1)
+        out: Tensor = (windows * self.follows[:, None]).sum((1, 3))
         return out
 
     # ---- a whole episode at once ----
