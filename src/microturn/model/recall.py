@@ -66,9 +66,7 @@ class Recall(nn.Module):
         self.telling = nn.Linear(c.piece_dim, 1)  # how much a word says about what stands beside it
         self.fresh = nn.Parameter(torch.full((FRESH,), 2 * BRIGHT))
         self.beside = nn.Parameter(torch.ones(2 * BESIDE + 1))
-        self.follows = nn.Parameter(
-            torch.zeros(SAID, 2 * AFTER + 1)
-        )  # what standing so far behind each is worth
+        self.follows = nn.Parameter(torch.zeros(SAID, 2 * AFTER + 1))  # worth of standing so far behind each
         self.since = nn.Parameter(torch.ones(SINCE))
         self.onward = nn.Parameter(torch.tensor([ONWARD]))  # of the word behind the one that is pointed at
         if self.gain.device.type != "meta":

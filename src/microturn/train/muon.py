@@ -61,8 +61,7 @@ class Muon(torch.optim.Optimizer):
 
 GATES = (
     "sharp", "nothing", "no_age", "no_span", "no_around", "certain", "salient", "late", "beside", "fresh",
-    "follows", "since", "onward",
-    "again",
+    "follows", "since", "onward", "again",
 )  # fmt: skip
 FASTER = 10.0  # they are scores: a step that suits a weight is nothing to them
 HIDDEN = ("backbone.blocks", "ears.", "eyes.floor", "mix.")
