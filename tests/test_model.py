@@ -324,6 +324,7 @@ def test_reading_keeps_words_whole_wherever_they_fit() -> None:
         ("What's 5 + 8?", "what's five plus eight"),
         ("Say “well-done” at 7:30!", "say well done at seven thirty"),
         ("final: \"He said 'stop it now', ‘twice’\"", "final: he said stop it now twice"),
+        ('final: "see commentary:stop"', "final: see commentary stop"),
         ("red,green,blue.Then J.R.R. again", "red green blue then j r r again"),
         (
             "$5k, $1.5M, $.99 or 20 €",
