@@ -132,7 +132,7 @@ class Session:
                     while self._unsent:
                         await socket.send(self._unsent[0])
                         self._unsent.popleft()
-                except asyncio.CancelledError:
+                except BaseException:
                     await socket.close()
                     raise
                 self._socket = socket  # only now, so that nothing overtakes what waited

@@ -312,9 +312,13 @@ def _short(text: str, param: str) -> str:
     return text
 
 
+def bytes_of(message: str | bytes) -> int:
+    return len(message.encode("utf-8", "surrogatepass")) if isinstance(message, str) else len(message)
+
+
 def short(message: str | bytes, offer: Offer) -> str | bytes:
     """It, unless it is longer than this client's may be. Raises LiveError."""
-    if len(message) > offer.message:
+    if bytes_of(message) > offer.message:
         raise LiveError("too_large", f"a message has at most {offer.message} bytes")
     return message
 

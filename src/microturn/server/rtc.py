@@ -31,7 +31,7 @@ from microturn.engine import SessionClosed
 from microturn.media import letterbox
 from microturn.server.access import MESSAGES, Bucket
 from microturn.server.conversation import Conversation, TooFast
-from microturn.server.live import Live
+from microturn.server.live import Live, bytes_of
 from microturn.server.live_events import LiveError
 from microturn.server.lobby import Lobby
 from microturn.server.sound import Resampler, pcm16
@@ -285,7 +285,7 @@ class Peer:
 
     def _take_message(self, message: str | bytes) -> None:
         most = self._live.offer.message
-        if len(message) > most:
+        if bytes_of(message) > most:
             self._live.send(LiveError("too_large", f"a message has at most {most} bytes").event())
         elif not (self._unread.full() or self._messages.take(1)):
             self._told_too_many = False

@@ -121,7 +121,9 @@ class Examples:
             for seconds, by_family in (self.watching if kept.scene in SEEN_WEIGHTS else self.fitting).items():
                 if kept.seconds <= seconds * 1.3:
                     by_family.setdefault(family_of(kept.voices[0]), []).append(index)
-        self.seen = seen if all(self.watching.values()) else 0.0
+        if seen and not all(self.watching.values()):
+            raise ValueError(f"{bank.folder}: too few scripts of what is seen: build scripts --scenes seen")
+        self.seen = seen
 
     def watched(self, seed: int, seconds: float) -> Episode:
         """Something is to be seen, and what is asked about it is heard."""
