@@ -28,11 +28,15 @@ import uvicorn
 import microturn.server
 from actor_model import Actor
 from microturn.bench import browser
+from microturn.bench.films import RealFilm
 from microturn.bench.server import serving
 from microturn.bench.targets import lived
 from microturn.bench.waves import Case
+from microturn.demo import scenes
 from microturn.drawing import Body, Film, Rep
 from microturn.engine import Engine
+from microturn.media import audio_ticks, examine
+from microturn.model.checkpoint import load_model
 from microturn.scenes.episode import Episode
 from microturn.server.app import make_app
 from microturn.server.conversation import Heard
@@ -45,6 +49,7 @@ WEB = Path(microturn.server.__file__).parent / "web"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TSC = shutil.which("tsc", path=f"{sys.prefix}/node_modules/.bin{os.pathsep}{os.environ['PATH']}")
 SHOTS = os.environ.get("MICROTURN_SHOTS")
+SOAK = os.environ.get("MICROTURN_SOAK")
 NO_UDP = "--webrtc-ip-handling-policy=disable_non_proxied_udp"
 
 UNNAMED = """[...document.querySelectorAll('button, input, canvas')]
@@ -453,6 +458,36 @@ def test_cases_of_a_benchmark_go_through_the_page() -> None:
     assert len(done.speech) == ticks
     assert max(float(np.abs(tick).max()) for tick in done.speech if tick is not None) > 0.02
     assert {event["type"] for _, event in kept.events} >= {"session.started", "session.tick"}
+
+
+@in_chromium
+@pytest.mark.soak
+@pytest.mark.skipif(not SOAK, reason="set MICROTURN_SOAK=1: it wants an idle machine")
+@pytest.mark.parametrize(
+    ("name", "order", "never"),
+    [
+        ("time", "climb climb climb", ""),
+        ("cue", "heavy heavy", ""),
+        ("interrupt", "twenty nineteen eighteen basement", "one"),
+        ("count", "one two three four five six seven", ""),
+    ],
+)
+def test_the_released_model_answers_through_the_page(name: str, order: str, never: str) -> None:
+    """Recordings of `microturn demo` for a microphone, their film for a camera."""
+    (scene,) = [scene for scene in scenes() if scene.name == name]
+    recording, film = scene.part("opus"), scene.part("mp4")
+    assert recording is not None
+    ticks = [np.zeros(3200, np.float32) if tick is None else tick for tick in audio_ticks(examine(recording))]
+    seen = RealFilm(film) if film else None
+    case = Case(Episode(name, 0, len(ticks), film=seen), np.concatenate(ticks), np.ones(len(ticks), np.bool_))
+    with serving(load_model(), 2) as (_, url):
+        done = lived(asyncio.run(browser.converse(url, case)), len(ticks))
+    said = [word.text for word in done.said]
+    print(f"{name}: heard {' '.join(heard.text for heard in done.heard)}; said {' '.join(said)}")
+    words = iter(said)
+    assert all(word in words for word in order.split()), said
+    assert not never or never not in said
+    assert max(float(np.abs(tick).max()) for tick in done.speech if tick is not None) > 0.02
 
 
 @in_chromium
