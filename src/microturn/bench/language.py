@@ -11,7 +11,7 @@ from itertools import groupby
 from microturn.bench.intervals import Measure, mean, percentiles, ratio, share
 from microturn.bench.metrics import Matches, Run, false_count, normalise, within
 from microturn.clock import start_ms
-from microturn.scenes.delegate import CALM_MS, SLOW_CHARACTERS
+from microturn.scenes.delegate import CALM_MS, read_ticks
 from microturn.scenes.episode import Expected
 from microturn.scenes.orders import SLOTS, Order
 from microturn.scenes.recall import AGES_S
@@ -109,9 +109,9 @@ def recall(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
 def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     """Delegations and cancellations count like things said; speaking into what is to be let through is false.
 
-    `arrival_to_speech` runs from when a result begins to be read to the first word that follows, whatever it is,
-    `result_to_speech` from when it has been read whole, at `SLOW_CHARACTERS` a tick; of results that met silence of
-    both and were not called off. `taken_up` is the share of them that a word followed within `TAKEN_UP_MS`.
+    `arrival_to_speech` runs from when a result begins to be read to the first word that follows, whatever it is; of
+    results that met silence of both and were not called off. `taken_up` is the share of them that a word followed
+    before `TAKEN_UP_MS` had passed since it was read whole.
     """
     found = [run.match() for run in runs]
     made = [_decided(run) for run in runs]
@@ -124,7 +124,7 @@ def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
     kept = [not within(m.stray, e) for r, m in zip(runs, found, strict=True) for e in r.of("quiet")]
     minutes = [run.minutes for run in runs]
     results = [result for run in runs for result in _results(run)]
-    taken_up = [(arrived, read, at) for arrived, read, at in results if at is not None]
+    taken_up = [(arrived, at) for arrived, at in results if at is not None]
     return (
         mean("score", worth, seed=seed),
         ratio("decided", [h for h, _, _ in made], [h + m for h, m, _ in made], seed=seed),
@@ -133,25 +133,24 @@ def weave(runs: Sequence[Run], seed: int = 0) -> tuple[Measure, ...]:
         share("over_the_user", over),
         share("silent_after_cancel", kept),
         share("taken_up", [at is not None for *_, at in results]),
-        *percentiles("result_to_speech", [at - read for _, read, at in taken_up]),
-        *percentiles("arrival_to_speech", [at - arrived for arrived, _, at in taken_up]),
+        *percentiles("arrival_to_speech", [at - arrived for arrived, at in taken_up]),
     )
 
 
-def _results(run: Run) -> Iterator[tuple[int, int, int | None]]:
-    """When each result that met silence arrived, had been read, and was taken up, if it was."""
+def _results(run: Run) -> Iterator[tuple[int, int | None]]:
+    """When each result that met silence arrived, and was taken up, if it was."""
     reads = [read for read in run.episode.reads if read.channel is Channel.BACKGROUND]
     for _, group in groupby(enumerate(reads), key=lambda item: item[1].tick - item[0]):  # in successive ticks
         texts = [read for _, read in group]
         arrived = start_ms(texts[0].tick)
-        read_ms = start_ms(texts[0].tick + 1 + sum(len(read.text) for read in texts) // SLOW_CHARACTERS)
+        read_ms = start_ms(texts[0].tick + read_ticks([read.text for read in texts]))
         next_word = min((w.start_ms for w in run.played.said if w.start_ms >= arrived), default=NEVER_MS)
         until = max(read_ms, min(next_word, read_ms + TAKEN_UP_MS))
         spans = [(p.at_ms, p.end_ms) for p in run.episode.placed if p.who == 0]
         spans += [(w.start_ms, w.end_ms) for w in run.played.said if w.start_ms < arrived]
         off = any(e.start_ms <= arrived < e.end_ms for e in run.of("quiet"))
         if not off and not any(a < until and arrived - CALM_MS < b for a, b in spans):
-            yield arrived, read_ms, next_word if arrived <= next_word <= until else None
+            yield arrived, next_word if arrived <= next_word <= until else None
 
 
 def _decided(run: Run) -> tuple[int, int, int]:

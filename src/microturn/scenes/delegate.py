@@ -3,8 +3,10 @@
 Conventions. A question for the background model is delegated in the step that hears its end; “let me check” follows
 a tick later. Questions that the model can answer itself are never delegated, before or meanwhile. Results are read
 on the background channel in the inbox's form, `final: "…"` and before it perhaps `commentary: "…"`, a first part of
-it; `thinking: "…"` and what is marked silent is never spoken. A result is spoken, word by word as it stands, once the
-user has been silent for `CALM_MS` and nothing else is being said; of what `final, revised: "…"` revises, nothing is.
+it; `thinking: "…"` and what is marked silent is never spoken. A result is spoken, word by word as it stands, as soon
+as its first word has been read (the rest is read faster than it is said), the user has been silent for `CALM_MS` and
+nothing else is being said; of what `final, revised: "…"` revises, nothing is, and where nobody was talking the inbox
+has replaced it. `NEWS_MS` after the last word of both with nothing to tell, “still looking” is said, once.
 Work that is called off is cancelled in the step that hears it
 (“okay” a tick later), and what still comes of it is not spoken. Another wish instead cancels and delegates again.
 """
@@ -29,8 +31,12 @@ TOPICS = tuple(  # what is asked and what may come back
 )
 SAID = said_in("delegate")
 CALM_MS = 600  # of silence before a result is spoken
+NEWS_MS = 6000  # of silence while work runs, before that is said
+NEWS_WINDOW_MS = 1000  # that may come so much sooner or later
 SLOW_CHARACTERS = 8  # of a result are certainly read in a tick
 LET = "let me check"
+STILL = "still looking"
+SPOKEN = ('final: "', 'final, revised: "', 'commentary: "')  # how what is to be spoken begins
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,36 @@ class Move:
 def background(kind: str, text: str) -> str:
     """A result as the inbox hands it over."""
     return f'{kind}: "{text}"'
+
+
+def begun_ticks(texts: Sequence[str]) -> int:
+    """How many ticks it takes to read the first word that is to be spoken of the texts."""
+    unread = 0
+    for text in texts:
+        if label := next((label for label in SPOKEN if text.startswith(label)), ""):
+            return -(-(unread + len(label) + len(text[len(label) :].split()[0])) // SLOW_CHARACTERS)
+        unread += len(text)
+    raise ValueError("nothing of this is to be spoken")
+
+
+def read_ticks(texts: Sequence[str]) -> int:
+    """How many ticks it takes to read them all and to see that nothing follows."""
+    return 1 + sum(map(len, texts)) // SLOW_CHARACTERS
+
+
+def handed(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """What an inbox hands over of them to somebody who can speak at once: no result that another replaces."""
+    if not texts[-1].startswith("final, revised"):
+        return texts
+    return (*(text for text in texts[:-1] if not text.startswith(SPOKEN)), texts[-1])
+
+
+def spoken_from(texts: tuple[str, ...], arrives: int, calm: int) -> tuple[tuple[str, ...], int]:
+    """What is read from `arrives` on, and when it begins to be spoken, if there is room for it from `calm` on."""
+    tick = tick_of(arrives)
+    if calm < start_ms(tick + read_ticks(texts) + LEAD_TICKS):
+        texts = handed(texts)
+    return texts, max(calm, start_ms(tick + begun_ticks(texts) - 1 + LEAD_TICKS))
 
 
 def made_up(rng: random.Random) -> str:
@@ -147,7 +183,7 @@ class _Player:
         }  # fmt: skip
         for move in moves:
             begin = self.now + self.rng.randrange(100, 500)
-            if self.pending and (move.kind == "delegate" or self._due(self.pending) < begin + 400):
+            if self.pending and (move.kind == "delegate" or self._handed(self.pending)[1] < begin + 400):
                 self._weave(self.pending)
                 begin = max(begin, self.now)
             placed = self.stage.at(move.line, begin)
@@ -160,22 +196,33 @@ class _Player:
             self._weave(self.pending)
         return self.stage.episode()
 
-    def _due(self, move: Move) -> int:
-        """When the result begins to be spoken if the user says nothing more."""
-        ticks = 1 + sum(map(len, move.results)) // SLOW_CHARACTERS
-        read = start_ms(tick_of(self.arrives) + ticks + LEAD_TICKS)
-        return max(read, react(self.heard + CALM_MS - HEARD_MS), react(self.free))
+    def _handed(self, move: Move) -> tuple[tuple[str, ...], int]:
+        """What is read of the result, and when it begins to be spoken if the user says nothing more."""
+        calm = max(react(self.heard + CALM_MS - HEARD_MS), react(self.free))
+        return spoken_from(move.results, self.arrives, calm)
 
     def _weave(self, move: Move) -> None:
         """Speak the result; nothing comes of it where the episode is too short."""
-        say = Say(move.answer, self._due(move))
+        self._no_news()
+        texts, at = self._handed(move)
+        say = Say(move.answer, at)
         if self.stage.free(say):
-            for i, text in enumerate(move.results):  # one right behind the other
+            for i, text in enumerate(texts):  # one right behind the other
                 self.stage.read(text, tick_of(self.arrives) + i, Channel.BACKGROUND)
             self.stage.answer(say, say.at_ms - start_ms(LEAD_TICKS) - HEARD_MS)
             self.free = said_end(say)
             self.now = self.free + self.rng.randrange(400, 1500)
         self.pending = None
+
+    def _no_news(self) -> None:
+        """Tell that it takes its time, where nothing has come for so long."""
+        say = Say(STILL, react(max(self.heard, self.free) + NEWS_MS))
+        if self.arrives < say.at_ms - NEWS_WINDOW_MS or not self.stage.free(say):
+            return
+        self.stage.say(say)
+        self.stage.expect(Expected("say", say.at_ms - NEWS_WINDOW_MS, say.at_ms + NEWS_WINDOW_MS, STILL))
+        self.free = said_end(say)
+        self.arrives = max(self.arrives, self.free + self.rng.randrange(200, 2000))
 
     def _decide(self, heard: int, *decisions: Decision) -> None:
         """In successive steps from the one that hears it."""
@@ -198,7 +245,8 @@ class _Player:
         if tick_of(heard + HEARD_MS) + 1 >= self.stage.ticks or not self._speak(LET, at, heard):
             return False
         self._decide(heard, *taken, Decision.DELEGATE)
-        self.pending, self.arrives = move, self.free + self.rng.randrange(400, 6000)
+        takes = self.rng.randrange(400, 5000) if self.rng.random() < 0.75 else self.rng.randrange(5000, 11000)
+        self.pending, self.arrives = move, self.free + takes
         return True
 
     def _cancel(self, move: Move, placed: Placed) -> bool:

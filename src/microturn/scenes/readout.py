@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 
 from microturn.clock import start_ms, tick_of
-from microturn.scenes.delegate import SLOW_CHARACTERS, background, made_up, wish
+from microturn.scenes.delegate import background, made_up, read_ticks, spoken_from, wish
 from microturn.scenes.episode import HEARD_MS, Clip, Episode, Say, Script, react
 from microturn.scenes.stage import Stage, said_end, say_ms
 from microturn.scenes.talk import sentence
@@ -45,8 +45,9 @@ class Readout:
         read = free = 0  # when everything so far has been read, and said
         for said, texts in script.facts["given"]:
             arrives = max(read, free - rng.randrange(0, 2500)) + rng.randrange(0, 1500)
-            read = start_ms(tick_of(arrives) + 1 + sum(map(len, texts)) // SLOW_CHARACTERS)
-            say = Say(said, max(read + start_ms(LEAD_TICKS), react(free)))
+            texts, at = spoken_from(texts, arrives, react(free))
+            read = start_ms(tick_of(arrives) + read_ticks(texts))
+            say = Say(said, at)
             if not stage.free(say):
                 break
             for i, text in enumerate(texts):  # one right behind the other
