@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,8 @@ from microturn.train.loop import Run as TrainingRun
 from microturn.train.loop import feedback, learn, slips
 from microturn.train.losses import LATE, TOGETHER, losses, phrases
 from microturn.train.muon import Muon, optimizers, orthogonal
+from microturn.train.prompts import convert
+from microturn.train.real import own, transcripts
 from microturn.train.recipe import Recipe
 from microturn.train.reel import Reel
 from microturn.train.release import LARGEST_MB, WEIGHTS, release
@@ -626,3 +630,45 @@ def test_what_is_asked_before_a_camera_is_heard(tmp_path: Path) -> None:
     assert int((batch.percept.levels > 0).sum()) > 0
     assert {examples.watched(seed, 16.0).scene for seed in range(20)} == {"reps", "charades"}
     assert {examples.episode(seed, 12.0).scene for seed in range(5)} == {"cue"}
+
+
+def test_ones_own_recordings_are_heard_like_other_people(tmp_path: Path) -> None:
+    part = Part()
+    for voice in ("read-1", "own-anna"):
+        for text in ("the moon is bright", "we found a rope"):
+            part.add(Request(text, voice), said(text))
+    part.write(tmp_path, "real-0-0000")
+    examples = Examples(Bank(tmp_path), 1.0, 1.0)
+    heard = {p.clip.voice for seed in range(60) for p in examples.episode(seed, 12.0).placed}
+    assert heard == {"read-1", "own-anna"}
+
+
+def test_prompts_of_a_telephone_exchange_become_a_folder_of_recordings(tmp_path: Path) -> None:
+    """In 16 kHz as they are, figures as words; tones and what is too long stay out."""
+    sounds, texts, folder = tmp_path / "en", tmp_path / "en.txt.gz", tmp_path / "prompts"
+    (sounds / "digits").mkdir(parents=True)
+    for name, seconds in (("digits/4", 1), ("press", 2), ("beep", 1), ("menu", 14), ("unknown", 1)):
+        with av.open(sounds / f"{name}.g722", "w", format="g722") as file:
+            stream = file.add_stream("g722", rate=16000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000 * seconds), np.int16), "s16", "mono")
+            frame.rate = 16000
+            for packet in (*stream.encode(frame), *stream.encode(None)):
+                file.mux(packet)
+    lines = (
+        "; Sounds",
+        "",
+        "digits/4: four",
+        "press: Press 4.",
+        "beep: [a tone]",
+        "menu: Menu",
+        "missing: Gone",
+    )
+    texts.write_bytes(gzip.compress("\n".join(lines).encode()))
+    assert convert(sounds, texts, folder) == 2
+    assert [(row["file"], row["text"]) for row in transcripts(folder)] == [
+        ("digits-4.flac", "four"),
+        ("press.flac", "press four"),
+    ]
+    found = list(own(folder))
+    assert {line.voice for line in found} == {"own-allison"}
+    assert [round(len(line.cut()) / 16000) for line in found] == [1, 2]

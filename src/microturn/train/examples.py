@@ -34,7 +34,12 @@ from microturn.train.sights import Gallery, Sight
 from microturn.train.sound import unspoken
 
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
-PEOPLE = ("read", "digits", "words")  # families of recorded people
+PEOPLE = {
+    "read": 0.75,
+    "own": 0.13,
+    "words": 0.08,
+    "digits": 0.04,
+}  # recorded people, share of what is drawn of them
 TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
 TOLD |= {
     "time": 0.55, "once": 0.15, "interrupt": 0.4, "cue": 0.7, "drill": 0.8, "weave": 0.4, "readout": 0.5,
@@ -112,8 +117,10 @@ class Examples:
         self.noises = bank.noises()
         self.lexicon = Lexicon.of_bank(bank.folder)
         self.mouth = [bank[i].mel for i in bank.clips_of(OWN_VOICE)] if OWN_VOICE in voices else []
-        self.people = [v for v in voices if family_of(v) in PEOPLE]
-        self.made = {f: [v for v in voices if family_of(v) == f] for f in self.families}
+        self.people, self.made = (
+            {f: found for f in families if (found := [v for v in voices if family_of(v) == f])}
+            for families in (PEOPLE, self.families)
+        )
         # a script made for 45 s has most of its matter cut away in 12: prefer those that fit
         self.fitting: dict[float, dict[str, list[int]]] = {s: {} for s in LENGTHS}
         self.watching: dict[float, dict[str, list[int]]] = {s: {} for s in TOLD_LENGTHS}
@@ -170,8 +177,9 @@ class Examples:
 
     def _family(self, rng: random.Random, there: Collection[str]) -> str:
         """One of those that are there: voices of one family are more alike than their number says."""
-        names = [family for family in self.families if family in there] or sorted(there)
-        return rng.choices(names, [self.families.get(name, 1.0) for name in names])[0]
+        shares = self.families | PEOPLE
+        names = [family for family in shares if family in there] or sorted(there)
+        return rng.choices(names, [shares.get(name, 1.0) for name in names])[0]
 
     def _varied(self, clips: list[Clip], warps: np.random.Generator) -> list[Clip]:
         """Every speaker of the episode sounds a little different each time, the same throughout.
@@ -194,7 +202,8 @@ class Examples:
 
     def _anybody(self, rng: np.random.Generator) -> list[Clip]:
         """Something that somebody says, any family as likely as another."""
-        pools = [*self.made.values(), self.people] if self.made else [self.bank.voices()]
+        people = [voice for voices in self.people.values() for voice in voices]
+        pools = [*self.made.values(), people] if self.made else [self.bank.voices()]
         pool = [
             v for v in pools[int(rng.integers(len(pools)))] if len(self.bank.clips_of(v))
         ] or self.bank.voices()
@@ -203,7 +212,8 @@ class Examples:
 
     def _plain(self, rng: random.Random, warps: np.random.Generator, seconds: float) -> Episode:
         real = self.people and (rng.random() < self.real or not self.made)
-        pool = self.people if real else self.made[self._family(rng, self.made)]
+        there = self.people if real else self.made
+        pool = there[self._family(rng, there)]
         clips: list[Clip] = []
         overheard = not real and rng.random() < OVERHEARD
         for _ in range(1 if rng.random() < 0.7 else 2):
