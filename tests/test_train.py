@@ -296,6 +296,8 @@ def test_ears_can_learn_alone() -> None:
     assert history[-1]["sound"] < history[0]["sound"]
     assert history[-1]["word"] < history[0]["word"]
     assert torch.equal(network.backbone.norm.scale, before)
+    silent = replace(batch, sounds=batch.sounds[:0])
+    assert learn(network, silent, alone, 12) == {"sound": 0.0, "word": 0.0}
 
 
 def test_words_that_follow_each_other_closely_are_spelled_as_one() -> None:

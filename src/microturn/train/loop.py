@@ -97,7 +97,8 @@ def learn_ears(network: Network, batch: Batch) -> dict[str, float]:
         heard, _ = network.ears(p.levels, p.has_audio, network.ears.past(len(p.levels)))
         sound = sound_loss(network, heard, batch.sounds)
         word = word_loss(network, heard, batch.sounds, batch.others)
-    (SOUND * sound + WORD * word).backward()  # type: ignore[no-untyped-call]
+    if len(batch.sounds):  # else nobody says anything in it
+        (SOUND * sound + WORD * word).backward()  # type: ignore[no-untyped-call]
     return {"sound": sound.item(), "word": word.item()}
 
 
