@@ -190,9 +190,10 @@ def test_keys_are_kept_as_hashes_only(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o077 == 0
     with pytest.raises(ValueError, match="name of its own"):
         new_key(file, "ann")
-    file.write_text("nonsense")
-    with pytest.raises(ValueError, match="keys: "):
-        read_keys(file)
+    for wrong, why in (("nonsense", "keys: "), ('{"name": "a", "hash": "b", "message": -1}', r"\$\.message")):
+        file.write_text(wrong)
+        with pytest.raises(ValueError, match=why):
+            read_keys(file)
 
 
 def test_it_listens_to_other_machines_only_with_keys(capsys: pytest.CaptureFixture[str]) -> None:

@@ -270,6 +270,8 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
                     ({"type": "mcp", "server_label": "files", "server_url": "https://x"}, "tools[0].type"),
                     (weather | {"colour": 1}, "tools[0].colour"),
                     (weather | {"name": "calculate"}, "tools[0].name"),
+                    (weather | {"name": "the weather"}, "tools[0].name"),
+                    (weather | {"name": "w" * 65}, "tools[0].name"),
                     (weather | {"strict": True}, "tools[0].strict"),
                 ):
                     update: Any = {"type": "responses", "responses": {"tools": [tool]}}

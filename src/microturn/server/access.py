@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -50,14 +51,17 @@ async def accept(socket: WebSocket) -> None:
     await socket.accept(PROTOCOL if PROTOCOL in offered else None)
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     hash: str
-    sessions: int = 8  # at once
-    minutes: float = 1440.0  # of conversation in 24 hours
-    starts: int = 60  # sessions begun in a minute
-    message: int = MESSAGE
-    pictures: int = PICTURES
+    sessions: Count = 8  # at once
+    minutes: Annotated[float, msgspec.Meta(ge=0)] = 1440.0  # of conversation in 24 hours
+    starts: Count = 60  # sessions begun in a minute
+    message: Count = MESSAGE
+    pictures: Count = PICTURES
 
     def owns(self, id: str, owner: str) -> bool:
         """Whether a session that was begun in the name of `owner` may be read, ended and come back to."""

@@ -56,7 +56,7 @@ class Audio(Part):
 
 class FunctionTool(Part):
     type: Literal["function"]
-    name: str = ""
+    name: Annotated[str, Meta(pattern=r"^[\w-]{0,64}$")] = ""
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
