@@ -272,6 +272,8 @@ async def test_a_client_adds_to_the_servers_work_and_runs_functions_of_its_own(
                     (weather | {"name": "calculate"}, "tools[0].name"),
                     (weather | {"name": "the weather"}, "tools[0].name"),
                     (weather | {"name": "w" * 65}, "tools[0].name"),
+                    (weather | {"name": "größe"}, "tools[0].name"),
+                    (weather | {"name": "size\n"}, "tools[0].name"),
                     (weather | {"strict": True}, "tools[0].strict"),
                 ):
                     update: Any = {"type": "responses", "responses": {"tools": [tool]}}

@@ -56,7 +56,7 @@ class Audio(Part):
 
 class FunctionTool(Part):
     type: Literal["function"]
-    name: Annotated[str, Meta(pattern=r"^[\w-]{0,64}$")] = ""
+    name: Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{0,64}\Z")] = ""
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
