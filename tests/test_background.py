@@ -113,6 +113,12 @@ def test_memory_of_a_long_conversation_is_bounded_but_rules_stay() -> None:
     assert len(recent.lines) < 10
 
 
+def test_long_instructions_for_the_background_model_reach_it_whole() -> None:
+    background, told = Background(len), ("word " * 2_400).strip()
+    background.add(types(OPENING, told, Channel.INSTRUCTIONS))
+    assert background.recent.build("d1").instructions == (told,)
+
+
 @pytest.mark.parametrize(
     "told",
     [

@@ -143,7 +143,8 @@ class Background:
 
     def add(self, event: Event) -> None:
         """What a client adds to the conversation for the backend alone."""
-        self.recent.read([replace(event, tick=self.recent.tick, text=clean(event.text or ""))])
+        text = clean(event.text or "", self.recent.budget.text // 2)
+        self.recent.read([replace(event, tick=self.recent.tick, text=text)])
 
     def append(self, piece: Piece) -> None:
         """What a client says about a delegation of its own, or, without a delegation, for the model to know."""
