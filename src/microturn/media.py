@@ -25,7 +25,7 @@ import numpy as np
 import soxr
 
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, SPEAK_RATE, TICKS_PER_SECOND, end_ms
-from microturn.streams import Bytes, Floats
+from microturn.streams import Bytes, Floats, joined
 
 LONGEST_HOURS = 24  # a WAV file of 24 kHz PCM16 cannot hold more
 LONGEST_GAP_S = 3600  # a longer jump between timestamps is a broken timestamp
@@ -144,6 +144,11 @@ def audio_ticks(recording: Recording) -> Iterator[Floats | None]:
         ready += missing
     while given < recording.ticks:
         yield take()
+
+
+def whole_sound(path: Path) -> Floats:
+    """All of a recording at 16 kHz, silence where nothing came."""
+    return joined(audio_ticks(examine(path)), HEAR_SAMPLES)
 
 
 def frame_ticks(path: Path, size: tuple[int, int], ticks: int) -> Iterator[Bytes | None]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from microturn.clock import HEAR_SAMPLES, SPEAK_SAMPLES
+from microturn.clock import HEAR_SAMPLES
 from microturn.engine import Engine
 from microturn.engine.offline import Stream, play
 from microturn.media import WavWriter
@@ -26,7 +26,7 @@ from microturn.model.phonemes import to_phonemes
 from microturn.model.speech import SpeechHead
 from microturn.model.tokenizer import PieceTokenizer
 from microturn.model.voicefile import Voice, give_voice, read_voice
-from microturn.streams import Action, Decision, Floats, Ints, Perception, TickInput, TickOutput
+from microturn.streams import Action, Decision, Floats, Ints, Perception, TickInput, TickOutput, joined
 
 AHEAD = 24  # phonemes that wait in the mouth; fewer, and the next words are handed over
 LAST = 1  # ticks after the last word, for the end of its sound
@@ -135,10 +135,7 @@ def sound_of(actions: list[Action]) -> Floats:
     heard = [i for i, action in enumerate(actions) if action.speech is not None]
     if not heard:
         return np.zeros(0, np.float32)
-    silence = np.zeros(SPEAK_SAMPLES, np.float32)
-    return np.concatenate(
-        [silence if a.speech is None else a.speech for a in actions[heard[0] : heard[-1] + 1]]
-    )
+    return joined(action.speech for action in actions[heard[0] : heard[-1] + 1])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

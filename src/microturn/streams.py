@@ -9,6 +9,7 @@ Shape suffixes: B sessions in this step, R pieces read a tick, T pieces a tick s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
@@ -22,7 +23,6 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
-
 
 LEAD_TICKS = 2  # a piece said by step k is played in tick k + LEAD_TICKS: words lead their sound
 
@@ -137,6 +137,12 @@ class ModelSpec:
     # the row counts that step() accepts, ascending: fine steps, because padding rows cost what real ones do
     batch_sizes: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128)
     voices: tuple[str, ...] = ()  # that a session can speak with, the usual one first
+
+
+def joined(ticks: Iterable[Floats | None], samples: int = SPEAK_SAMPLES) -> Floats:
+    """The sound of ticks of so many samples one after another; None is silence."""
+    silence = np.zeros(samples, np.float32)
+    return np.concatenate([silence if tick is None else tick for tick in ticks])
 
 
 class Tokenizer(Protocol):

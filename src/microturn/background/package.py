@@ -17,13 +17,12 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 from PIL import Image
 
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, TICKS_PER_SECOND, end_ms, start_ms
 from microturn.events import Event
-from microturn.streams import Bytes, Channel, Floats, Perception
+from microturn.streams import Bytes, Channel, Floats, Perception, joined
 
 T = TypeVar("T")
 Who = Literal["user", "model", "typed", "background", "history"]
@@ -284,9 +283,8 @@ def _rule(line: Line) -> bool:
 def _sound(first_tick: int, chunks: Sequence[Floats | None]) -> Sound | None:
     if all(chunk is None for chunk in chunks):
         return None
-    silence = np.zeros(HEAR_SAMPLES, np.float32)
-    samples = np.concatenate([silence if chunk is None else chunk for chunk in chunks])
-    return Sound(start_ms(first_tick), _wav((samples.clip(-1, 1) * 32767).astype("<i2").tobytes()))
+    samples = joined(chunks, HEAR_SAMPLES).clip(-1, 1)
+    return Sound(start_ms(first_tick), _wav((samples * 32767).astype("<i2").tobytes()))
 
 
 def _wav(pcm: bytes) -> bytes:

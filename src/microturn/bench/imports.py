@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from microturn.clock import HEAR_SAMPLES, TICKS_PER_SECOND, tick_of
 from microturn.media import MediaError, audio_ticks, examine
 from microturn.scenes.episode import Episode, Expected, Placed, Read, Say, Word, pace, react
 from microturn.scenes.stage import CUE_MS
-from microturn.streams import Channel, Floats
+from microturn.streams import Channel, Floats, joined
 from microturn.train.voices.spoken import Spoken
 
 AFTER_MS = 2500  # that a film is followed after the last thing in it
@@ -124,11 +125,7 @@ def _fdb_case(sample: Path, seed: int) -> Case:
 
 
 def _joined(ticks: int, sound: Iterable[Floats | None]) -> Floats:
-    total = np.zeros(ticks * HEAR_SAMPLES, np.float32)
-    for tick, samples in zip(range(ticks), sound, strict=False):
-        if samples is not None:
-            total[tick * HEAR_SAMPLES : (tick + 1) * HEAR_SAMPLES] = samples
-    return total
+    return joined(islice(chain(sound, repeat(None)), ticks), HEAR_SAMPLES)
 
 
 # ---- films ----

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import chain, islice, repeat
 from pathlib import Path
-
-import numpy as np
 
 import microturn
 from microturn.bench.evaluate import Result
@@ -29,7 +28,7 @@ from microturn.bench.waves import Case
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICKS_PER_SECOND, end_ms, start_ms
 from microturn.model.checkpoint import RELEASED, find_weights
 from microturn.scenes.episode import Expected, Word
-from microturn.streams import Floats
+from microturn.streams import Floats, joined
 
 LONGEST_TICKS = 5 * 60 * TICKS_PER_SECOND  # whose sound is kept
 SOURCES = (".py", ".toml", ".json", ".txt")
@@ -92,11 +91,7 @@ def _print(case: Case) -> str:
 
 
 def _speech(played: Played, ticks: int) -> Floats:
-    total = np.zeros(ticks * SPEAK_SAMPLES, np.float32)
-    for tick, speech in enumerate(played.speech[:ticks]):
-        if speech is not None:
-            total[tick * SPEAK_SAMPLES : (tick + 1) * SPEAK_SAMPLES] = speech
-    return total
+    return joined(islice(chain(played.speech, repeat(None)), ticks))
 
 
 def _write(path: Path, samples: Floats, rate: int) -> None:

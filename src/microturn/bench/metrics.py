@@ -21,7 +21,7 @@ import numpy as np
 from microturn.clock import TICK_MS, tick_of
 from microturn.scenes.episode import HEARD_MS, Episode, Expected, Say, Word, react
 from microturn.scenes.words import DIGITS, number
-from microturn.streams import Decision, Floats
+from microturn.streams import Decision, Floats, joined
 
 NEAR_MS = 2000  # from its moment, what is said or heard still belongs to it
 SPLIT_MS = 600  # of silence make two utterances out of one
@@ -332,7 +332,7 @@ def last_heard(speech: Sequence[Floats | None], after_ms: float, until_ms: float
     if not any(tick is not None for tick in speech):
         return None
     size = next(len(tick) for tick in speech if tick is not None)
-    whole = np.concatenate([np.zeros(size, np.float32) if tick is None else tick for tick in speech])
+    whole = joined(speech, size)
     first, end = (round(ms * size / TICK_MS) for ms in (after_ms, until_ms))
     loud = np.flatnonzero(np.abs(whole[first:end]) > AUDIBLE)
     return float((loud[-1] + 1) * TICK_MS / size) if len(loud) else 0.0

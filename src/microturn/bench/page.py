@@ -23,7 +23,7 @@ from microturn.bench.intervals import Measure
 from microturn.bench.kept import CASE
 from microturn.bench.report import absent, by_measure, cell, interval, scores, short
 from microturn.clock import HEAR_RATE, SPEAK_RATE, TICK_MS, TICKS_PER_SECOND
-from microturn.media import audio_ticks, examine
+from microturn.media import whole_sound
 from microturn.streams import Floats
 
 SHOWN = 4  # cases of a suite
@@ -111,10 +111,7 @@ def _story(path: Path, said: Path, name: str) -> str:
 
 def _sound(path: Path) -> Floats:
     """At 16 kHz; nothing where none was kept."""
-    if not path.is_file():
-        return np.zeros(0, np.float32)
-    silence = np.zeros(HEAR_RATE // TICKS_PER_SECOND, np.float32)
-    return np.concatenate([silence if tick is None else tick for tick in audio_ticks(examine(path))])
+    return whole_sound(path) if path.is_file() else np.zeros(0, np.float32)
 
 
 def _encoded(user: Floats, model: Floats) -> str:

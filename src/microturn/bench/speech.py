@@ -43,7 +43,7 @@ from microturn.model.speech import FRAMES
 from microturn.model.vocoder import CHANNELS
 from microturn.model.voicefile import read_voice
 from microturn.say import Reader, read_aloud, sound_of
-from microturn.streams import Floats, Perception
+from microturn.streams import Floats, Perception, joined
 from microturn.train.mouth.head import LISTENING
 from microturn.train.mouth.sentences import sentences
 
@@ -170,8 +170,7 @@ def stopping(reader: Reader, engine: Engine, text: str, after: int = 5) -> tuple
         actions.append(action)
         if k == after:
             reader.stop(0)
-    quiet = np.zeros(SPEAK_SAMPLES, np.float32)
-    later = np.concatenate([quiet if a.speech is None else a.speech for a in actions[after + 1 :]])
+    later = joined(action.speech for action in actions[after + 1 :])
     loud = np.flatnonzero(np.abs(later) > 10 ** (SILENT_DB / 20))
     last_ms = (loud[-1] + 1) / SPEAK_RATE * 1000 if len(loud) else 0.0
     rest = np.abs(later[SPEAK_SAMPLES:])

@@ -34,7 +34,7 @@ from microturn.client import Audio, Delegated, Failed, Said, Session, Tick, dupl
 from microturn.client import Heard as HeardEvent
 from microturn.client.line import open_socket
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS, WallClock, start_ms, tick_of
-from microturn.media import audio_ticks, examine
+from microturn.media import whole_sound
 from microturn.scenes.episode import Word
 from microturn.streams import Bytes, Channel, Decision, Floats
 
@@ -113,7 +113,7 @@ class Target:
                 f"`microturn bench {suite} --save FOLDER` puts there, with the same --n, --seed and --voices"
             )
         _same(folder / "case.json", case)
-        sound = np.concatenate([_silent(tick) for tick in audio_ticks(examine(wav))])
+        sound = whole_sound(wav)
         seconds, whole = len(sound) / HEAR_RATE, case.episode.ticks * TICK_MS / 1000
         if not case.name and seconds < whole - SHORT_S:
             raise ValueError(
@@ -148,10 +148,6 @@ def _opens(read: Any) -> bool:
 
 def instructions(case: Case) -> str:
     return "\n".join(read.text for read in case.episode.reads if _opens(read))
-
-
-def _silent(tick: Floats | None) -> Floats:
-    return np.zeros(HEAR_RATE * TICK_MS // 1000, np.float32) if tick is None else tick
 
 
 def _same(story: Path, case: Case) -> None:

@@ -15,7 +15,7 @@ import soxr
 from microturn.clock import HEAR_RATE, HEAR_SAMPLES, SPEAK_RATE, SPEAK_SAMPLES
 from microturn.engine import Stream
 from microturn.scenes.episode import Episode
-from microturn.streams import Action, Flags, Floats, Perception, TextIn
+from microturn.streams import Action, Flags, Floats, Perception, TextIn, joined
 
 MS = HEAR_RATE // 1000  # samples in a millisecond
 FLOOR_DB = -75.0  # of the microphone's own hiss, full scale = 0: digital silence does not exist
@@ -80,9 +80,8 @@ class Case:
 
     def _echo(self, actions: Sequence[Action]) -> Floats:
         """[3200] what comes back in the tick in which the last action is heard."""
-        silence, late = np.zeros(SPEAK_SAMPLES, np.float32), self.echo_ms * MS
-        last = [silence if a.speech is None else a.speech for a in actions[-2:]]
-        own = np.concatenate([silence, silence, *last])[-2 * SPEAK_SAMPLES :]
+        late = self.echo_ms * MS
+        own = joined((None, None, *(action.speech for action in actions[-2:])))[-2 * SPEAK_SAMPLES :]
         heard = soxr.resample(own, SPEAK_RATE, HEAR_RATE)[HEAR_SAMPLES - late : 2 * HEAR_SAMPLES - late]
         return np.asarray(heard * 10 ** (self.echo_db / 20), np.float32)
 

@@ -18,10 +18,10 @@ import numpy as np
 import soxr
 
 from microturn.bench.metrics import normalise
-from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS
+from microturn.clock import HEAR_RATE, SPEAK_RATE, TICK_MS
 from microturn.model.phonemes import SYMBOLS, to_phonemes
 from microturn.scenes.episode import Word
-from microturn.streams import Floats
+from microturn.streams import Floats, joined
 
 APART_TICKS = 3  # of silence end what is listened to in one piece
 AUDIBLE = 0.01  # of full scale
@@ -75,8 +75,7 @@ def overheard(speech: Sequence[Floats | None], written: Sequence[str] = ()) -> t
     """
     said: list[Word] = []
     for first, last in _utterances(speech):
-        silence = np.zeros(SPEAK_SAMPLES, np.float32)
-        sound = np.concatenate([silence if tick is None else tick for tick in speech[first : last + 1]])
+        sound = joined(speech[first : last + 1])
         loud = np.flatnonzero(np.abs(sound) > AUDIBLE)
         onset = loud[0] * 1000 // SPEAK_RATE if len(loud) else 0  # Whisper lets a first word begin at once
         for word in words(np.asarray(soxr.resample(sound, SPEAK_RATE, HEAR_RATE), np.float32)):
