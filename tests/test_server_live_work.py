@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from base64 import b64decode, b64encode
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,14 @@ from microturn.background import (
     open_background,
 )
 from microturn.background.package import Earlier
+from microturn.engine import Engine
 from microturn.events import Event
 from microturn.server import live_work
-from microturn.server.live_events import encode
+from microturn.server.conversation import Start
+from microturn.server.live import Live
+from microturn.server.live_events import SessionConfig, encode
+from microturn.server.live_start import Role
+from microturn.server.lobby import Lobby
 from microturn.streams import Channel, Decision, Perception
 from serving import Client, Scripted, Served, opened, served
 from test_background_backends import KEY, calls, options, says, serving
@@ -96,6 +102,17 @@ def test_the_server_does_the_work_and_streams_it_as_responses_do(
             kinds.append(event["event"]["type"])
         assert kinds == expected
         assert event["event"]["response"] == response | {"id": created["delegation"]["response_id"]}
+
+
+async def test_no_work_is_begun_for_a_session_that_has_ended() -> None:
+    """Though its client, which has not been told yet, asks for some."""
+    with closing(Engine(Scripted({}), slots=1)) as engine:
+        lobby = Lobby(engine, background=lambda pace: Background(pace, Worker("response.incomplete")))
+        talk = await lobby.begin(Start(responses=True))
+        live = Live(talk, SessionConfig(), lobby.offer(), Role.PRIMARY)
+        talk.close("expired")
+        await live.hear(json.dumps({"type": "response.create"}))
+        assert not talk.background.all
 
 
 PACKAGE = "session.delegation.package"

@@ -92,6 +92,8 @@ class Live:
         now = talk.now_ms
         if self._may_send not in (None, "all") and kind not in self._may_send:
             raise LiveError("not_permitted", f"this data channel may not send {kind}", "type")
+        if talk.closed:
+            raise SessionClosed
         match event:
             case wire.StartSession():
                 raise LiveError("session_started", "the session has started already", "type")
