@@ -78,10 +78,10 @@ class Matches:
         came = [True for h in self.hits if which(h.expected)]
         return came + [False for e in self.missed if which(e)]
 
-    def accuracy(self, *kinds: str, extra: int = 0) -> float:
-        """Fulfilled ÷ (wanted + false utterances + what else was wrong)."""
+    def accuracy(self, *kinds: str) -> float:
+        """Fulfilled ÷ (wanted + false utterances)."""
         met = self.met(lambda e: not kinds or e.kind in kinds)
-        total = len(met) + false_count(self.stray) + extra
+        total = len(met) + false_count(self.stray)
         return sum(met) / total if total else 1.0
 
 
@@ -172,19 +172,14 @@ def from_user(run: Run) -> list[Heard]:
 # ---- windows ----
 
 
-def window(expected: Expected, scale: float = 1.0) -> tuple[float, float]:
-    """The window made `scale` times as wide: around the middle, for a reply not at all."""
+def window(expected: Expected, scale: float = 1.0, cue: bool = False) -> tuple[float, float]:
+    """The window made `scale` times as wide, around its middle or from the end of the cue; never that of a reply."""
     if expected.kind == "reply":
         return expected.start_ms, expected.end_ms
+    if cue:
+        return expected.start_ms, expected.start_ms + (expected.end_ms - expected.start_ms) * scale
     middle, half = (expected.start_ms + expected.end_ms) / 2, (expected.end_ms - expected.start_ms) / 2
     return middle - half * scale, middle + half * scale
-
-
-def cue_window(expected: Expected, scale: float = 1.0) -> tuple[float, float]:
-    """The window made `scale` times as long, from the end of the cue; that of a reply is never another."""
-    if expected.kind == "reply":
-        return expected.start_ms, expected.end_ms
-    return expected.start_ms, expected.start_ms + (expected.end_ms - expected.start_ms) * scale
 
 
 def match(episode: Episode, said: Sequence[Word], scale: float = 1.0, cues: bool = False) -> Matches:
@@ -197,7 +192,7 @@ def match(episode: Episode, said: Sequence[Word], scale: float = 1.0, cues: bool
     wanted = [e for e in episode.expected if e.kind in ("say", "reply")]
     for expected in sorted(wanted, key=lambda e: (e.start_ms, e.end_ms)):
         words = normalise(expected.text)
-        low, high = cue_window(expected, scale) if cues else window(expected, scale)
+        low, high = window(expected, scale, cues)
         target = expected.start_ms if cues or expected.kind == "reply" else (low + high) / 2
         found = [
             i
