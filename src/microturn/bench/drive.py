@@ -13,6 +13,7 @@ from microturn.bench.metrics import Heard, Played
 from microturn.bench.waves import Case
 from microturn.clock import end_ms, start_ms
 from microturn.engine import Engine, play_all
+from microturn.events import TimedText, join_pieces
 from microturn.scenes.episode import Word
 from microturn.streams import Action, Decision, InteractionModel
 
@@ -66,11 +67,5 @@ def played(actions: Sequence[Action], lead_ticks: int) -> Played:
 
 def heard(actions: Sequence[Action]) -> tuple[Heard, ...]:
     """The transcript by words, each in the tick of its first piece."""
-    words: list[Heard] = []
-    for tick, action in enumerate(actions):
-        for piece in action.hear:
-            if words and not piece.startswith(" "):
-                words[-1] = Heard(words[-1].text + piece, words[-1].tick)
-            else:
-                words.append(Heard(piece.strip(), tick))
-    return tuple(word for word in words if word.text)
+    pieces = [TimedText(tick, piece) for tick, action in enumerate(actions) for piece in action.hear]
+    return tuple(Heard(word.text, word.tick) for word in join_pieces(pieces))
