@@ -30,6 +30,7 @@ from microturn.client import (
     Failed,
     Heard,
     NoSound,
+    Notice,
     Refused,
     Said,
     Session,
@@ -215,6 +216,19 @@ async def test_work_is_told_once_though_the_connection_is_lost_right_after(serve
             assert back
             steps = ["created", *["output_text.delta"] * 4, "completed"]
             assert told == ["dlg_6", *([f"response.{step}" for step in steps] if server_works else [])]
+
+
+async def test_it_is_told_once_which_work_was_taken_back() -> None:
+    with served(Scripted({4: Decision.DELEGATE, 6: Decision.CANCEL})) as server:
+        async with live(server.ws) as session:
+            taken: list[str | None] = []
+            async for event in session:
+                if isinstance(event, Notice):
+                    taken.append(event.delegation_id)
+                    session._socket.transport.abort()
+                if isinstance(event, Heard) and event.start_ms >= 2400:
+                    break
+            assert taken == ["dlg_4"]
 
 
 async def gone(server: Served) -> None:

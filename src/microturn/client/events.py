@@ -96,6 +96,8 @@ class Failed(Struct, frozen=True, tag="error"):
 class Notice(Struct, frozen=True, tag="info"):
     code: str
     message: str
+    delegation_id: str | None = None  # of work that was taken back
+    event_id: str = ""
 
 
 class Closed(Struct, frozen=True, tag="session.closed"):

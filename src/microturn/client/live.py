@@ -15,7 +15,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 
-from microturn.client.events import Delegated, Details, Event, Failed, Started, Timed, Working, read
+from microturn.client.events import Delegated, Details, Event, Failed, Notice, Started, Timed, Working, read
 from microturn.client.line import Busy, Refused, address, open_socket
 from microturn.clock import SPEAK_RATE, TICK_MS, WallClock
 
@@ -104,9 +104,9 @@ class Session:
                     yield await self._come_back()
                     continue
                 event = read(message)
-                if isinstance(event, Delegated | Working):  # the server tells again what may have been lost
-                    id = event.event_id if isinstance(event, Working) else event.delegation.id
-                    if id in self._told:
+                if isinstance(event, Delegated | Working | Notice):  # the server tells again what may be lost
+                    id = event.delegation.id if isinstance(event, Delegated) else event.event_id
+                    if id and id in self._told:
                         continue
                     self._told.append(id)
                 if isinstance(event, Timed):
