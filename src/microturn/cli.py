@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import microturn
@@ -21,11 +20,6 @@ class Command:
     name: str
     module: str
     help: str
-
-    def exists(self) -> bool:
-        """Looks for the file, because asking Python would import the packages above it."""
-        path = Path(__file__).parent.joinpath(*self.module.split(".")[1:])
-        return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 COMMANDS = (
@@ -105,12 +99,11 @@ def _add_bench(commands: Any, given: Sequence[str]) -> None:
 
 def _add(commands: Any, known: Sequence[Command], asked: Sequence[str]) -> None:
     for command in known:
-        if command.exists():
-            parser = commands.add_parser(command.name, help=command.help)
-            if [command.name] == list(asked):
-                module = importlib.import_module(command.module)
-                module.add_arguments(parser)
-                parser.set_defaults(run=module.run)
+        parser = commands.add_parser(command.name, help=command.help)
+        if [command.name] == list(asked):
+            module = importlib.import_module(command.module)
+            module.add_arguments(parser)
+            parser.set_defaults(run=module.run)
 
 
 def _line(error: ValueError | OSError) -> str:
