@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import socket
+import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidS
 from websockets.sync.client import connect
 
 from actor_model import Actor
+from microturn.background import Background, Kind, Piece
 from microturn.server.lobby import Limits
 from microturn.streams import Decision
 from serving import Client, Scripted, opened, served
@@ -169,6 +173,47 @@ def test_work_that_was_handed_over_before_a_restart_is_told_after_it(tmp_path: P
                 told = Client(line).next("session.delegation.created", "session.output_audio.delta")
                 assert (told.get("delegation") == handed["delegation"]) is again
                 line.close(1011)
+
+
+class Talkative:
+    """Works when its client is gone, and says much."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.alone = [f"step {n}" for n in range(steps)], threading.Event()
+
+    async def work(self, package: object, say: Callable[[Piece], None]) -> None:
+        await asyncio.to_thread(self.alone.wait)
+        for step in self.steps:
+            say(Piece(Kind.THINKING, step))
+        say(Piece(Kind.FINAL, "it is noon"))
+
+
+@pytest.mark.parametrize(("steps", "gap"), [(40, False), (200, True)])
+def test_of_work_that_says_much_meanwhile_nothing_is_lost_without_a_word(steps: int, gap: bool) -> None:
+    worker = Talkative(steps)
+    with served(Scripted({3: Decision.DELEGATE}), background=lambda pace: Background(pace, worker)) as server:
+        with opened(server, delegation={"type": "responses"}) as (client, started):
+            id = started["session"]["id"]
+            while client.next("session.input_transcript.delta")["end_ms"] < 600:
+                pass
+            talk = server.lobby.open[id]
+            client.next("session.delegation.created")
+            client.socket.socket.shutdown(socket.SHUT_RDWR)
+        while talk.connected:
+            time.sleep(0.01)
+        worker.alone.set()
+        while talk.background.open:
+            time.sleep(0.01)
+        with connect(f"{server.ws}/v1/live/sessions?session_id={id}&after_ms=400") as line:
+            told = Client(line).until(
+                lambda event: event.get("event", {}).get("type") == "response.completed"
+            )
+    assert ("gap" in [event.get("code") for event in told]) is gap
+    said = [event["event"]["delta"] for event in told if "delta" in event.get("event", {})]
+    whole = [*worker.steps, "it is noon"]
+    assert said == whole[-len(said) :]
+    assert gap or said == whole
+    assert gap or "session.delegation.created" in [event["type"] for event in told]
 
 
 def test_a_session_of_another_model_is_not_come_back_to_nor_forked(tmp_path: Path) -> None:

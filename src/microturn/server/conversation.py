@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Format = tuple[Literal["audio/pcm", "audio/pcmu", "audio/pcma"], int]  # and Hz
 RESENT_TICKS = 5 * TICKS_PER_SECOND  # kept for a connection that comes back
+WORKS = 128  # of what happened to delegated work, kept likewise: it goes on while nobody is connected
 FASTEST, BURST_S = 1.5, 10.0  # seconds of live sound that may come in a second, and at once
 AHEAD = 2  # ticks that a driven conversation is pushed ahead of its answers
 SNAPSHOT_TICKS = 60 * TICKS_PER_SECOND  # of a stored conversation
@@ -136,7 +137,7 @@ class Conversation:
         self.grace: asyncio.TimerHandle | None = None  # until which it waits for another one
         self.closed: Closed | None = None
         self.beats: deque[Beat] = deque(maxlen=RESENT_TICKS)
-        self.works: deque[Work] = deque(maxlen=RESENT_TICKS)
+        self.works: deque[Work] = deque(maxlen=WORKS)
         self.expires_at = 0  # seconds since 1970
         self.before_s = 0.0  # of conversation, until the server was started anew
         self.config: object = None  # what the Live dialect was asked for; not known after a restart

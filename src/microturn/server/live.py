@@ -265,7 +265,10 @@ class Live:
         talk = self.conversation
         works = [(work.ms, work.note) for work in talk.works]
         lately: list[tuple[int, object]] = [(end_ms(b.tick), b) for b in talk.beats if b is not talk.waiting]
-        if lately and (kept := start_ms(talk.beats[0].tick)) > after_ms:
+        kept = start_ms(talk.beats[0].tick) if lately else 0
+        if len(works) == talk.works.maxlen:
+            kept = max(kept, works[0][0])
+        if kept > after_ms:
             self.send(wire.Info(code="gap", message=f"what came before {kept} ms is not told again"))
         for ms, note in sorted([*lately, *works], key=lambda when: when[0]):
             for event in self.tell(note) if ms > after_ms else ():
