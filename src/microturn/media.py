@@ -196,15 +196,15 @@ def letterbox(frame: av.VideoFrame, size: tuple[int, int], pixel: Fraction = Fra
 
 
 class WavWriter:
-    """24 kHz mono PCM16, written beside its place and moved there when whole; exactly `samples` long."""
+    """Mono PCM16, written beside its place and moved there when whole; exactly `samples` long."""
 
-    def __init__(self, path: Path, samples: int) -> None:
+    def __init__(self, path: Path, samples: int, rate: int = SPEAK_RATE) -> None:
         self.path, self._left = path, samples
         self._part = path.with_name(path.name + ".part")
         self._wave = wave.open(str(self._part), "wb")  # noqa: SIM115
         self._wave.setnchannels(1)
         self._wave.setsampwidth(2)
-        self._wave.setframerate(SPEAK_RATE)
+        self._wave.setframerate(rate)
         self._wave.setnframes(samples)
 
     def write(self, speech: Floats | None, samples: int) -> None:
@@ -226,6 +226,12 @@ class WavWriter:
     def discard(self) -> None:
         self._wave.close()
         self._part.unlink(missing_ok=True)
+
+
+def write_wav(path: Path, samples: Floats, rate: int = SPEAK_RATE) -> None:
+    file = WavWriter(path, len(samples), rate)
+    file.write(samples, len(samples))
+    file.close()
 
 
 def _check_file(path: Path) -> None:

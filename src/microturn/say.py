@@ -18,7 +18,7 @@ from torch import Tensor
 from microturn.clock import HEAR_SAMPLES
 from microturn.engine import Engine
 from microturn.engine.offline import Stream, play
-from microturn.media import WavWriter
+from microturn.media import write_wav
 from microturn.model.checkpoint import VOICED, network_of
 from microturn.model.interaction import Interaction
 from microturn.model.normal import spoken
@@ -159,8 +159,6 @@ def run(args: argparse.Namespace) -> int:
     finally:
         engine.close()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    file = WavWriter(args.out, len(sound))
-    file.write(sound, len(sound))
-    file.close()
+    write_wav(args.out, sound)
     print(f"{args.out}: {len(sound) / 24_000:.1f} s")
     return 0

@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 import tempfile
-import wave
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from PIL import Image
 
 from microturn.bench.waves import Case
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICK_MS, TICKS_PER_SECOND
+from microturn.media import write_wav
 from microturn.model.config import tiny
 from microturn.model.interaction import random_model
 from microturn.scenes.episode import Episode
@@ -93,10 +93,8 @@ async def opened(sound: Path, film: Path) -> AsyncIterator[Any]:
 def write_sound(path: Path, samples: Floats) -> None:
     """24 kHz, after the silence in which the page connects."""
     quiet = np.zeros(BEFORE_MS * MS, np.float32)
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 48_000, 0, "NONE", ""))
-        whole = soxr.resample(np.concatenate([quiet, samples, quiet]), SPEAK_RATE, 48_000)
-        file.writeframes(np.round(np.clip(whole, -1, 1) * 32767).astype("<i2").tobytes())
+    whole = np.concatenate([quiet, samples, quiet])
+    write_wav(path, soxr.resample(whole, SPEAK_RATE, 48_000), 48_000)
 
 
 def write_film(path: Path, frames: Sequence[Bytes | None], before_ms: float) -> None:

@@ -23,9 +23,10 @@ from microturn.bench.evaluate import Result
 from microturn.bench.everyday import answered
 from microturn.bench.metrics import Heard, Played, Run, carried_on, content, match, stopped, within
 from microturn.bench.report import from_json, suite_json
-from microturn.bench.targets import pcm, unpcm
+from microturn.bench.targets import unpcm
 from microturn.bench.waves import Case
 from microturn.clock import HEAR_RATE, SPEAK_RATE, SPEAK_SAMPLES, TICKS_PER_SECOND, end_ms, start_ms
+from microturn.media import write_wav
 from microturn.model.checkpoint import RELEASED, find_weights
 from microturn.scenes.episode import Expected, Word
 from microturn.streams import Floats, joined
@@ -53,8 +54,8 @@ class Cases:
         place.mkdir(parents=True, exist_ok=True)
         story = _story(Run(case.episode, done)) | {"case": _print(case)}
         if case.episode.ticks <= LONGEST_TICKS:
-            _write(place / "in.wav", case.samples, HEAR_RATE)
-            _write(place / f"{who or 'out'}.wav", _speech(done, case.episode.ticks), SPEAK_RATE)
+            write_wav(place / "in.wav", case.samples, HEAR_RATE)
+            write_wav(place / f"{who or 'out'}.wav", _speech(done, case.episode.ticks), SPEAK_RATE)
         (place / (f"{who}.json" if who else CASE)).write_text(
             json.dumps(story, indent=1, ensure_ascii=False) + "\n", "utf-8"
         )
@@ -92,14 +93,6 @@ def _print(case: Case) -> str:
 
 def _speech(played: Played, ticks: int) -> Floats:
     return joined(islice(chain(played.speech, repeat(None)), ticks))
-
-
-def _write(path: Path, samples: Floats, rate: int) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(pcm(samples))
 
 
 def _story(run: Run) -> dict[str, object]:
