@@ -93,7 +93,8 @@ class Harness:
         from pipecat.pipeline.runner import PipelineRunner
         from pipecat.pipeline.task import PipelineParams, PipelineTask
 
-        port = _free_port()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port: int = free.getsockname()[1]
         pipeline, ready, transcript, mouth = self._pipeline(case, port, url, model, key)
         params = PipelineParams(audio_in_sample_rate=HEAR_RATE, audio_out_sample_rate=SPEAK_RATE)
         task = PipelineTask(pipeline, params=params, cancel_on_idle_timeout=False)
@@ -198,12 +199,6 @@ SEARCHED = (
     *(Harness("vad", stop_s, wait_s) for stop_s, wait_s in ((0.2, 0.1), (0.2, 0.6), (0.5, 0.3), (0.8, 0.1))),
     *(Harness("smart", stop_s) for stop_s in (0.2, 0.5)),
 )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @lru_cache(maxsize=1)
