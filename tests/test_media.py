@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microturn.clock import HEAR_SAMPLES
+from microturn.clock import HEAR_SAMPLES, SPEAK_SAMPLES
 from microturn.media import MediaError, WavWriter, audio_ticks, examine, frame_ticks, letterbox
-from microturn.streams import Floats
+from microturn.streams import Floats, joined
 from recordings import encode, tone, write_wav
 
 
@@ -167,3 +167,9 @@ def test_writer_leaves_nothing_but_a_whole_file(tmp_path: Path) -> None:
         pcm = np.frombuffer(file.readframes(10_000), "<i2")
     assert (pcm[:4800] == 16384).all()
     assert not pcm[4800:].any()
+
+
+def test_ticks_of_sound_are_joined_and_silence_is_as_long_as_sound() -> None:
+    loud = np.ones(SPEAK_SAMPLES, np.float32)
+    assert joined([None, loud, None]).tolist() == [*loud * 0, *loud, *loud * 0]
+    assert joined([]).shape == (0,)

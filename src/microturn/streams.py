@@ -24,6 +24,7 @@ Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 
+
 LEAD_TICKS = 2  # a piece said by step k is played in tick k + LEAD_TICKS: words lead their sound
 
 
@@ -142,7 +143,7 @@ class ModelSpec:
 def joined(ticks: Iterable[Floats | None], samples: int = SPEAK_SAMPLES) -> Floats:
     """The sound of ticks of so many samples one after another; None is silence."""
     silence = np.zeros(samples, np.float32)
-    return np.concatenate([silence if tick is None else tick for tick in ticks])
+    return np.concatenate([silence[:0], *(silence if tick is None else tick for tick in ticks)])
 
 
 class Tokenizer(Protocol):
