@@ -32,10 +32,11 @@ from microturn.bench.films import RealFilm
 from microturn.bench.server import serving
 from microturn.bench.targets import lived
 from microturn.bench.waves import Case
+from microturn.clock import HEAR_SAMPLES
 from microturn.demo import scenes
 from microturn.drawing import Body, Film, Rep
 from microturn.engine import Engine
-from microturn.media import audio_ticks, examine
+from microturn.media import whole_sound
 from microturn.model.checkpoint import load_model
 from microturn.scenes.episode import Episode
 from microturn.server.app import make_app
@@ -477,11 +478,12 @@ def test_the_released_model_answers_through_the_page(name: str, order: str, neve
     (scene,) = [scene for scene in scenes() if scene.name == name]
     recording, film = scene.part("opus"), scene.part("mp4")
     assert recording is not None
-    ticks = [np.zeros(3200, np.float32) if tick is None else tick for tick in audio_ticks(examine(recording))]
+    sound = whole_sound(recording)
+    ticks = len(sound) // HEAR_SAMPLES
     seen = RealFilm(film) if film else None
-    case = Case(Episode(name, 0, len(ticks), film=seen), np.concatenate(ticks), np.ones(len(ticks), np.bool_))
+    case = Case(Episode(name, 0, ticks, film=seen), sound, np.ones(ticks, np.bool_))
     with serving(load_model(), 2) as (_, url):
-        done = lived(asyncio.run(browser.converse(url, case)), len(ticks))
+        done = lived(asyncio.run(browser.converse(url, case)), ticks)
     said = [word.text for word in done.said]
     print(f"{name}: heard {' '.join(heard.text for heard in done.heard)}; said {' '.join(said)}")
     words = iter(said)

@@ -34,12 +34,8 @@ from microturn.train.sights import Gallery, Sight
 from microturn.train.sound import unspoken
 
 OWN_VOICE = "hibari"  # what the model will sound like, for the echo of it
-PEOPLE = {
-    "read": 0.75,
-    "own": 0.13,
-    "words": 0.08,
-    "digits": 0.04,
-}  # recorded people, share of what is drawn of them
+# families of recorded people, share of what is drawn of them
+PEOPLE = {"read": 0.75, "own": 0.13, "words": 0.08, "digits": 0.04}
 TOLD = {s: w for s, w in TRAIN_WEIGHTS.items() if s not in ("hear", "digits", "nothing")}
 TOLD |= {
     "time": 0.55, "once": 0.15, "interrupt": 0.4, "cue": 0.7, "drill": 0.8, "weave": 0.4, "readout": 0.5,
